@@ -1,1 +1,7 @@
-fn main() {}
+//! The `matinale` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    matinale::cli::main()
+}

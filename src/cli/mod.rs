@@ -1,1 +1,127 @@
-//! To be written: the room `cli`.
+//! The command line: one file per command, results on standard output, progress and logs on standard error.
+//!
+//! Exit status: 0 done, 1 failed, 2 used wrongly, 3 refused for the state of things. To add a command: a file
+//! here with its `Args` and `run`, and an arm in [`Command`].
+
+mod check;
+mod context;
+mod init;
+mod migrate;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use context::Context;
+pub use output::{Out, Table};
+
+/// Fills an article store, picks the morning's ten, renders the edition and delivers it to every subscriber.
+#[derive(Debug, Parser)]
+#[command(name = "matinale", version, arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    /// A configuration file; may be repeated, later files win [default: ./matinale.toml, then
+    /// /etc/matinale/matinale.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Only errors on standard error
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More on standard error
+    #[arg(long, short, global = true)]
+    verbose: bool,
+    /// JSON on standard output; JSON Lines where the answer is a list
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented matinale.toml and the keys it needs, and say what to do next
+    Init(init::Args),
+    /// Read the configuration, say every fault with its key, print the effective values, secrets masked
+    Check(check::Args),
+    /// Bring the database to this version
+    Migrate(migrate::Args),
+}
+
+/// How a command ended, when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything asked for was done.
+    Done,
+    /// Something of it failed; what, was said.
+    Failed,
+    /// Used wrongly.
+    Usage,
+    /// Refused for the state of things.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Refused => 3,
+        })
+    }
+}
+
+/// Says no for the state of things: exit status 3, this text on standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// Says that the command was used wrongly: exit status 2, this text on standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
+/// Parses the command line and runs one command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One cryptography provider in the whole process; whoever comes second finds it installed.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&error.to_string());
+            return Exit::Failed.into();
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(exit) => exit.into(),
+        Err(error) => report(&error).into(),
+    }
+}
+
+fn report(error: &anyhow::Error) -> Exit {
+    // `head` closed the pipe: nobody is left to be told.
+    if error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }) {
+        return Exit::Done;
+    }
+    output::complain(&format!("{error:#}"));
+    if error.downcast_ref::<Refusal>().is_some() {
+        Exit::Refused
+    } else if error.downcast_ref::<Misuse>().is_some() {
+        Exit::Usage
+    } else {
+        Exit::Failed
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let cx = Context::new(cli.config, cli.json, cli.quiet, cli.verbose);
+    match &cli.command {
+        Command::Init(args) => init::run(args, &cx),
+        Command::Check(args) => check::run(args, &cx),
+        Command::Migrate(args) => migrate::run(args, &cx).await,
+    }
+}

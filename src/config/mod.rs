@@ -1,1 +1,382 @@
-//! To be written: the room `config`.
+//! The configuration: read once at the start, checked whole, passed down as plain structs.
+//!
+//! Layers: the defaults compiled in from `config/default.toml`, files, `MATINALE__SECTION__KEY` variables; later
+//! ones win. Every fault is found at once and names its file and key. To add a key: a line with its meaning in
+//! `config/default.toml`, a field in its section here. What a key *means* to a room is the room's matter.
+
+mod database;
+mod delivery;
+mod feed;
+mod layers;
+mod newsletter;
+mod reader;
+mod relay;
+pub mod values;
+mod web;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use config::{Map, Value, ValueKind};
+use secrecy::SecretString;
+
+pub use database::Database;
+pub use delivery::{Bounces, Delivery, Dkim, Notices, Timeouts, Uncertain, domain};
+pub use feed::Feed;
+pub use newsletter::{Alert, Approval, ForDay, Newsletter};
+pub use reader::{Fault, Section};
+pub use relay::{Relay, RelayKind, Tls};
+pub use values::Rate;
+pub use web::{Fetch, Log, LogFormat, Web};
+
+use reader::Faults;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[database]`.
+    pub database: Database,
+    /// `[web]`.
+    pub web: Web,
+    /// What signs links: the content of `keys.secret_file`.
+    pub secret: SecretString,
+    /// `[log]`.
+    pub log: Log,
+    /// `[fetch]`.
+    pub fetch: Fetch,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[bounces]`.
+    pub bounces: Bounces,
+    /// `[notices]`.
+    pub notices: Notices,
+    /// `[feed.NAME]`, by name.
+    pub feeds: BTreeMap<String, Feed>,
+    /// `[relay.NAME]`, by name.
+    pub relays: BTreeMap<String, Relay>,
+    /// `[dkim."DOMAIN"]`, by domain.
+    pub dkim: BTreeMap<String, Dkim>,
+    /// `[newsletter.NAME]`, by name.
+    pub newsletters: BTreeMap<String, Newsletter>,
+    /// The effective values as text, secrets masked: what `check` prints.
+    pub effective: Vec<Effective>,
+}
+
+/// One effective value.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Effective {
+    /// The key's path.
+    pub key: String,
+    /// Its value, masked where it is secret.
+    pub value: String,
+    /// The file or variable that it comes from.
+    pub origin: String,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug)]
+pub struct Invalid {
+    /// The faults, in the order of reading.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the configuration has {} fault{}",
+            self.faults.len(),
+            if self.faults.len() == 1 { "" } else { "s" }
+        )?;
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl Config {
+    /// Reads these files over the defaults, and this environment over them.
+    ///
+    /// # Errors
+    /// [`Invalid`] with every fault; nothing is half-read.
+    pub fn load(files: &[PathBuf], environment: &BTreeMap<String, String>) -> Result<Self, Invalid> {
+        Self::load_for(files, environment, false)
+    }
+
+    /// Like [`Config::load`]; `rehearsal` admits the built-in inbox as a relay, for `demo` and `rehearse` alone.
+    pub fn load_for(
+        files: &[PathBuf],
+        environment: &BTreeMap<String, String>,
+        rehearsal: bool,
+    ) -> Result<Self, Invalid> {
+        let faults = Faults::default();
+        let tree = layers::merge(files, environment, &faults);
+        let effective = effective(&tree);
+        let origin =
+            files.last().map_or_else(|| "configuration".to_owned(), |path| path.display().to_string());
+        let config = Self::read(tree, &origin, effective, rehearsal, &faults);
+        let faults = faults.take();
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(Invalid { faults }),
+        }
+    }
+
+    /// The files to read when none is named on the command line: the first of the usual places that exists.
+    pub fn usual_files() -> Vec<PathBuf> {
+        ["matinale.toml", "/etc/matinale/matinale.toml"]
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| Path::exists(path))
+            .into_iter()
+            .collect()
+    }
+
+    fn read(
+        tree: Map<String, Value>,
+        origin: &str,
+        effective: Vec<Effective>,
+        rehearsal: bool,
+        faults: &Faults,
+    ) -> Option<Self> {
+        let root = Section::new(String::new(), tree, Map::new(), origin, faults);
+        let each = root.section("each");
+        let keys = root.section("keys");
+        let secret = keys.secret_file("secret_file");
+        let relays: BTreeMap<String, Relay> = root
+            .named("relay", &each)
+            .into_iter()
+            .filter_map(|(name, section)| {
+                let relay = Relay::read(&name, &section)?;
+                if relay.kind == RelayKind::Inbox && !rehearsal {
+                    section.fault(
+                        "url",
+                        "the built-in inbox is for `demo` and `rehearse`: no reader would ever get this mail",
+                    );
+                }
+                Some((name, relay))
+            })
+            .collect();
+        let newsletters = root
+            .named("newsletter", &each)
+            .into_iter()
+            .filter_map(|(id, section)| {
+                let newsletter = Newsletter::read(&id, &section)?;
+                for name in newsletter.relays.iter().filter(|name| !relays.contains_key(*name)) {
+                    section.fault("relays", format!("there is no [relay.{name}]"));
+                }
+                Some((id, newsletter))
+            })
+            .collect();
+        let notices = root.section("notices");
+        let read_notices = Notices::read(&notices);
+        if let Some(name) = read_notices.relay.as_ref().filter(|name| !relays.contains_key(*name)) {
+            notices.fault("relay", format!("there is no [relay.{name}]"));
+        }
+        Some(Self {
+            database: Database::read(&root.section("database")),
+            web: Web::read(&root.section("web")),
+            log: Log::read(&root.section("log")),
+            fetch: Fetch::read(&root.section("fetch")),
+            delivery: Delivery::read(&root.section("delivery")),
+            bounces: Bounces::read(&root.section("bounces")),
+            notices: read_notices,
+            feeds: root
+                .named("feed", &each)
+                .into_iter()
+                .filter_map(|(name, section)| Some((name.clone(), Feed::read(&name, &section)?)))
+                .collect(),
+            dkim: root
+                .named("dkim", &each)
+                .into_iter()
+                .filter_map(|(name, section)| {
+                    Dkim::read(&name, &section).map(|dkim| (dkim.domain.clone(), dkim))
+                })
+                .collect(),
+            relays,
+            newsletters,
+            secret: secret?,
+            effective,
+        })
+    }
+}
+
+/// Whether this is a rule that editions can lock by.
+pub(crate) fn check_cron(text: &str) -> Result<(), String> {
+    use std::str::FromStr as _;
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let weekdays = match fields.len() {
+        5 => fields.get(4),
+        6 | 7 => fields.get(5),
+        _ => {
+            return Err(format!(
+                "expected six fields, seconds first, such as \"0 0 5 * * Mon-Fri\", found {text:?}"
+            ));
+        }
+    };
+    if weekdays.is_some_and(|field| field.bytes().any(|b| b.is_ascii_digit())) {
+        return Err("weekdays are written by name, such as Mon-Fri: numbers mean different days to different programs".to_owned());
+    }
+    let six = if fields.len() == 5 { format!("0 {text}") } else { text.to_owned() };
+    cron::Schedule::from_str(&six).map(|_| ()).map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// The tree as lines of key and value, in the order of their keys.
+fn effective(tree: &Map<String, Value>) -> Vec<Effective> {
+    let mut out = Vec::new();
+    flatten("", tree, &mut out);
+    out.sort_by(|a, b| a.key.cmp(&b.key));
+    out
+}
+
+fn flatten(path: &str, table: &Map<String, Value>, out: &mut Vec<Effective>) {
+    for (name, value) in table {
+        let name = if name.contains('.') { format!("{name:?}") } else { name.clone() };
+        let key = if path.is_empty() { name } else { format!("{path}.{name}") };
+        match &value.kind {
+            ValueKind::Table(inner) => flatten(&key, inner, out),
+            kind => out.push(Effective {
+                value: mask(&key, kind),
+                origin: value.origin().unwrap_or("the defaults").to_owned(),
+                key,
+            }),
+        }
+    }
+}
+
+fn mask(key: &str, kind: &ValueKind) -> String {
+    match kind {
+        ValueKind::String(text)
+            if key.ends_with("password") || key.ends_with("secret") || key.ends_with("token") =>
+        {
+            if text.is_empty() { "\"\"".to_owned() } else { "\"***\"".to_owned() }
+        }
+        ValueKind::String(text) => format!("{:?}", mask_url(text)),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| mask(key, &item.kind)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A URL's password is masked, whatever key it stands under.
+fn mask_url(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => {
+            if url.set_password(Some("***")).is_ok() {
+                url.to_string()
+            } else {
+                "***".to_owned()
+            }
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a configuration with a good key file beside it and reads it.
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("matinale.toml");
+        std::fs::write(&file, text).unwrap();
+        let key = folder.path().join("secret.key");
+        std::fs::write(&key, "a-secret-of-some-length\n").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let environment: BTreeMap<String, String> = [("MATINALE__KEYS__SECRET_FILE", key.to_str().unwrap())]
+            .iter()
+            .chain(environment)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Config::load(&[file], &environment).map_err(|invalid| {
+            let folder = format!("{}/", folder.path().display());
+            invalid.faults.iter().map(|fault| fault.to_string().replace(&folder, "")).collect()
+        })
+    }
+
+    const GOOD: &str = r#"
+[relay.main]
+url = "smtp://127.0.0.1:25"
+[dkim."news.example.org"]
+selector = "m1"
+key_file = "missing.pem"
+[newsletter.la-matinale]
+name = "La Matinale"
+from = "La Matinale <matinale@news.example.org>"
+lock = "0 0 5 * * Mon-Fri"
+send_at = "06:30"
+relays = ["main"]
+"#;
+
+    #[test]
+    fn p10_every_fault_is_told_at_once_with_file_and_key() {
+        let faults = load(
+            &format!("{GOOD}\nitems = \"ten\"\ncolour = \"red\"\n[web]\nlisten = \"everywhere\"\n[nonsense]\na = 1\n"),
+            &[],
+        )
+        .unwrap_err();
+        let text = faults.join("\n");
+        for expected in [
+            "matinale.toml: newsletter.la-matinale.items: expected a whole number, found the text \"ten\"",
+            "matinale.toml: newsletter.la-matinale.colour: unknown key; known here:",
+            "matinale.toml: web.listen: expected an address such as",
+            "matinale.toml: nonsense: unknown key",
+            "matinale.toml: dkim.news.example.org.key_file: missing.pem: no such file",
+        ] {
+            assert!(text.contains(expected), "{expected}\n-- not in --\n{text}");
+        }
+        assert_eq!(faults.len(), 5, "{text}");
+    }
+
+    #[test]
+    fn the_environment_wins_and_finds_names_written_with_underscores() {
+        let good =
+            GOOD.replace("[dkim.\"news.example.org\"]\nselector = \"m1\"\nkey_file = \"missing.pem\"\n", "");
+        let config = load(
+            &good,
+            &[
+                ("MATINALE__NEWSLETTER__LA_MATINALE__ITEMS", "7"),
+                ("MATINALE__RELAY__MAIN__URL", "smtps://mx.example.org"),
+                ("MATINALE_SERVICE_HOST", "10.0.0.1"),
+            ],
+        )
+        .unwrap();
+        let newsletter = &config.newsletters["la-matinale"];
+        assert_eq!(newsletter.items, 7);
+        assert_eq!(newsletter.list_id, "la-matinale.news.example.org");
+        assert_eq!(newsletter.deadline.to_string(), "12:00:00");
+        assert_eq!(config.relays["main"].tls, Tls::Implicit);
+    }
+
+    #[test]
+    fn an_environment_name_that_could_mean_two_tables_is_an_error() {
+        let text = "[relay.a-b]\nurl = \"smtp://h\"\n[relay.\"a.b\"]\nurl = \"smtp://h\"\n";
+        let faults = load(text, &[("MATINALE__RELAY__A_B__URL", "smtp://x")]).unwrap_err();
+        assert!(faults[0].contains("could mean each of"), "{faults:?}");
+    }
+
+    #[test]
+    fn the_built_in_inbox_is_refused_outside_demo_and_rehearse() {
+        let faults = load("[relay.main]\nurl = \"inbox://127.0.0.1:2525\"\n", &[]).unwrap_err();
+        assert!(
+            faults[0].contains("relay.main.url: the built-in inbox is for `demo` and `rehearse`"),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn weekdays_by_number_are_refused_because_programs_disagree_on_them() {
+        assert!(check_cron("0 0 5 * * Mon-Fri").is_ok());
+        assert!(check_cron("0 5 * * Mon-Fri").is_ok());
+        assert!(check_cron("0 0 5 * * 1-5").unwrap_err().contains("by name"));
+        assert!(check_cron("every morning").is_err());
+    }
+}

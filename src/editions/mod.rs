@@ -1,1 +1,3 @@
-//! To be written: the room `editions`.
+//! Editions and their states, the line-up, what was frozen and when.
+
+pub mod schedule;

@@ -1,0 +1,140 @@
+//! What every command needs: configuration, database, time and randomness, opened when first asked for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tokio::sync::OnceCell;
+
+use super::output::Out;
+use super::{Misuse, Refusal};
+use crate::clock::{Clock, Random};
+use crate::config::{Config, Log, LogFormat, Newsletter};
+use crate::db::Db;
+use crate::telemetry;
+
+/// Handed to every command.
+#[derive(Debug)]
+pub struct Context {
+    files: Vec<PathBuf>,
+    /// Whether results are JSON.
+    pub json: bool,
+    /// Only errors on standard error.
+    pub quiet: bool,
+    verbose: bool,
+    clock: Clock,
+    random: Random,
+    config: std::sync::OnceLock<Config>,
+    db: OnceCell<Db>,
+}
+
+impl Context {
+    /// A context that reads these files, or the usual ones where there are none.
+    pub fn new(files: Vec<PathBuf>, json: bool, quiet: bool, verbose: bool) -> Self {
+        let files = if files.is_empty() { Config::usual_files() } else { files };
+        Self {
+            files,
+            json,
+            quiet,
+            verbose,
+            clock: Clock::system(),
+            random: Random::system(),
+            config: std::sync::OnceLock::new(),
+            db: OnceCell::new(),
+        }
+    }
+
+    /// The configuration files that are read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The configuration, read and checked; starts logging as it says.
+    pub fn config(&self) -> anyhow::Result<&Config> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = Config::load(&self.files, &environment())?;
+        self.log(&config.log);
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// Starts logging without a configuration.
+    pub fn log_plainly(&self) {
+        self.log(&Log { format: LogFormat::Text, level: "info".to_owned() });
+    }
+
+    fn log(&self, log: &Log) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error".to_owned(),
+            (_, true) => "debug".to_owned(),
+            _ => log.level.clone(),
+        };
+        telemetry::start(&Log { format: log.format, level });
+    }
+
+    /// The newsletter of this id.
+    pub fn newsletter(&self, id: &str) -> anyhow::Result<&Newsletter> {
+        let newsletters = &self.config()?.newsletters;
+        newsletters.get(id).ok_or_else(|| {
+            let known: Vec<&str> = newsletters.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
+            Misuse(format!("there is no newsletter {id:?}; known: {known}")).into()
+        })
+    }
+
+    /// The database, opened and brought to this version (unless `database.migrate` is "manual").
+    pub async fn db(&self) -> anyhow::Result<&Db> {
+        let config = self.config()?;
+        self.db
+            .get_or_try_init(|| async {
+                let db = Db::open(&config.database.options()).await?;
+                if config.database.migrate {
+                    db.migrate().await?;
+                } else if !db.pending().await?.is_empty() {
+                    return Err(Refusal(
+                        "the database is older than this program and database.migrate is \"manual\": run `matinale migrate`".to_owned(),
+                    )
+                    .into());
+                }
+                Ok(db)
+            })
+            .await
+    }
+
+    /// The times of the house.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Random numbers.
+    pub fn random(&self) -> &Random {
+        &self.random
+    }
+
+    /// Where results go.
+    pub fn out(&self) -> Out {
+        Out::stdout(self.json)
+    }
+
+    /// Says something on standard error, unless `--quiet`.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            super::output::say(text);
+        }
+    }
+
+    /// Closes the database, when it was opened.
+    pub async fn close(&self) {
+        if let Some(db) = self.db.get() {
+            db.close().await;
+        }
+    }
+}
+
+/// The environment, for [`Config::load`].
+pub(super) fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("MATINALE__"))
+        .collect()
+}

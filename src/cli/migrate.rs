@@ -1,0 +1,37 @@
+//! `migrate`: brings the database to this version.
+
+use super::{Context, Exit, Table};
+use crate::db::Db;
+
+/// What `migrate` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
+    let db = Db::open(&cx.config()?.database.options()).await?;
+    let steps = if args.dry_run { db.pending().await? } else { db.migrate().await? };
+    let mut out = cx.out();
+    if cx.json {
+        for step in &steps {
+            out.json(
+                &serde_json::json!({ "version": step.version, "name": step.name, "applied": !args.dry_run }),
+            )?;
+        }
+    } else if steps.is_empty() {
+        out.line("The database is at this version.")?;
+    } else {
+        let mut table = Table::new(&["", "migration"]);
+        for step in &steps {
+            table.row(&[step.version.to_string(), step.name.clone()]);
+        }
+        out.line(if args.dry_run { "Would be applied:" } else { "Applied:" })?;
+        out.table(&table)?;
+    }
+    out.finish()?;
+    db.close().await;
+    Ok(Exit::Done)
+}

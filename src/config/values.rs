@@ -1,0 +1,133 @@
+//! What the texts of the configuration mean: lengths of time, sizes, rates, hours, zones, secrets.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+
+/// `90s`, `10m`, `3h`, `36h`, `1h 30m`: a length of time, not negative.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok()).ok_or_else(
+        || format!("expected a length of time such as \"90s\", \"10m\" or \"3h\", found {text:?}"),
+    )
+}
+
+/// `512KiB`, `8MiB`, `1000`: a number of bytes.
+pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1_u64 << 30,
+        _ => return Err(format!("expected a size such as \"512KiB\" or \"8MiB\", found {text:?}")),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| format!("expected a size such as \"512KiB\" or \"8MiB\", found {text:?}"))
+}
+
+/// So many in a length of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+/// `1000/s`, `60/m`, `5000/h`.
+pub fn rate(text: &str) -> Result<Rate, String> {
+    let wrong = || format!("expected a rate such as \"1000/s\", \"60/m\" or \"5000/h\", found {text:?}");
+    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    match count.trim().parse::<u32>() {
+        Ok(count) if count > 0 => Ok(Rate { count, per: Duration::from_secs(seconds) }),
+        _ => Err(wrong()),
+    }
+}
+
+/// `06:30`: an hour of the day.
+pub fn time_of_day(text: &str) -> Result<Time, String> {
+    let wrong = || format!("expected an hour such as \"06:30\", found {text:?}");
+    let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
+    if hour.is_empty() || hour.len() > 2 || minute.len() != 2 {
+        return Err(wrong());
+    }
+    match (hour.parse::<i8>(), minute.parse::<i8>()) {
+        (Ok(hour), Ok(minute)) => Time::new(hour, minute, 0, 0).map_err(|_| wrong()),
+        _ => Err(wrong()),
+    }
+}
+
+/// An IANA time zone, such as `Africa/Abidjan`.
+pub fn timezone(text: &str) -> Result<TimeZone, String> {
+    match TimeZone::get(text) {
+        Ok(zone) if zone.iana_name().is_some() => Ok(zone),
+        _ => Err(format!("expected a time zone such as \"Africa/Abidjan\", found {text:?}")),
+    }
+}
+
+/// The content of a file that only its owner may read, without the newline at its end.
+pub fn read_secret(path: &Path) -> Result<SecretString, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shown = path.display();
+    let about = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{shown}: no such file; `matinale init` makes one"),
+        _ => format!("{shown}: {error}"),
+    };
+    let mode = std::fs::metadata(path).map_err(about)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "{shown}: others can read it (mode {:o}); mend with: chmod 600 {shown}",
+            mode & 0o777
+        ));
+    }
+    let mut text = std::fs::read_to_string(path).map_err(about)?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.is_empty() {
+        return Err(format!("{shown}: is empty"));
+    }
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_sizes_rates_and_hours_are_read_or_refused_in_words() {
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-3h").is_err());
+        assert!(duration("soon").unwrap_err().contains("\"soon\""));
+        assert_eq!(size("8MiB"), Ok(8 << 20));
+        assert!(size("eight").is_err());
+        assert_eq!(rate("1000/s"), Ok(Rate { count: 1000, per: Duration::from_secs(1) }));
+        assert!(rate("0/s").is_err());
+        assert_eq!(time_of_day("06:30").unwrap().to_string(), "06:30:00");
+        assert!(time_of_day("25:00").is_err());
+        assert!(time_of_day("6h30").is_err());
+        assert!(timezone("Africa/Abidjan").is_ok());
+        assert!(timezone("Africa/Atlantis").is_err());
+    }
+}

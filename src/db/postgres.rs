@@ -1,0 +1,65 @@
+//! PostgreSQL: one pool, `READ COMMITTED`, commits that wait for the disk, and wake-ups by `NOTIFY`.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::{Postgres, Transaction};
+
+use super::{Error, Options, Result, Synchronous};
+
+#[derive(Clone, Debug)]
+pub(super) struct Pools(PgPool);
+
+impl Pools {
+    pub(super) async fn open(options: &Options) -> Result<Self> {
+        let connect = PgConnectOptions::from_str(options.url.expose_secret())
+            .map_err(|error| Error::Url(error.to_string()))?
+            .application_name("matinale")
+            .options([(
+                "synchronous_commit",
+                match options.synchronous {
+                    Synchronous::Full => "on",
+                    Synchronous::Normal => "off",
+                },
+            )]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(connect)
+            .await?;
+        Ok(Self(pool))
+    }
+
+    pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
+        Ok(self.0.acquire().await?)
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        Ok(self.0.begin().await?)
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.0
+    }
+
+    pub(super) async fn listen(&self, channel: &str) -> Result<Notices> {
+        let mut listener = PgListener::connect_with(&self.0).await?;
+        listener.listen(channel).await?;
+        Ok(Notices(listener))
+    }
+}
+
+/// Wake-ups sent by other daemons with [`super::Conn::notify`].
+#[derive(Debug)]
+pub struct Notices(PgListener);
+
+impl Notices {
+    /// Waits for the next wake-up. A lost connection counts as one: what was missed meanwhile is found by looking.
+    pub async fn next(&mut self) -> Result<()> {
+        self.0.try_recv().await?;
+        Ok(())
+    }
+}

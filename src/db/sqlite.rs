@@ -1,0 +1,80 @@
+//! SQLite: one writer and several readers on one file, with a write-ahead log.
+//!
+//! Writing transactions begin with `BEGIN IMMEDIATE`: a plain `BEGIN` that reads and then writes fails at once
+//! under load, and no busy timeout helps. There is one writer connection because a second one would only wait.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use super::{Error, Options, Result, Synchronous};
+
+/// How long a second process (a command beside the daemon) waits for the writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+#[derive(Clone, Debug)]
+pub(super) struct Pools {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Pools {
+    pub(super) async fn open(options: &Options) -> Result<Self> {
+        let url = options.url.expose_secret();
+        if url.contains(":memory:") {
+            return Err(Error::Url("an edition must survive the process: name a file".to_owned()));
+        }
+        let connect = SqliteConnectOptions::from_str(url)
+            .map_err(|error| Error::Url(error.to_string()))?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match options.synchronous {
+                Synchronous::Full => SqliteSynchronous::Full,
+                Synchronous::Normal => SqliteSynchronous::Normal,
+            })
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .pragma("cache_size", "-16384")
+            .pragma("temp_store", "memory");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(Duration::from_secs(120))
+            .connect_with(connect.clone())
+            .await?;
+        // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(connect.read_only(true).create_if_missing(false));
+        Ok(Self { writer, readers })
+    }
+
+    pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    pub(super) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
