@@ -40,7 +40,6 @@ impl Pools {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
             .pragma("cache_size", "-16384")
@@ -50,7 +49,8 @@ impl Pools {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(Duration::from_secs(120))
-            .connect_with(connect.clone())
+            // Sent by a reader it would be an attempt to write.
+            .connect_with(connect.clone().auto_vacuum(SqliteAutoVacuum::Incremental))
             .await?;
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
         let readers = SqlitePoolOptions::new()
