@@ -12,6 +12,10 @@ pub mod article;
 pub mod canonical;
 pub mod draft;
 pub mod fingerprint;
+pub mod formats;
+pub mod guard;
+pub mod import;
+pub mod ingest;
 pub mod store;
 pub mod text;
 

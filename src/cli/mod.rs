@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed, 2 used wrongly, 3 refused for the state of things. To add a command: a file
 //! here with its `Args` and `run`, and an arm in [`Command`].
 
+mod article;
 mod check;
 mod context;
 mod init;
@@ -46,6 +47,8 @@ enum Command {
     Check(check::Args),
     /// Bring the database to this version
     Migrate(migrate::Args),
+    /// The article store: import, list, show, retract
+    Article(article::Args),
 }
 
 /// How a command ended, when it did not fail.
@@ -123,5 +126,6 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Init(args) => init::run(args, &cx),
         Command::Check(args) => check::run(args, &cx),
         Command::Migrate(args) => migrate::run(args, &cx).await,
+        Command::Article(args) => article::run(args, &cx).await,
     }
 }
