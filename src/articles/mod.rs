@@ -11,11 +11,13 @@
 pub mod article;
 pub mod canonical;
 pub mod draft;
+pub mod fetch;
 pub mod fingerprint;
 pub mod formats;
 pub mod guard;
 pub mod import;
 pub mod ingest;
+pub mod poll;
 pub mod store;
 pub mod text;
 

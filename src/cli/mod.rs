@@ -6,6 +6,7 @@
 mod article;
 mod check;
 mod context;
+mod feed;
 mod init;
 mod migrate;
 mod output;
@@ -49,6 +50,8 @@ enum Command {
     Migrate(migrate::Args),
     /// The article store: import, list, show, retract
     Article(article::Args),
+    /// The feeds: how they are doing, and what one says now
+    Feed(feed::Args),
 }
 
 /// How a command ended, when it did not fail.
@@ -127,5 +130,6 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(args, &cx),
         Command::Migrate(args) => migrate::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,
+        Command::Feed(args) => feed::run(args, &cx).await,
     }
 }

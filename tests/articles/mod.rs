@@ -1,3 +1,37 @@
 //! Tests of the room `articles`.
 
+mod feeds;
+mod fetch;
+mod import;
 mod store;
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use matinale::db::{Db, Options};
+
+/// A database of its own for one test.
+async fn db() -> (Db, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(&Options::new(&format!("sqlite:{}/a.db", folder.path().display()))).await.unwrap();
+    db.migrate().await.unwrap();
+    (db, folder)
+}
+
+/// Serves these pages on loopback until the test ends.
+async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn fetch_config() -> matinale::config::Fetch {
+    matinale::config::Fetch {
+        timeout: std::time::Duration::from_secs(5),
+        max_bytes: 200_000,
+        redirects: 3,
+        private_addresses: false,
+        user_agent: "Matinale/test".to_owned(),
+    }
+}

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use matinale::articles::store::{self, Change};
 use matinale::articles::{Clean, Defaults, Draft};
-use matinale::db::{Db, Options};
+
+use super::db;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -15,13 +16,6 @@ fn clean(url: &str, title: &str) -> Draft {
 
 fn check(draft: Draft) -> Clean {
     draft.check(&Defaults { source: Some("Le Fleuve".to_owned()), ..Defaults::default() }).unwrap()
-}
-
-async fn db() -> (Db, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = Db::open(&Options::new(&format!("sqlite:{}/a.db", folder.path().display()))).await.unwrap();
-    db.migrate().await.unwrap();
-    (db, folder)
 }
 
 #[tokio::test]

@@ -13,6 +13,12 @@ pub(super) fn prepared(xml: &str) -> String {
                 && !matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{feff}')
         })
         .collect();
+    // The declaration's encoding was that of the bytes; this is text, and the parser must not decode it again.
+    if text.trim_start().starts_with("<?xml")
+        && let Some(end) = text.find("?>")
+    {
+        text.replace_range(..end + 2, "");
+    }
     if let Some(start) = text.find("<rss")
         && let Some(length) = text.get(start..).and_then(|rest| rest.find('>'))
     {
@@ -28,7 +34,26 @@ pub(super) fn prepared(xml: &str) -> String {
             text.replace_range(start..start + length, &mended);
         }
     }
-    text
+    if text.contains(ATOM_03) { atom_03(&text) } else { text }
+}
+
+const ATOM_03: &str = "http://purl.org/atom/ns#";
+
+/// The draft of Atom that some feeds still speak, in the words of the standard.
+fn atom_03(text: &str) -> String {
+    let words = [
+        (ATOM_03, "http://www.w3.org/2005/Atom"),
+        ("issued>", "published>"),
+        ("modified>", "updated>"),
+        ("mode=\"escaped\"", ""),
+        ("mode='escaped'", ""),
+        ("mode=\"xml\"", ""),
+        ("type=\"text/html\"", "type=\"html\""),
+        ("type='text/html'", "type='html'"),
+        ("type=\"text/plain\"", "type=\"text\""),
+        ("type=\"application/xhtml+xml\"", "type=\"xhtml\""),
+    ];
+    words.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new))
 }
 
 fn version(tag: &str) -> Option<String> {
@@ -90,8 +115,10 @@ pub(super) fn single(xml: &str) -> Vec<String> {
     let head = xml.get(..first).unwrap_or_default();
     let Some(root) = root(head) else { return Vec::new() };
     let mut tail = String::new();
-    if head.contains("<channel") && !head.contains("</channel") {
-        tail.push_str("</channel>");
+    let channel =
+        name.rsplit_once(':').map_or("channel".to_owned(), |(prefix, _)| format!("{prefix}:channel"));
+    if head.contains(&format!("<{channel}")) && !head.contains(&format!("</{channel}")) {
+        tail.push_str(&format!("</{channel}>"));
     }
     tail.push_str(&format!("</{root}>"));
     let close = format!("</{name}>");
