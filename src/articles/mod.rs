@@ -18,6 +18,7 @@ pub mod guard;
 pub mod import;
 pub mod ingest;
 pub mod poll;
+pub mod push;
 pub mod store;
 pub mod text;
 

@@ -3,6 +3,7 @@
 mod feeds;
 mod fetch;
 mod import;
+mod push;
 mod store;
 
 use std::net::SocketAddr;

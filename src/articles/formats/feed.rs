@@ -88,9 +88,10 @@ fn entries(parsed: impl Iterator<Item = Result<Feed, String>>, base: Option<&Url
                     any = true;
                 }
                 if one.drafts.is_empty() {
-                    found
-                        .drafts
-                        .push((Place::Entry(at + 1), Err(Refused::new("entry", "is cut off or broken"))));
+                    found.drafts.push((
+                        Place::Entry(at + 1),
+                        Err(Refused::new("entry", "has no link, or is cut off or broken")),
+                    ));
                 }
                 found.drafts.extend(one.drafts.into_iter().map(|(_, draft)| (Place::Entry(at + 1), draft)));
             }

@@ -34,6 +34,12 @@ pub(super) fn prepared(xml: &str) -> String {
             text.replace_range(start..start + length, &mended);
         }
     }
+    // The first RDF feeds had names of their own for the same words.
+    for old in ["http://my.netscape.com/rdf/simple/0.9/", "http://channel.netscape.com/rdf/simple/0.9/"] {
+        if text.contains(old) {
+            text = text.replace(old, "http://purl.org/rss/1.0/");
+        }
+    }
     if text.contains(ATOM_03) { atom_03(&text) } else { text }
 }
 
