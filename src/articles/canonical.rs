@@ -113,10 +113,10 @@ pub fn canonical(text: &str, base: Option<&Url>) -> Result<Canonical, &'static s
         let shorter = path.trim_end_matches('/').to_owned();
         url.set_path(&shorter);
     }
-    let bare = url.as_str().to_owned();
-    let link = if kept.is_empty() { bare.clone() } else { format!("{bare}?{}", kept.join("&")) };
+    let plain = url.as_str().to_owned();
+    let link = if kept.is_empty() { plain.clone() } else { format!("{plain}?{}", kept.join("&")) };
     kept.sort_unstable();
-    let address = bare.split_once("://").map_or(bare.as_str(), |(_, rest)| rest);
+    let address = plain.split_once("://").map_or(plain.as_str(), |(_, rest)| rest);
     let key = if kept.is_empty() { address.to_owned() } else { format!("{address}?{}", kept.join("&")) };
     Ok(Canonical { link, key })
 }

@@ -139,7 +139,7 @@ impl Draft {
         if let Some(value) = self.value.filter(|value| !(1..=5).contains(value)) {
             return Err(Refused::new("value", format!("must be 1 to 5, found {value}")));
         }
-        let countries = self.countries.map(countries).transpose()?;
+        let countries = self.countries.as_deref().map(countries).transpose()?;
         let language = match self.language.as_deref().map(str::trim) {
             None | Some("") => None,
             Some(tag) => Some(primary(tag).ok_or_else(|| {
@@ -172,7 +172,7 @@ impl Draft {
                 language,
                 section: name(self.section),
                 countries,
-                tags: self.tags.map(list),
+                tags: self.tags.as_deref().map(list),
                 author: name(self.author),
                 source,
                 published_at: self.published_at,
@@ -274,7 +274,7 @@ fn fingerprint(article: &Article) -> String {
     print.finish()
 }
 
-fn countries(said: Vec<String>) -> Result<Vec<String>, Refused> {
+fn countries(said: &[String]) -> Result<Vec<String>, Refused> {
     let mut out: Vec<String> = Vec::new();
     for text in said.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
         if text.len() != 2 || !text.bytes().all(|b| b.is_ascii_alphabetic()) {
@@ -291,7 +291,7 @@ fn countries(said: Vec<String>) -> Result<Vec<String>, Refused> {
     Ok(out)
 }
 
-fn list(said: Vec<String>) -> Vec<String> {
+fn list(said: &[String]) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for text in said.iter().map(|text| text::clip(&text::line(text), MAX_NAME_CHARS)) {
         if !text.is_empty() && !out.contains(&text) && out.len() < MAX_LIST {

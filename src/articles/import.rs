@@ -68,9 +68,8 @@ pub struct Report {
 /// Imports a file.
 pub async fn file(db: &Db, path: &Path, says: &Says, now: Timestamp) -> db::Result<Report> {
     let name = path.display().to_string();
-    let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-        true => Err(io::Error::other("is a folder")),
-        false => Ok(file),
+    let opened = File::open(path).and_then(|file| {
+        if file.metadata()?.is_dir() { Err(io::Error::other("is a folder")) } else { Ok(file) }
     });
     match opened {
         Ok(file) => read(db, name, Box::new(file), says, now).await,

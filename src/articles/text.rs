@@ -31,27 +31,23 @@ pub fn paragraphs(text: &str) -> String {
 
 /// The paragraphs of a text, each a clean line, none empty.
 pub fn split(text: &str) -> Vec<String> {
-    let lines: Vec<String> =
-        text.split(['\n', '\r', '\u{2028}', '\u{2029}', '\u{0b}', '\u{0c}', '\u{85}']).map(line).collect();
-    // A CR LF pair gives an empty piece between its halves: ask the text itself about empty lines.
+    const BREAKS: &[char] = &['\n', '\u{2028}', '\u{2029}', '\u{0b}', '\u{0c}', '\u{85}'];
     let unix = text.replace("\r\n", "\n").replace('\r', "\n");
-    let blank = unix.trim().split('\n').any(|line| line.trim().is_empty());
-    if !blank {
-        return lines.into_iter().filter(|line| !line.is_empty()).collect();
-    }
+    let lines: Vec<String> = unix.trim().split(BREAKS).map(line).collect();
+    let parted = lines.iter().any(String::is_empty);
     let mut out: Vec<String> = Vec::new();
     let mut open = false;
-    for piece in unix.split(['\n', '\u{2028}', '\u{2029}', '\u{0b}', '\u{0c}', '\u{85}']).map(line) {
-        if piece.is_empty() {
+    for line in lines {
+        if line.is_empty() {
             open = false;
             continue;
         }
-        match out.last_mut().filter(|_| open) {
+        match out.last_mut().filter(|_| open && parted) {
             Some(last) => {
                 last.push(' ');
-                last.push_str(&piece);
+                last.push_str(&line);
             }
-            None => out.push(piece),
+            None => out.push(line),
         }
         open = true;
     }

@@ -113,9 +113,10 @@ async fn import(args: &ImportArgs, cx: &Context) -> anyhow::Result<Exit> {
     let mut reports = Vec::new();
     for path in &args.files {
         let now = cx.clock().now();
-        let report = match path.as_path() == Path::new("-") {
-            true => import::stdin(db, &says, now).await,
-            false => import::file(db, path, &says, now).await,
+        let report = if path.as_path() == Path::new("-") {
+            import::stdin(db, &says, now).await
+        } else {
+            import::file(db, path, &says, now).await
         };
         reports.push(report.with_context(|| path.display().to_string())?);
     }

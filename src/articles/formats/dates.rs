@@ -71,10 +71,7 @@ fn date(year: i16, month: i16, day: i16) -> Option<Date> {
 
 /// "a 14h05", "at 14 05": only right behind the date.
 fn time(words: &[&str]) -> Option<(i8, i8)> {
-    let words = match words {
-        ["a" | "at", rest @ ..] => rest,
-        _ => return None,
-    };
+    let ["a" | "at", words @ ..] = words else { return None };
     let (hour, minute) = match words {
         [both, ..] if both.contains('h') => both.split_once('h')?,
         [hour, minute, ..] => (*hour, *minute),

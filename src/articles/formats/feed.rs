@@ -28,18 +28,18 @@ pub fn read(document: &str, base: Option<&Url>) -> Result<Found, String> {
     let prepared = repair::prepared(document);
     let expected = repair::count(&prepared);
     let first = match parse(&prepared, base) {
-        Ok(feed) if feed.entries.len() >= expected => return Ok(collect(feed, base)),
+        Ok(feed) if feed.entries.len() >= expected => return Ok(collect(&feed, base)),
         other => other,
     };
     let mended = repair::ampersands(&prepared);
     let second = match parse(&mended, base) {
-        Ok(feed) if feed.entries.len() >= expected => return Ok(collect(feed, base)),
+        Ok(feed) if feed.entries.len() >= expected => return Ok(collect(&feed, base)),
         other => other,
     };
     let single = repair::single(&mended);
     if single.is_empty() {
         // No entries to be seen: an empty feed, or none.
-        return second.or(first).map(|feed| collect(feed, base));
+        return second.or(first).map(|feed| collect(&feed, base));
     }
     entries(single.iter().map(|document| parse(document, base)), base)
 }
@@ -51,7 +51,7 @@ pub fn read(document: &str, base: Option<&Url>) -> Result<Found, String> {
 pub fn read_json(value: &Value, base: Option<&Url>) -> Result<Found, String> {
     let whole = parse(&value.to_string(), base);
     let (Err(why), Value::Object(map)) = (&whole, value) else {
-        return whole.map(|feed| collect(feed, base));
+        return whole.map(|feed| collect(&feed, base));
     };
     let Some(Value::Array(items)) = map.get("items") else { return Err(why.clone()) };
     let single = items.iter().map(|item| {
@@ -81,7 +81,7 @@ fn entries(parsed: impl Iterator<Item = Result<Feed, String>>, base: Option<&Url
     for (at, feed) in parsed.enumerate() {
         match feed {
             Ok(feed) => {
-                let one = collect(feed, base);
+                let one = collect(&feed, base);
                 if !any {
                     found.defaults = one.defaults;
                     found.kind = one.kind;
@@ -108,7 +108,7 @@ fn entries(parsed: impl Iterator<Item = Result<Feed, String>>, base: Option<&Url
     }
 }
 
-fn collect(feed: Feed, base: Option<&Url>) -> Found {
+fn collect(feed: &Feed, base: Option<&Url>) -> Found {
     let site = feed
         .links
         .iter()

@@ -344,16 +344,9 @@ fn unescape(words: &str, out: &mut String) {
         let (before, entity) = rest.split_at(at);
         out.push_str(before);
         let known = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&quot;", '"'), ("&nbsp;", '\u{a0}')];
-        match known.iter().find(|(name, _)| entity.starts_with(name)) {
-            Some((name, c)) => {
-                out.push(*c);
-                rest = entity.get(name.len()..).unwrap_or_default();
-            }
-            None => {
-                out.push('&');
-                rest = entity.get(1..).unwrap_or_default();
-            }
-        }
+        let (name, c) = known.iter().find(|(name, _)| entity.starts_with(name)).unwrap_or(&("&", '&'));
+        out.push(*c);
+        rest = entity.get(name.len()..).unwrap_or_default();
     }
     out.push_str(rest);
 }

@@ -144,7 +144,7 @@ impl Head {
                     }
                 }
                 "html" => {
-                    head.language = head.language.take().or_else(|| get("lang").or_else(|| get("xml:lang")))
+                    head.language = head.language.take().or_else(|| get("lang").or_else(|| get("xml:lang")));
                 }
                 "time" => head.time = head.time.take().or_else(|| get("datetime")),
                 _ => {}

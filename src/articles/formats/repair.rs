@@ -9,7 +9,7 @@ pub(super) fn prepared(xml: &str) -> String {
     let mut text: String = xml
         .chars()
         .filter(|c| {
-            !(c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+            (!c.is_control() || matches!(c, '\t' | '\n' | '\r'))
                 && !matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{feff}')
         })
         .collect();
@@ -120,13 +120,10 @@ pub(super) fn single(xml: &str) -> Vec<String> {
     let Some((first, name)) = starts.first().cloned() else { return Vec::new() };
     let head = xml.get(..first).unwrap_or_default();
     let Some(root) = root(head) else { return Vec::new() };
-    let mut tail = String::new();
     let channel =
         name.rsplit_once(':').map_or("channel".to_owned(), |(prefix, _)| format!("{prefix}:channel"));
-    if head.contains(&format!("<{channel}")) && !head.contains(&format!("</{channel}")) {
-        tail.push_str(&format!("</{channel}>"));
-    }
-    tail.push_str(&format!("</{root}>"));
+    let open = head.contains(&format!("<{channel}")) && !head.contains(&format!("</{channel}"));
+    let tail = if open { format!("</{channel}></{root}>") } else { format!("</{root}>") };
     let close = format!("</{name}>");
     starts
         .iter()

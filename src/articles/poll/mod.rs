@@ -52,7 +52,7 @@ pub async fn poll_due(
     fetcher: &Fetcher,
 ) -> db::Result<Polled> {
     // Until then nobody else asks it: the longest answer, and time to read and keep it.
-    let hold = config.fetch.timeout + Duration::from_secs(60);
+    let hold = config.fetch.timeout + Duration::from_mins(1);
     let mut due = Vec::new();
     // Seen on a reading connection first: most are not due, and the writer has other work.
     let known = {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// However often it fails, a feed is asked once a day.
-const MOST: Duration = Duration::from_secs(24 * 3600);
+const MOST: Duration = Duration::from_hours(24);
 
 /// The wait after an answer: `every` after a good one, twice as long after every failure in a row, never less than
 /// the server asked for; `chance` in 0..1000 spreads it by up to a fifth, so that many feeds do not come at once.
@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_with_every_failure_up_to_a_day() {
         let minutes = |failures, asked: Option<u64>, chance| {
-            wait(Duration::from_secs(600), failures, asked.map(Duration::from_secs), chance).as_secs() / 60
+            wait(Duration::from_mins(10), failures, asked.map(Duration::from_secs), chance).as_secs() / 60
         };
         for (failures, asked, chance, expected) in [
             (0, None, 0, 10),
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Tue, 24 Nov 2026 05:01:00 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
+        assert_eq!(retry_after("Tue, 24 Nov 2026 05:01:00 GMT", now), Some(Duration::from_mins(1)));
         assert_eq!(retry_after("Tue, 24 Nov 2026 04:01:00 GMT", now), None);
         assert_eq!(retry_after("soon", now), None);
     }
