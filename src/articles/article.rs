@@ -111,6 +111,11 @@ pub struct Article {
 }
 
 impl Article {
+    /// What a reader can follow; `None` for a text that was imported without a link (`urn:…`).
+    pub fn link(&self) -> Option<&str> {
+        Some(self.url.as_str()).filter(|url| url.starts_with("http"))
+    }
+
     /// The instant that its freshness is measured from: when it came out, else when we first saw it.
     pub fn dated(&self) -> Timestamp {
         self.published_at.unwrap_or(self.first_seen_at)

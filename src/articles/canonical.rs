@@ -7,8 +7,8 @@
 
 use url::Url;
 
-/// A link longer than this is no link; mail programs cut them too.
-const MAX_CHARS: usize = 2_000;
+/// A link longer than this is no link: mail programs cut it, and no index holds it.
+const MAX_BYTES: usize = 2_000;
 
 /// Parameters that say where a click came from, never which article is meant.
 const TRACKING: &[&str] = &[
@@ -75,8 +75,8 @@ pub fn canonical(text: &str, base: Option<&Url>) -> Result<Canonical, &'static s
     if text.is_empty() {
         return Err("is missing");
     }
-    if text.chars().count() > MAX_CHARS {
-        return Err("is longer than 2,000 characters");
+    if text.len() > MAX_BYTES {
+        return Err("is longer than 2,000 bytes");
     }
     if text.chars().any(char::is_control) {
         return Err("holds control characters");
@@ -115,6 +115,10 @@ pub fn canonical(text: &str, base: Option<&Url>) -> Result<Canonical, &'static s
     }
     let plain = url.as_str().to_owned();
     let link = if kept.is_empty() { plain.clone() } else { format!("{plain}?{}", kept.join("&")) };
+    // Written out in ASCII it may have grown.
+    if link.len() > MAX_BYTES {
+        return Err("is longer than 2,000 bytes");
+    }
     kept.sort_unstable();
     let address = plain.split_once("://").map_or(plain.as_str(), |(_, rest)| rest);
     let key = if kept.is_empty() { address.to_owned() } else { format!("{address}?{}", kept.join("&")) };
@@ -138,7 +142,7 @@ fn parameters(query: &str) -> Vec<String> {
 /// A picture's or a page's address: http or https, absolute or relative to `base`.
 pub fn web_url(text: &str, base: Option<&Url>) -> Option<String> {
     let text = text.trim();
-    if text.is_empty() || text.len() > MAX_CHARS || text.chars().any(char::is_control) {
+    if text.is_empty() || text.len() > MAX_BYTES || text.chars().any(char::is_control) {
         return None;
     }
     let mut url = match base {

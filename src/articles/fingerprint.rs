@@ -5,6 +5,9 @@ use sha2::{Digest as _, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
+/// A key is indexed, and one sign can fold to eighteen.
+const MAX_KEY_BYTES: usize = 1_000;
+
 /// Digests fields so that no two different lists of fields digest alike.
 #[derive(Debug, Default)]
 pub struct Fingerprint(Sha256);
@@ -44,7 +47,15 @@ pub fn title_key(title: &str) -> String {
         }
     }
     let key = key.trim_end();
-    if key.is_empty() { title.trim().to_lowercase() } else { key.to_owned() }
+    let mut key = if key.is_empty() { title.trim().to_lowercase() } else { key.to_owned() };
+    if key.len() > MAX_KEY_BYTES {
+        let mut end = MAX_KEY_BYTES;
+        while !key.is_char_boundary(end) {
+            end -= 1;
+        }
+        key.truncate(end);
+    }
+    key
 }
 
 #[cfg(test)]
