@@ -10,6 +10,8 @@ use super::{Misuse, Refusal};
 use crate::clock::{Clock, Random};
 use crate::config::{Config, Log, LogFormat, Newsletter};
 use crate::db::Db;
+use crate::lifecycle::Shutdown;
+use crate::morning::House;
 use crate::telemetry;
 
 /// Handed to every command.
@@ -99,6 +101,19 @@ impl Context {
                 Ok(db)
             })
             .await
+    }
+
+    /// What the rooms need to work together.
+    pub async fn house(&self) -> anyhow::Result<House> {
+        let config = self.config()?.clone();
+        Ok(House::new(config, self.db().await?.clone(), self.clock.clone(), self.random.clone()))
+    }
+
+    /// Follows the signals from now on: the first drains, the second stops.
+    pub fn shutdown(&self) -> anyhow::Result<Shutdown> {
+        let shutdown = Shutdown::new();
+        shutdown.follow_signals()?;
+        Ok(shutdown)
     }
 
     /// The times of the house.

@@ -39,9 +39,10 @@ pub(super) fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         out.json(&serde_json::json!({ "config": file, "secret_key": key, "secret_key_kept": key_kept }))?;
     } else {
         out.line(&format!("Wrote {}", file.display()))?;
-        out.line(&match key_kept {
-            true => format!("Kept  {} (it signs links in mails already sent)", key.display()),
-            false => format!("Wrote {} (keep a copy: it signs the unsubscribe links)", key.display()),
+        out.line(&if key_kept {
+            format!("Kept  {} (it signs links in mails already sent)", key.display())
+        } else {
+            format!("Wrote {} (keep a copy: it signs the unsubscribe links)", key.display())
         })?;
         out.line("")?;
         out.line("Next:")?;

@@ -6,10 +6,18 @@
 mod article;
 mod check;
 mod context;
+mod dates;
+mod delivery;
+mod edition;
 mod feed;
 mod init;
 mod migrate;
 mod output;
+mod relay;
+mod serve;
+mod subscriber;
+mod suppression;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +56,25 @@ enum Command {
     Check(check::Args),
     /// Bring the database to this version
     Migrate(migrate::Args),
+    /// The daemon: schedules, fetches, delivers and serves by itself
+    Serve(serve::Args),
+    /// Editions: build, show, edit, preview, approve, lock, send, hold, resume, cancel, correct
+    #[command(subcommand)]
+    Edition(edition::Args),
+    /// Subscribers: import, export, list, show, erase
+    #[command(subcommand)]
+    Subscriber(subscriber::Args),
+    /// Addresses that must not be written to
+    #[command(subcommand)]
+    Suppression(suppression::Args),
+    /// The ledger: list, export, summary, retry, settle
+    #[command(subcommand)]
+    Delivery(delivery::Args),
+    /// The servers that take mail from us
+    #[command(subcommand)]
+    Relay(relay::Args),
+    /// The whole story of one delivery, or of why there is none
+    Why(why::Args),
     /// The article store: import, list, show, retract
     Article(article::Args),
     /// The feeds: how they are doing, and what one says now
@@ -129,6 +156,13 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Init(args) => init::run(args, &cx),
         Command::Check(args) => check::run(args, &cx),
         Command::Migrate(args) => migrate::run(args, &cx).await,
+        Command::Serve(args) => serve::run(args, &cx).await,
+        Command::Edition(args) => edition::run(args, &cx).await,
+        Command::Subscriber(args) => subscriber::run(args, &cx).await,
+        Command::Suppression(args) => suppression::run(args, &cx).await,
+        Command::Delivery(args) => delivery::run(args, &cx).await,
+        Command::Relay(args) => relay::run(args, &cx).await,
+        Command::Why(args) => why::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,
         Command::Feed(args) => feed::run(args, &cx).await,
     }

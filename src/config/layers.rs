@@ -49,11 +49,11 @@ pub(super) fn merge(
         }
     };
     for (variable, text) in environment {
-        if let Some(rest) = variable.strip_prefix(PREFIX) {
-            if let Err(message) = set(&mut tree, rest, variable, text) {
-                let origin = format!("{ENVIRONMENT}{variable}");
-                faults.add(Fault { key: String::new(), origin, message });
-            }
+        if let Some(rest) = variable.strip_prefix(PREFIX)
+            && let Err(message) = set(&mut tree, rest, variable, text)
+        {
+            let origin = format!("{ENVIRONMENT}{variable}");
+            faults.add(Fault { key: String::new(), origin, message });
         }
     }
     tree
@@ -65,13 +65,14 @@ fn readable(path: &Path, faults: &Faults) -> Option<Layer> {
     let shown = path.display().to_string();
     let fault = |message: String| faults.add(Fault { key: String::new(), origin: shown.clone(), message });
     let text = match std::fs::read(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(_) => {
+        Ok(bytes) => {
+            if let Ok(text) = String::from_utf8(bytes) {
+                text
+            } else {
                 fault("is not UTF-8 text".to_owned());
                 return None;
             }
-        },
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             fault("no such file; `matinale init` writes one".to_owned());
             return None;

@@ -11,6 +11,7 @@ mod layers;
 mod newsletter;
 mod reader;
 mod relay;
+pub mod theme;
 pub mod values;
 mod web;
 

@@ -110,10 +110,10 @@ impl Newsletter {
         section.required("from");
         let from = section.parse("from", mailbox);
         let lock = section.required("lock");
-        if !lock.is_empty() {
-            if let Err(message) = crate::config::check_cron(&lock) {
-                section.fault("lock", message);
-            }
+        if !lock.is_empty()
+            && let Err(message) = crate::config::check_cron(&lock)
+        {
+            section.fault("lock", message);
         }
         section.required("send_at");
         let send_at = section.parse("send_at", values::time_of_day);

@@ -76,10 +76,8 @@ pub fn time_of_day(text: &str) -> Result<Time, String> {
 
 /// An IANA time zone, such as `Africa/Abidjan`.
 pub fn timezone(text: &str) -> Result<TimeZone, String> {
-    match TimeZone::get(text) {
-        Ok(zone) if zone.iana_name().is_some() => Ok(zone),
-        _ => Err(format!("expected a time zone such as \"Africa/Abidjan\", found {text:?}")),
-    }
+    crate::clock::time_zone(text)
+        .ok_or_else(|| format!("expected a time zone such as \"Africa/Abidjan\", found {text:?}"))
 }
 
 /// The content of a file that only its owner may read, without the newline at its end.

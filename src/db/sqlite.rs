@@ -32,32 +32,35 @@ impl Pools {
         if url.contains(":memory:") {
             return Err(Error::Url("an edition must survive the process: name a file".to_owned()));
         }
-        let connect = SqliteConnectOptions::from_str(url)
+        let plain = SqliteConnectOptions::from_str(url)
             .map_err(|error| Error::Url(error.to_string()))?
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("cache_size", "-16384")
+            .pragma("temp_store", "memory");
+        let connect = plain
+            .clone()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(match options.synchronous {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true)
-            .pragma("cache_size", "-16384")
-            .pragma("temp_store", "memory");
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .foreign_keys(true);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(Duration::from_secs(120))
-            // Sent by a reader it would be an attempt to write.
-            .connect_with(connect.clone().auto_vacuum(SqliteAutoVacuum::Incremental))
+            .connect_with(connect)
             .await?;
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(connect.read_only(true).create_if_missing(false));
+            // Without the writer's pragmas: some of them write.
+            .connect_lazy_with(plain.read_only(true));
         Ok(Self { writer, readers })
     }
 

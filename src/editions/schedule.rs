@@ -96,6 +96,20 @@ pub fn lock_of(newsletter: &Newsletter, date: Date) -> Result<Option<Due>, Error
     Ok(None)
 }
 
+/// When the edition of this date locks; on a date that the rule leaves out, at the hour of the rule's next lock.
+pub fn lock_for(newsletter: &Newsletter, date: Date) -> Result<Timestamp, Error> {
+    if let Some(due) = lock_of(newsletter, date)? {
+        return Ok(due.lock);
+    }
+    let day = match newsletter.for_day {
+        ForDay::Same => date,
+        ForDay::Next => date.yesterday()?,
+    };
+    let start = day.at(0, 0, 0, 0);
+    let hour = civil_times(&newsletter.lock, start)?.next().map_or_else(|| start.time(), Civil::time);
+    due(newsletter, &newsletter.timezone, day.to_datetime(hour)).map(|due| due.lock)
+}
+
 fn due(newsletter: &Newsletter, zone: &TimeZone, civil: Civil) -> Result<Due, Error> {
     let lock = zone.to_ambiguous_zoned_datetime(civil).compatible()?.timestamp();
     let date = match newsletter.for_day {
@@ -190,7 +204,9 @@ mod tests {
         assert_eq!(dates(&evening, "2026-11-24T12:00:00Z", 1), ["2026-11-25 2026-11-24T22:00:00Z"]);
         let due = lock_of(&evening, "2026-11-25".parse().unwrap()).unwrap().unwrap();
         assert_eq!(due.lock.to_string(), "2026-11-24T22:00:00Z");
-        assert_eq!(lock_of(&abidjan, "2026-11-28".parse().unwrap()).unwrap(), None);
+        let saturday = "2026-11-28".parse().unwrap();
+        assert_eq!(lock_of(&abidjan, saturday).unwrap(), None);
+        assert_eq!(lock_for(&abidjan, saturday).unwrap().to_string(), "2026-11-28T05:00:00Z");
     }
 
     #[test]

@@ -1,1 +1,34 @@
-//! To be written: the room `mail`.
+//! The mail: editions and notices as HTML and text, headers, MIME, signature.
+//!
+//! Pure: no clock, no database, no network. A [`Content`] says what a revision says; [`render`] says it in one
+//! language; [`Prepared`] is that as bytes, with places for the few personal parts, filled in for each subscriber.
+//! The rule a newcomer would break: whatever comes from outside reaches a page or a header only through escaping,
+//! and a header only without line breaks.
+
+pub mod content;
+pub mod dkim;
+mod encode;
+pub mod language;
+pub mod notice;
+mod prepared;
+mod render;
+mod typography;
+
+pub use content::Content;
+pub use language::Language;
+pub use prepared::{Personal, Prepared, fill_text};
+pub use render::{Rendered, render, web_page};
+
+/// Why a mail cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The template failed; it never does with what [`Content`] can hold.
+    #[error("the template: {0}")]
+    Template(String),
+    /// The prepared bytes are not ours, or of another version.
+    #[error("the prepared bytes cannot be read: {0}")]
+    Prepared(String),
+    /// The key signs nothing.
+    #[error("the DKIM key: {0}")]
+    Key(String),
+}

@@ -1,1 +1,78 @@
-//! To be written: the room `morning`.
+//! The rooms joined: lock, tick, correct, alert, serve, demo, rehearse, drill.
+//!
+//! Composes the rooms, in one transaction where it must. Owns the tables `clock`, `alarm` and `alarm_copy`. The
+//! rule a newcomer would break: what a room decides stays in that room; here it is only brought together.
+
+pub mod alert;
+pub mod content;
+mod ears;
+pub mod line_up;
+pub mod lock;
+pub mod send;
+pub mod serve;
+pub mod store;
+pub mod tick;
+pub mod why;
+pub mod words;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+
+use crate::clock::{Clock, Random};
+use crate::config::{Config, Newsletter};
+use crate::db::Db;
+use crate::readers::links::Links;
+use crate::{db, delivery, editions, mail};
+
+/// What the rooms need to work together; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct House {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub db: Db,
+    /// The times.
+    pub clock: Clock,
+    /// Random numbers.
+    pub random: Random,
+    /// The links in mails.
+    pub links: Links,
+}
+
+/// What can go wrong where rooms meet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// The lock rule.
+    #[error(transparent)]
+    Schedule(#[from] editions::schedule::Error),
+    /// The mail could not be made; what and where is said.
+    #[error("the mail: {0}")]
+    Mail(#[from] mail::Error),
+    /// The delivery engine.
+    #[error("delivery: {0}")]
+    Delivery(#[from] delivery::Error),
+    /// Something of the daemon cannot start.
+    #[error("{0}")]
+    Start(String),
+}
+
+/// What the morning's functions give back.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl House {
+    /// Puts the rooms' needs together.
+    pub fn new(config: Config, db: Db, clock: Clock, random: Random) -> Self {
+        let links = Links::new(config.secret.expose_secret().as_bytes());
+        Self { config: Arc::new(config), db, clock, random, links }
+    }
+
+    /// An instant in words, in the newsletter's zone.
+    pub(crate) fn civil_words(&self, newsletter: &Newsletter, at: Timestamp) -> String {
+        words::instant(at, &newsletter.timezone)
+    }
+}

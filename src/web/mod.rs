@@ -1,1 +1,88 @@
-//! To be written: the room `web`.
+//! The doors to the outside: readers' pages, the push interface, probes and figures.
+//!
+//! Nothing here decides anything: a page loads, asks a room, answers. The rule a newcomer would break: GET never
+//! changes anything (W3), for scanners follow every link in every mail.
+
+mod ops;
+mod public;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::clock::{Clock, Random};
+use crate::config::Config;
+use crate::db::Db;
+use crate::lifecycle::Shutdown;
+use crate::readers::links::Links;
+
+/// What a request may need; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub db: Db,
+    /// The times.
+    pub clock: Clock,
+    /// Random numbers.
+    pub random: Random,
+    /// The links in mails.
+    pub links: Links,
+}
+
+impl State {
+    /// Puts together what requests need.
+    pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Self {
+        Self { config, db, clock, random, links }
+    }
+}
+
+/// Binds the address of the configuration.
+///
+/// # Errors
+/// When it is in use, or not ours.
+pub async fn bind(config: &Config) -> io::Result<TcpListener> {
+    let listen = config.web.listen;
+    TcpListener::bind(listen)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("web.listen {listen}: {error}")))
+}
+
+/// Every page and endpoint.
+pub fn routes(state: State) -> Router {
+    let set = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    Router::new()
+        .merge(public::routes())
+        .merge(ops::routes())
+        .with_state(state)
+        .layer(RequestBodyLimitLayer::new(16 << 20))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(30)))
+        .layer(CatchPanicLayer::new())
+        .layer(set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(set(header::REFERRER_POLICY, "no-referrer"))
+        .layer(set(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src https: http: data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ))
+}
+
+/// Serves until told to drain; requests that have begun are answered.
+pub async fn serve(listener: TcpListener, routes: Router, shutdown: &Shutdown) {
+    let shutdown = shutdown.clone();
+    let served =
+        axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.draining().await }).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the web server stopped");
+    }
+}

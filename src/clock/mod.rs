@@ -7,6 +7,8 @@
 //!
 //! Instants are cut to milliseconds: what is read back from either database equals what was written.
 
+mod zones;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+
+pub use zones::{Zones, time_zone, zones};
 
 /// The times of the house; cheap to clone, clones share their time.
 #[derive(Clone, Debug)]

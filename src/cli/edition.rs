@@ -1,0 +1,476 @@
+//! `edition`: what the desk does, for scripts.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::dates::DateArg;
+use super::{Context, Exit, Misuse, Out, Refusal, Table};
+use crate::config::Newsletter;
+use crate::editions::{self, Document, Edition, EditionState, Who};
+use crate::morning::{self, House};
+use crate::selection::Proposal;
+
+/// What `edition` takes.
+#[derive(Debug, clap::Subcommand)]
+pub enum Args {
+    /// List editions, newest first, and the next locks
+    List(Which),
+    /// Propose or refresh the line-up
+    Build(Build),
+    /// Show the line-up, its reasons and where the deliveries stand
+    Show(Which),
+    /// Give the edition as a JSON document, or take one: order, pins, words, subject
+    Edit(Edit),
+    /// Show the mail: as HTML, as text, or the bytes of the wire
+    Preview(Preview),
+    /// Say that it may go out
+    Approve(Which),
+    /// Freeze the line-up and plan the deliveries, now
+    Lock(Which),
+    /// Deliver it in this process, and return when every delivery is final
+    Send(Send),
+    /// Stop everything that is not already on the wire
+    Hold(Reason),
+    /// Go on after a hold
+    Resume(Which),
+    /// End it: what was not accepted is withdrawn
+    Cancel(Reason),
+    /// Freeze a new revision from the line-up and words as they are now
+    Correct(Reason),
+}
+
+/// Which edition.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The newsletter's id
+    newsletter: String,
+    /// The date it bears: ISO 8601, today, tomorrow or yesterday in the newsletter's zone [default: today]
+    #[arg(long)]
+    date: Option<DateArg>,
+}
+
+/// What `edition build` takes.
+#[derive(Debug, clap::Args)]
+pub struct Build {
+    #[command(flatten)]
+    which: Which,
+    /// Every candidate with its points, and what stopped those left out
+    #[arg(long)]
+    explain: bool,
+}
+
+/// What `edition edit` takes.
+#[derive(Debug, clap::Args)]
+pub struct Edit {
+    #[command(flatten)]
+    which: Which,
+    /// The document to take: a file, or - for standard input; without it the document is given
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What `edition preview` takes.
+#[derive(Debug, clap::Args)]
+pub struct Preview {
+    #[command(flatten)]
+    which: Which,
+    /// The HTML part
+    #[arg(long, group = "part")]
+    html: bool,
+    /// The text part
+    #[arg(long, group = "part")]
+    text: bool,
+    /// The whole mail as it goes over the wire
+    #[arg(long, group = "part")]
+    eml: bool,
+    /// As this reader gets it; a sample reader otherwise
+    #[arg(long, value_name = "ADDRESS")]
+    r#as: Option<String>,
+}
+
+/// An edition, and why.
+#[derive(Debug, clap::Args)]
+pub struct Reason {
+    #[command(flatten)]
+    which: Which,
+    /// Why, for those who look at it later
+    #[arg(long)]
+    why: Option<String>,
+}
+
+/// What `edition send` takes.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Send {
+    #[command(flatten)]
+    which: Which,
+    /// Return after one pass over what is due
+    #[arg(long)]
+    no_wait: bool,
+    /// Ignore due times; deadlines hold
+    #[arg(long)]
+    now: bool,
+    /// Send it although it was missed
+    #[arg(long)]
+    late: bool,
+    /// Send a marked test copy to this address instead, outside the ledger
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
+    /// Start the civil clock (lock, due, deadline) at this instant; it runs on, and jumps to the next due time
+    /// when nothing is on the wire. Refused while another daemon is alive
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<Timestamp>,
+}
+
+/// The house, a newsletter and the date that was meant.
+struct Place<'a> {
+    house: House,
+    newsletter: &'a Newsletter,
+    date: Date,
+}
+
+impl Which {
+    async fn place<'a>(&self, cx: &'a Context) -> anyhow::Result<Place<'a>> {
+        let newsletter = cx.newsletter(&self.newsletter)?;
+        let date =
+            self.date.unwrap_or(DateArg::Relative(0)).resolve(cx.clock().civil(), &newsletter.timezone)?;
+        Ok(Place { house: cx.house().await?, newsletter, date })
+    }
+}
+
+impl Place<'_> {
+    /// The edition, opened where there is none yet.
+    async fn open(&self) -> anyhow::Result<Edition> {
+        Ok(morning::line_up::open(&self.house, self.newsletter, self.date).await?)
+    }
+
+    /// The edition that must be there.
+    async fn find(&self) -> anyhow::Result<Edition> {
+        let mut conn = self.house.db.read().await?;
+        editions::store::find(&mut conn, &self.newsletter.id, self.date).await?.ok_or_else(|| {
+            let (id, date) = (&self.newsletter.id, self.date);
+            Refusal(format!(
+                "{id} has no edition of {date}; make one: matinale edition build {id} --date {date}"
+            ))
+            .into()
+        })
+    }
+
+    /// Moves the edition, or says why that cannot be.
+    async fn set_state(&self, edition: &Edition, to: EditionState, why: Option<&str>) -> anyhow::Result<()> {
+        edition.state.may_become(to).map_err(|error| Refusal(error.to_string()))?;
+        morning::lock::set_state(&self.house, edition, to, why, &Who::command_line()).await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
+    match args {
+        Args::List(which) => list(which, cx).await,
+        Args::Build(args) => build(args, cx).await,
+        Args::Show(which) => {
+            let place = which.place(cx).await?;
+            let edition = place.find().await?;
+            show(&place, &edition, cx).await
+        }
+        Args::Edit(args) => edit(args, cx).await,
+        Args::Preview(args) => preview(args, cx).await,
+        Args::Approve(which) => approve(which, cx).await,
+        Args::Lock(which) => {
+            let place = which.place(cx).await?;
+            let edition = place.open().await?;
+            lock(&place, &edition, cx).await
+        }
+        Args::Send(args) => send(args, cx).await,
+        Args::Hold(args) => {
+            let place = args.which.place(cx).await?;
+            let edition = place.find().await?;
+            place.set_state(&edition, EditionState::Held, args.why.as_deref()).await?;
+            cx.say("Held: nothing leaves until `edition resume`.");
+            Ok(Exit::Done)
+        }
+        Args::Resume(which) => {
+            let place = which.place(cx).await?;
+            let edition = place.find().await?;
+            let back = edition.held_from.unwrap_or(EditionState::Locked);
+            place.set_state(&edition, back, None).await?;
+            cx.say(&format!("It goes on: {back}."));
+            Ok(Exit::Done)
+        }
+        Args::Cancel(args) => {
+            let place = args.which.place(cx).await?;
+            let edition = place.find().await?;
+            place.set_state(&edition, EditionState::Cancelled, args.why.as_deref()).await?;
+            cx.say("Cancelled: what was not accepted yet is withdrawn.");
+            Ok(Exit::Done)
+        }
+        Args::Correct(args) => correct(args, cx).await,
+    }
+}
+
+async fn list(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
+    let place = which.place(cx).await?;
+    let mut conn = place.house.db.read().await?;
+    let editions = editions::store::list(&mut conn, &place.newsletter.id, 30).await?;
+    let next = editions::schedule::next_locks(place.newsletter, cx.clock().now(), 5)?;
+    let mut out = cx.out();
+    if cx.json {
+        for edition in &editions {
+            out.json(&serde_json::json!({
+                "newsletter": edition.newsletter, "date": edition.date.to_string(), "state": edition.state,
+                "revision": edition.revision, "lock_at": edition.lock_at.to_string(), "reason": edition.reason,
+            }))?;
+        }
+        for due in next.iter().filter(|due| editions.iter().all(|edition| edition.date != due.date)) {
+            out.json(&serde_json::json!({
+                "newsletter": place.newsletter.id, "date": due.date.to_string(), "state": null, "revision": 0,
+                "lock_at": due.lock.to_string(), "reason": null,
+            }))?;
+        }
+    } else {
+        let words = |at| morning::words::instant(at, &place.newsletter.timezone);
+        let mut table = Table::new(&["date", "state", "revision", "locks", ""]);
+        for due in next.iter().rev().filter(|due| editions.iter().all(|edition| edition.date != due.date)) {
+            table.row(&[
+                due.date.to_string(),
+                "next".to_owned(),
+                String::new(),
+                words(due.lock),
+                String::new(),
+            ]);
+        }
+        for edition in &editions {
+            table.row(&[
+                edition.date.to_string(),
+                edition.state.to_string(),
+                edition.revision.to_string(),
+                words(edition.lock_at),
+                edition.reason.clone().unwrap_or_default(),
+            ]);
+        }
+        out.table(&table)?;
+    }
+    out.finish()?;
+    Ok(Exit::Done)
+}
+
+async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
+    let place = args.which.place(cx).await?;
+    let edition = place.open().await?;
+    if !matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
+        return Err(Refusal(format!(
+            "the edition of {} is {}: its line-up is frozen",
+            edition.date, edition.state
+        ))
+        .into());
+    }
+    let proposal = morning::line_up::refresh(&place.house, place.newsletter, &edition).await?;
+    if args.explain {
+        let mut out = cx.out();
+        explain(&proposal, &mut out)?;
+        out.finish()?;
+        return Ok(Exit::Done);
+    }
+    let edition = place.find().await?;
+    show(&place, &edition, cx).await
+}
+
+/// Every candidate with its points, and what stopped those left out.
+fn explain(proposal: &Proposal, out: &mut Out) -> std::io::Result<()> {
+    let lists =
+        [("chosen", &proposal.chosen), ("reserve", &proposal.reserves), ("left out", &proposal.left_out)];
+    if out.json {
+        for (place, candidates) in lists {
+            for candidate in candidates {
+                out.json(&serde_json::json!({ "place": place, "candidate": candidate }))?;
+            }
+        }
+        return Ok(());
+    }
+    for (place, candidates) in lists {
+        let mut table = Table::new(&[place, "points", "title", "because"]);
+        for (candidate, position) in candidates.iter().zip(1..) {
+            let reasons: Vec<String> = candidate
+                .reasons
+                .iter()
+                .map(|reason| format!("{} {:+}", reason.term, reason.points))
+                .collect();
+            let why = candidate.stopped.clone().unwrap_or_else(|| reasons.join(", "));
+            table.row(&[position.to_string(), candidate.points.to_string(), candidate.title.clone(), why]);
+        }
+        out.table(&table)?;
+        out.line("")?;
+    }
+    for relaxed in &proposal.relaxed {
+        out.line(relaxed)?;
+    }
+    Ok(())
+}
+
+async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Result<Exit> {
+    let shown = morning::line_up::shown(&place.house, place.newsletter, edition).await?;
+    let mut out = cx.out();
+    if cx.json {
+        out.json(&shown)?;
+    } else {
+        out.line(&format!("{}, edition of {}: {}", place.newsletter.name, edition.date, edition.state))?;
+        if let Some(reason) = &edition.reason {
+            out.line(reason)?;
+        }
+        out.line(&format!("Subject: {}", shown.subject))?;
+        out.line("")?;
+        let mut table = Table::new(&["", "points", "title", "why"]);
+        for item in &shown.items {
+            let pin = if item.pinned { "pinned; " } else { "" };
+            table.row(&[
+                item.position.to_string(),
+                item.points.to_string(),
+                item.title.clone(),
+                format!("{pin}{}", item.why()),
+            ]);
+        }
+        out.table(&table)?;
+        if !shown.reserves.is_empty() {
+            out.line("")?;
+            out.line("In reserve")?;
+            let mut table = Table::new(&["", "points", "title", "why"]);
+            for item in &shown.reserves {
+                table.row(&[
+                    item.position.to_string(),
+                    item.points.to_string(),
+                    item.title.clone(),
+                    item.why(),
+                ]);
+            }
+            out.table(&table)?;
+        }
+        if edition.revision > 0 {
+            out.line("")?;
+            out.line(&format!("Deliveries: {}", shown.counts.in_words()))?;
+        }
+    }
+    out.finish()?;
+    Ok(Exit::Done)
+}
+
+async fn edit(args: &Edit, cx: &Context) -> anyhow::Result<Exit> {
+    let place = args.which.place(cx).await?;
+    let edition = place.open().await?;
+    let Some(file) = &args.file else {
+        let document = morning::line_up::document(&place.house, &edition).await?;
+        let mut out = cx.out();
+        out.line(&serde_json::to_string_pretty(&document)?)?;
+        out.finish()?;
+        return Ok(Exit::Done);
+    };
+    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context("standard input")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| name.clone())?;
+    }
+    let document: Document = serde_json::from_str(&text).with_context(|| name.clone())?;
+    morning::line_up::edit(&place.house, place.newsletter, &edition, &document, &Who::command_line())
+        .await?
+        .map_err(|refused| anyhow::Error::from(Refusal(format!("{name}: {refused}"))))?;
+    let edition = place.find().await?;
+    show(&place, &edition, cx).await
+}
+
+async fn preview(args: &Preview, cx: &Context) -> anyhow::Result<Exit> {
+    let place = args.which.place(cx).await?;
+    let edition = place.open().await?;
+    let preview = morning::content::preview(&place.house, place.newsletter, &edition, args.r#as.as_deref())
+        .await?
+        .map_err(Misuse)?;
+    let mut out = cx.out();
+    if args.eml {
+        out.bytes(&preview.eml)?;
+    } else if args.html {
+        out.line(&preview.html)?;
+    } else if args.text {
+        out.line(&preview.text)?;
+    } else {
+        out.line(&format!("Subject: {}", preview.subject))?;
+        out.line("")?;
+        out.line(&preview.text)?;
+    }
+    out.finish()?;
+    for finding in &preview.findings {
+        cx.say(finding);
+    }
+    Ok(Exit::Done)
+}
+
+async fn approve(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
+    let place = which.place(cx).await?;
+    let edition = place.open().await?;
+    let mut tx = place.house.db.write().await?;
+    if !editions::store::approve(&mut tx, edition.id, &Who::command_line(), cx.clock().now()).await? {
+        return Err(Refusal(format!(
+            "the edition of {} is {}: approving comes before the lock",
+            edition.date, edition.state
+        ))
+        .into());
+    }
+    tx.commit().await?;
+    cx.say(&format!(
+        "Approved. It locks at {}.",
+        morning::words::instant(edition.lock_at, &place.newsletter.timezone)
+    ));
+    Ok(Exit::Done)
+}
+
+async fn lock(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Result<Exit> {
+    let (revision, planned) =
+        morning::lock::lock_or_refuse(&place.house, place.newsletter, edition, &Who::command_line())
+            .await?
+            .map_err(Refusal)?;
+    cx.say(&format!("Locked: revision {revision}, {planned} deliveries planned."));
+    Ok(Exit::Done)
+}
+
+async fn correct(args: &Reason, cx: &Context) -> anyhow::Result<Exit> {
+    let place = args.which.place(cx).await?;
+    let edition = place.find().await?;
+    let why = args.why.as_deref().unwrap_or("corrected");
+    let revision =
+        morning::lock::correct(&place.house, place.newsletter, &edition, why, &Who::command_line())
+            .await?
+            .map_err(Refusal)?;
+    cx.say(&format!("Revision {revision}: deliveries not yet accepted carry it from now on."));
+    Ok(Exit::Done)
+}
+
+async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
+    if let Some(at) = args.at {
+        cx.clock().set_civil(at);
+    }
+    let place = args.which.place(cx).await?;
+    if let Some(address) = &args.to {
+        let edition = place.open().await?;
+        morning::send::test_copy(&place.house, place.newsletter, &edition, address)
+            .await?
+            .map_err(|error| Misuse(format!("the test copy was not taken: {error}")))?;
+        cx.say("The test copy was accepted.");
+        return Ok(Exit::Done);
+    }
+    let how =
+        morning::send::How { wait: !args.no_wait, now: args.now, late: args.late, civil: args.at.is_some() };
+    let counts = morning::send::send(&place.house, place.newsletter, place.date, how, &cx.shutdown()?)
+        .await?
+        .map_err(Refusal)?;
+    let mut out = cx.out();
+    if cx.json {
+        out.json(&counts)?;
+    } else {
+        out.line(&counts.in_words())?;
+    }
+    out.finish()?;
+    Ok(Exit::Done)
+}

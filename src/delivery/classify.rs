@@ -1,0 +1,237 @@
+//! What a reply means for the message, the address, the relay and the run: rules as data.
+//!
+//! A 5xx is not "bad address": most of them speak of us. Only `dead`, `disabled` and `domain` ever touch an address,
+//! and no reply that speaks of the sender does. The rules stand in `replies.toml`, compiled in and replaceable.
+
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use super::reply::Reply;
+
+const RULES: &str = include_str!("replies.toml");
+
+/// What a reply is about (the rows of section 3 of the mail's requirements).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// The address does not exist.
+    Dead,
+    /// It exists and takes nothing.
+    Disabled,
+    /// The mailbox is full.
+    Full,
+    /// The mailbox takes too much at the moment.
+    Busy,
+    /// We are too fast, or little known.
+    Rate,
+    /// We are refused as a sender.
+    Blocked,
+    /// SPF, DKIM or DMARC is broken.
+    Authentication,
+    /// Our message is no good.
+    Malformed,
+    /// That recipient's own rules.
+    Policy,
+    /// Trouble on their side, or greylisting.
+    System,
+    /// Too many at a time.
+    Crowded,
+    /// The domain takes no mail.
+    Domain,
+}
+
+/// What a class asks of the rest of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Nothing.
+    GoOn,
+    /// Send more slowly through this relay.
+    Slow,
+    /// Send nothing through this relay for a while, and tell somebody.
+    Pause,
+    /// Hold the edition, and tell somebody: every further mail would meet the same.
+    Stop,
+}
+
+impl Class {
+    /// The word in tables and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Disabled => "disabled",
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Rate => "rate",
+            Self::Blocked => "blocked",
+            Self::Authentication => "authentication",
+            Self::Malformed => "malformed",
+            Self::Policy => "policy",
+            Self::System => "system",
+            Self::Crowded => "crowded",
+            Self::Domain => "domain",
+        }
+    }
+
+    /// What becomes of the message. A refusal that speaks of us defers it, whatever its code (T16).
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Dead | Self::Disabled | Self::Policy | Self::Domain => Outcome::Rejected,
+            Self::Full
+            | Self::Busy
+            | Self::Rate
+            | Self::Blocked
+            | Self::Authentication
+            | Self::Malformed
+            | Self::System
+            | Self::Crowded => Outcome::Deferred,
+        }
+    }
+
+    /// What it asks of the rest of the run.
+    pub fn run(self) -> Run {
+        match self {
+            Self::Authentication | Self::Malformed => Run::Stop,
+            Self::Blocked => Run::Pause,
+            Self::Rate | Self::Crowded => Run::Slow,
+            _ => Run::GoOn,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rule: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    class: Class,
+    #[serde(default)]
+    codes: Vec<u16>,
+    #[serde(default)]
+    enhanced: Vec<String>,
+    #[serde(default)]
+    text: Vec<String>,
+}
+
+/// The rules, in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// The rules compiled in.
+    pub fn built_in() -> Self {
+        Self::parse(RULES).expect("the rules compiled in are tested to parse")
+    }
+
+    /// Rules from a file's text.
+    ///
+    /// # Errors
+    /// What is wrong, with its line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        if file.rule.is_empty() {
+            return Err("holds no [[rule]]".to_owned());
+        }
+        let mut rules = file.rule;
+        for rule in &mut rules {
+            for words in &mut rule.text {
+                *words = words.to_lowercase();
+            }
+        }
+        Ok(Self(rules))
+    }
+
+    /// What a refusal means; a reply that no rule fits is the recipient's own policy, or trouble on their side.
+    pub fn classify(&self, reply: &Reply) -> Class {
+        let text = reply.text.to_lowercase();
+        let fallback = if reply.is_permanent() { Class::Policy } else { Class::System };
+        self.0.iter().find(|rule| rule.fits(reply, &text)).map_or(fallback, |rule| rule.class)
+    }
+}
+
+impl Rule {
+    fn fits(&self, reply: &Reply, text: &str) -> bool {
+        let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+        let code = |code: &u16| if *code < 10 { reply.code / 100 == *code } else { reply.code == *code };
+        let begins = |known: &String| {
+            if known.ends_with('.') { enhanced.starts_with(known) } else { enhanced == known }
+        };
+        (self.codes.is_empty() || self.codes.iter().any(code))
+            && (self.enhanced.is_empty() || self.enhanced.iter().any(begins))
+            && (self.text.is_empty() || self.text.iter().any(|words| text.contains(words)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t16_replies_mean_what_the_providers_say_they_mean() {
+        let rules = Rules::built_in();
+        let table = [
+            (550, "5.1.1 The email account that you tried to reach does not exist", Class::Dead),
+            (553, "5.1.2 We weren't able to find the recipient domain", Class::Dead),
+            (554, "delivery error: dd This user doesn't have a yahoo.com account", Class::Dead),
+            (552, "1 Requested mail action aborted, mailbox not found", Class::Dead),
+            (550, "5.1.1 Adresse d au moins un destinataire invalide OFR_416", Class::Dead),
+            (550, "5.2.1 The email account that you tried to reach is inactive", Class::Disabled),
+            (554, "30 Sorry, your message cannot be delivered (554.30)", Class::Disabled),
+            (552, "5.2.2 The recipient's inbox is out of storage and inactive", Class::Disabled),
+            (452, "4.2.2 The recipient's inbox is out of storage space", Class::Full),
+            (552, "5.2.2 mailbox full", Class::Full),
+            (450, "4.2.1 The user you are trying to contact is receiving mail too quickly", Class::Busy),
+            (550, "5.2.1 The user you are trying to contact is receiving email at a rate that", Class::Busy),
+            (421, "4.7.28 Gmail has detected an unusual rate of email", Class::Rate),
+            (421, "4.7.0 [TSS04] Messages temporarily deferred", Class::Rate),
+            (451, "4.7.650 The mail server has been temporarily rate limited (S775)", Class::Rate),
+            (421, "Trop de connexions, veuillez verifier votre configuration OFR005_104", Class::Rate),
+            (
+                550,
+                "5.7.1 Unfortunately, messages weren't sent: part of their network is on our block list (S3150)",
+                Class::Blocked,
+            ),
+            (553, "5.7.1 [BL21] Connections will not be accepted", Class::Blocked),
+            (
+                553,
+                "5.7.2 [TSS09] All messages will be permanently deferred; Retrying will NOT succeed",
+                Class::Blocked,
+            ),
+            (550, "5.7.28 unusual rate of unsolicited mail", Class::Blocked),
+            (550, "5.7.606 Access denied, banned sending IP", Class::Blocked),
+            (550, "Service refuse. Veuillez essayer plus tard", Class::Blocked),
+            (550, "5.7.26 Unauthenticated email is not accepted", Class::Authentication),
+            (421, "5.7.32 From header not aligned", Class::Authentication),
+            (421, "4.7.31 no DMARC record", Class::Authentication),
+            (
+                550,
+                "5.7.515 Access denied, sending domain does not meet the required authentication level",
+                Class::Authentication,
+            ),
+            (571, "5.7.1 Message refused by DMARC policy", Class::Authentication),
+            (550, "5.7.1 Messages missing a valid address are not RFC 5322 compliant", Class::Malformed),
+            (552, "5.3.4 The number of headers exceeds", Class::Malformed),
+            (550, "5.7.1 The user or domain has a policy that prohibited the mail", Class::Policy),
+            (554, "Message not allowed - [PH01] Email not accepted for policy reasons", Class::Policy),
+            (451, "4.3.0 Mail server temporarily rejected message", Class::System),
+            (450, "try again, you are greylisted", Class::System),
+            (452, "4.5.3 too many recipients", Class::Crowded),
+            (421, "Max message per connection reached", Class::Crowded),
+            (556, "5.1.10 recipient address has null MX", Class::Domain),
+            (550, "no", Class::Policy),
+            (450, "no", Class::System),
+        ];
+        for (code, text, expected) in table {
+            assert_eq!(rules.classify(&Reply::new(code, text)), expected, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn p10_rules_that_do_not_parse_are_told_with_their_line() {
+        assert!(Rules::parse("[[rule]]\nclass = \"bad\"\n").unwrap_err().contains("line 2"));
+        assert!(Rules::parse("[[rule]]\nclass = \"dead\"\ncode = 5\n").unwrap_err().contains("code"));
+    }
+}

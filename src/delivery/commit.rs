@@ -1,0 +1,192 @@
+//! The one committer of a process: every connection that waits joins one transaction.
+//!
+//! It lingers at most as long as the configuration says, and not at all once every connection at work has joined. A
+//! database that is away for a while is waited for: no dot is written meanwhile, nothing is forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::ledger::{self, Claimed, Me, Policy, Release, Verdict};
+use super::protocol::{self, Group};
+use super::{Error, Result};
+use crate::clock::{Clock, Random};
+use crate::config::Delivery;
+use crate::db::Db;
+
+/// What a connection brings, and what it wants.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// An open attempt that ended.
+    pub(super) finished: Option<(Claimed, i64, Verdict)>,
+    /// An attempt that was refused before its body.
+    pub(super) refused: Option<(Claimed, Release, Verdict)>,
+    /// A body that waits to be ended.
+    pub(super) asked: Option<Release>,
+    /// Claims that go back.
+    pub(super) back: Vec<i64>,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Everything is kept; what was asked for may be ended now.
+    Released,
+    /// Everything is kept; what was asked for, if anything, may not leave.
+    Kept,
+    /// This daemon's life is over: close the socket, write nothing.
+    Fenced,
+}
+
+/// Where requests go; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Committer {
+    requests: mpsc::Sender<(Request, oneshot::Sender<Answer>)>,
+    at_work: Arc<AtomicUsize>,
+}
+
+impl Committer {
+    /// Starts the committer of this life.
+    pub(super) fn start(db: Db, clock: Clock, random: Random, me: Me, settings: &Delivery) -> Self {
+        let (requests, inbox) = mpsc::channel(4096);
+        let at_work = Arc::new(AtomicUsize::new(0));
+        let loop_ =
+            Loop { db, clock, random, me, settings: settings.clone(), at_work: at_work.clone(), inbox };
+        tokio::spawn(loop_.run());
+        Self { requests, at_work }
+    }
+
+    /// Brings something to the next commit and waits for it.
+    pub(super) async fn commit(&self, request: Request) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send((request, answer)).await.is_err() {
+            return Answer::Fenced;
+        }
+        answered.await.unwrap_or(Answer::Fenced)
+    }
+
+    /// Counts a connection at work while the guard lives.
+    pub(super) fn at_work(&self) -> AtWork {
+        self.at_work.fetch_add(1, Ordering::AcqRel);
+        AtWork(self.at_work.clone())
+    }
+
+    /// How many connections are at work.
+    pub(super) fn working(&self) -> usize {
+        self.at_work.load(Ordering::Acquire)
+    }
+}
+
+/// A connection at work.
+#[derive(Debug)]
+pub(super) struct AtWork(Arc<AtomicUsize>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+struct Loop {
+    db: Db,
+    clock: Clock,
+    random: Random,
+    me: Me,
+    settings: Delivery,
+    at_work: Arc<AtomicUsize>,
+    inbox: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        while let Some(first) = self.inbox.recv().await {
+            let waiting = self.gather(first).await;
+            let group = self.group(&waiting);
+            let answer = self.keep(&group).await;
+            for (request, asker) in waiting {
+                let answer = match &answer {
+                    Ok(released) => match &request.asked {
+                        Some(release) if released.contains(&release.delivery.0) => Answer::Released,
+                        _ => Answer::Kept,
+                    },
+                    Err(_) => Answer::Fenced,
+                };
+                // A connection that went away meanwhile has closed its socket without a dot.
+                asker.send(answer).ok();
+            }
+            if answer.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn gather(
+        &mut self,
+        first: (Request, oneshot::Sender<Answer>),
+    ) -> Vec<(Request, oneshot::Sender<Answer>)> {
+        let mut waiting = vec![first];
+        let until = Instant::now() + self.settings.linger;
+        loop {
+            while let Ok(more) = self.inbox.try_recv() {
+                waiting.push(more);
+            }
+            if waiting.len() >= self.at_work.load(Ordering::Acquire) || self.settings.linger.is_zero() {
+                return waiting;
+            }
+            match timeout_at(until, self.inbox.recv()).await {
+                Ok(Some(more)) => waiting.push(more),
+                Ok(None) | Err(_) => return waiting,
+            }
+        }
+    }
+
+    fn group(&self, waiting: &[(Request, oneshot::Sender<Answer>)]) -> Group {
+        let mut group = Group::default();
+        for (request, _) in waiting {
+            if let Some((held, number, verdict)) = &request.finished {
+                group.finished.push((held.id.0, *number, verdict.clone()));
+                self.move_of(&mut group, held, *number, verdict);
+            }
+            if let Some((held, release, verdict)) = &request.refused {
+                group.refused.push((release.clone(), verdict.clone()));
+                self.move_of(&mut group, held, release.number, verdict);
+            }
+            group.asked.extend(request.asked.clone());
+            group.back.extend(&request.back);
+        }
+        group
+    }
+
+    fn move_of(&self, group: &mut Group, held: &Claimed, number: i64, verdict: &Verdict) {
+        let Some(outcome) = verdict.outcome else { return };
+        let policy = Policy {
+            retry: &self.settings.retry,
+            uncertain: self.settings.uncertain,
+            now: self.clock.now_ms(),
+            civil: self.clock.civil_ms(),
+            jitter: self.random.between(0, 1001),
+        };
+        group.moves.push(ledger::after(held, number, outcome, &policy));
+    }
+
+    /// Commits, however long the database is away.
+    async fn keep(&self, group: &Group) -> Result<Vec<i64>> {
+        let mut wait = Duration::from_millis(50);
+        let mut again = false;
+        loop {
+            match protocol::release(&self.db, self.me, group, self.clock.civil_ms(), again).await {
+                Ok(released) => return Ok(released),
+                Err(Error::Fenced) => return Err(Error::Fenced),
+                Err(error) => {
+                    tracing::error!(%error, "the ledger cannot be written: nothing more leaves until it can");
+                    sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                    again = true;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
+//!
+//! A life ends when it is told to stop, or when another daemon declared it dead (it was stopped for longer than its
+//! lease): then a new one begins. Fresh mail goes before retries, so that trouble never delays the untroubled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::classify::Rules;
+use super::commit::{Committer, Request};
+use super::ledger::{Claimed, Me};
+use super::message::Composer;
+use super::protocol::{self, Due, Sending};
+use super::relay::{Job, Relay};
+use super::worker::{self, Shared};
+use super::{CHANNEL, Error, Result, store};
+use crate::clock::{Clock, Random, timestamp};
+use crate::config::{Config, Newsletter, Uncertain};
+use crate::db::{Db, Notices};
+use crate::editions::EditionId;
+use crate::lifecycle::Shutdown;
+use crate::readers::links::Links;
+
+/// How often due work is looked for when nobody says that there is some.
+const POLL: Duration = Duration::from_millis(500);
+/// How often late deliveries are ended.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What a run of the engine is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// Only this edition; every one that is being sent otherwise.
+    pub edition: Option<EditionId>,
+    /// Due times are ignored; deadlines hold.
+    pub now: bool,
+    /// One pass over what is due, instead of until the end.
+    pub once: bool,
+    /// The civil clock jumps to the next due time when nothing is on the wire and no retry waits.
+    pub jump: bool,
+}
+
+/// Sends what is owed.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    db: Db,
+    config: Arc<Config>,
+    clock: Clock,
+    random: Random,
+    links: Links,
+    rules: Rules,
+}
+
+impl Engine {
+    /// An engine over this database and these relays.
+    ///
+    /// # Errors
+    /// The rules for replies, when the configuration replaces them.
+    pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
+        let rules = match &config.delivery.rules_file {
+            None => Rules::built_in(),
+            Some(path) => {
+                let told = |error: String| Error::Rules(format!("{}: {error}", path.display()));
+                let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+                Rules::parse(&text).map_err(told)?
+            }
+        };
+        Ok(Self { db, config, clock, random, links, rules })
+    }
+
+    /// Runs as a daemon until told to drain; lives follow one another.
+    pub async fn run(&self, shutdown: &Shutdown) {
+        while !shutdown.is_draining() {
+            match self.live(Mode::default(), shutdown).await {
+                Ok(()) => {}
+                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
+                Err(error) => {
+                    tracing::error!(%error, "sending stopped; trying again");
+                    pause(shutdown, Duration::from_secs(2)).await;
+                }
+            }
+        }
+    }
+
+    /// Sends one edition as one more daemon, until each of its deliveries is final (or one pass is over).
+    pub async fn run_edition(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
+        loop {
+            match self.live(mode, shutdown).await {
+                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
+                result => return result,
+            }
+        }
+    }
+
+    async fn live(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
+        let settings = &self.config.delivery;
+        let me = protocol::join(&self.db, &self.clock, settings.lease).await?;
+        let committer =
+            Committer::start(self.db.clone(), self.clock.clone(), self.random.clone(), me, settings);
+        let shared = Arc::new(Shared {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            composer: Composer::new(self.db.clone(), self.config.clone(), self.links.clone())?,
+            committer: committer.clone(),
+            rules: self.rules.clone(),
+            timeouts: settings.timeouts,
+            helo: host_name(),
+            against_us: AtomicU32::new(0),
+        });
+        let mut relays = BTreeMap::new();
+        let mut workers = JoinSet::new();
+        for (name, config) in &self.config.relays {
+            let relay = Arc::new(Relay::new(config.clone()));
+            for _ in 0..config.connections {
+                workers.spawn(worker::work(shared.clone(), relay.clone()));
+            }
+            relays.insert(name.clone(), relay);
+        }
+        let life = Life { engine: self, mode, me, relays, committer, next_sweep: Instant::now() };
+        let pulse = life.pulse();
+        let result = tokio::select! {
+            result = life.clone().go(shutdown) => result,
+            error = pulse => Err(error),
+            () = shutdown.stopping() => Ok(()),
+        };
+        life.end(workers, matches!(result, Err(Error::Fenced)), shutdown).await;
+        result
+    }
+}
+
+#[derive(Clone)]
+struct Life<'a> {
+    engine: &'a Engine,
+    mode: Mode,
+    me: Me,
+    relays: BTreeMap<String, Arc<Relay>>,
+    committer: Committer,
+    next_sweep: Instant,
+}
+
+impl Life<'_> {
+    /// Renews the lease and takes over the dead, every third of a lease; ends only when this life was ended.
+    fn pulse(&self) -> impl Future<Output = Error> + use<> {
+        let (db, clock, me) = (self.engine.db.clone(), self.engine.clock.clone(), self.me);
+        let settings = self.engine.config.delivery.clone();
+        async move {
+            let hold = settings.uncertain == Uncertain::Hold;
+            let first_wait = settings.retry.first().copied().unwrap_or(Duration::from_secs(60));
+            loop {
+                match protocol::heartbeat(&db, &clock, me, settings.lease).await {
+                    Err(Error::Fenced) => return Error::Fenced,
+                    Err(error) => tracing::error!(%error, "the lease could not be renewed; trying again"),
+                    Ok(()) => {
+                        if let Err(error) = protocol::take_over(&db, &clock, me, first_wait, hold).await {
+                            tracing::error!(%error, "dead daemons could not be looked for; trying again");
+                        }
+                    }
+                }
+                sleep(settings.lease / 3).await;
+            }
+        }
+    }
+
+    async fn go(mut self, shutdown: &Shutdown) -> Result<()> {
+        let settings = &self.engine.config.delivery;
+        let hold = settings.uncertain == Uncertain::Hold;
+        let first_wait = settings.retry.first().copied().unwrap_or(Duration::from_secs(60));
+        // What died with an earlier run of ours is taken up before anything else.
+        protocol::take_over(&self.engine.db, &self.engine.clock, self.me, first_wait, hold).await?;
+        let mut notices = self.engine.db.listen(CHANNEL).await.ok().flatten();
+        loop {
+            if shutdown.is_draining() {
+                return Ok(());
+            }
+            let editions = self.editions().await?;
+            let mut busy = false;
+            for sending in &editions {
+                busy |= self.claim(sending).await?;
+            }
+            if !busy && !self.at_work() {
+                self.sweep(&editions).await?;
+                if self.finished(&editions).await? {
+                    return Ok(());
+                }
+                self.jump(&editions).await?;
+            }
+            if !busy {
+                self.wait(&mut notices, shutdown).await;
+            }
+        }
+    }
+
+    async fn editions(&self) -> Result<Vec<Sending>> {
+        let mut conn = self.engine.db.read().await?;
+        let all = protocol::sending(&mut conn).await?;
+        Ok(match self.mode.edition {
+            Some(edition) => all.into_iter().filter(|sending| sending.id == edition.0).collect(),
+            None => all,
+        })
+    }
+
+    fn at_work(&self) -> bool {
+        self.committer.working() > 0 || self.relays.values().any(|relay| relay.waiting() > 0)
+    }
+
+    /// Claims what is due of an edition and hands it out; `true` when there was something.
+    async fn claim(&self, sending: &Sending) -> Result<bool> {
+        let Some(newsletter) = self.engine.config.newsletters.get(&sending.newsletter) else {
+            return Ok(false);
+        };
+        let relays: Vec<&Arc<Relay>> = newsletter
+            .relays
+            .iter()
+            .filter_map(|name| self.relays.get(name))
+            .filter(|relay| relay.is_up())
+            .collect();
+        if relays.is_empty() {
+            return Ok(false);
+        }
+        let batch = usize::try_from(self.engine.config.delivery.batch).unwrap_or(500);
+        let waiting: usize = relays.iter().map(|relay| relay.waiting()).sum();
+        if waiting * 2 > batch {
+            // Enough in hand: a claim that waits long here could not be done by another daemon.
+            sleep(Duration::from_millis(2)).await;
+            return Ok(true);
+        }
+        let mut seen_any = false;
+        let mut room = batch - waiting;
+        for fresh in [true, false] {
+            if room == 0 {
+                break;
+            }
+            let civil = self.engine.clock.civil_ms();
+            let until = match (fresh, self.mode.now) {
+                (true, true) => i64::MAX,
+                (true, false) => civil,
+                (false, _) => self.engine.clock.now_ms(),
+            };
+            let due =
+                Due { edition: sending.id, fresh, until, civil, limit: i64::try_from(room).unwrap_or(500) };
+            let (claimed, seen) = protocol::claim(&self.engine.db, self.me, due).await?;
+            seen_any |= seen > 0;
+            room = room.saturating_sub(claimed.len());
+            self.hand_out(claimed, sending, newsletter, &relays);
+        }
+        Ok(seen_any)
+    }
+
+    /// Shares claims among the relays that are up, by their weights; a doubtful one goes where it went before.
+    fn hand_out(
+        &self,
+        claimed: Vec<Claimed>,
+        sending: &Sending,
+        newsletter: &Newsletter,
+        up: &[&Arc<Relay>],
+    ) {
+        let weighted: Vec<&&Arc<Relay>> =
+            match up.iter().filter(|relay| relay.config.weight > 0).collect::<Vec<_>>() {
+                none if none.is_empty() => up.iter().collect(),
+                some => some,
+            };
+        let total: u64 = weighted.iter().map(|relay| u64::from(relay.config.weight.max(1))).sum();
+        let mut shares: BTreeMap<&str, Vec<Job>> = BTreeMap::new();
+        for held in claimed {
+            let before = held.before.as_ref().filter(|_| held.doubtful).map(|before| before.relay.as_str());
+            let same = before.and_then(|name| up.iter().find(|relay| relay.config.name == name));
+            let relay = same.copied().or_else(|| {
+                let mut draw = self.engine.random.between(0, total);
+                weighted.iter().find_map(|relay| {
+                    let weight = u64::from(relay.config.weight.max(1));
+                    if draw < weight {
+                        return Some(**relay);
+                    }
+                    draw -= weight;
+                    None
+                })
+            });
+            if let Some(relay) = relay.or_else(|| up.first().copied()) {
+                let job = Job { held, sending: sending.clone(), newsletter: newsletter.clone() };
+                shares.entry(&relay.config.name).or_default().push(job);
+            }
+        }
+        for (name, jobs) in shares {
+            if let Some(relay) = self.relays.get(name) {
+                relay.push(jobs);
+            }
+        }
+    }
+
+    async fn sweep(&mut self, editions: &[Sending]) -> Result<()> {
+        if Instant::now() < self.next_sweep && self.mode.edition.is_none() {
+            return Ok(());
+        }
+        self.next_sweep = Instant::now() + SWEEP;
+        for sending in editions {
+            protocol::expire(&self.engine.db, sending.id, self.engine.clock.civil_ms()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the run is over: one pass was asked for, or its edition has nothing left to do.
+    async fn finished(&self, editions: &[Sending]) -> Result<bool> {
+        let Some(edition) = self.mode.edition else { return Ok(false) };
+        if self.mode.once || editions.is_empty() {
+            return Ok(true);
+        }
+        Ok(store::all_final(&mut self.engine.db.read().await?, edition).await?)
+    }
+
+    /// Moves the civil clock to the next due time, when nothing at all is to be done before it.
+    async fn jump(&self, editions: &[Sending]) -> Result<()> {
+        if !self.mode.jump {
+            return Ok(());
+        }
+        let mut conn = self.engine.db.read().await?;
+        let mut next: Option<i64> = None;
+        for sending in editions {
+            let (planned, deferred) = protocol::next_instants(&mut conn, sending.id).await?;
+            if deferred.is_some() || protocol::claimed(&mut conn, sending.id).await? > 0 {
+                return Ok(());
+            }
+            next = [next, planned].into_iter().flatten().min();
+        }
+        if let Some(next) = next.filter(|next| *next > self.engine.clock.civil_ms()) {
+            self.engine.clock.set_civil(timestamp(next));
+        }
+        Ok(())
+    }
+
+    /// Until somebody calls, or it is time to look again.
+    async fn wait(&self, notices: &mut Option<Notices>, shutdown: &Shutdown) {
+        // A run that jumps or that is about one edition looks often: somebody waits for it.
+        let poll = if self.mode.edition.is_some() { POLL / 25 } else { POLL };
+        match notices {
+            Some(listening) => {
+                tokio::select! {
+                    heard = listening.next() => if heard.is_err() { *notices = None },
+                    () = sleep(poll) => {}
+                    () = shutdown.draining() => {}
+                }
+            }
+            None => pause(shutdown, poll).await,
+        }
+    }
+
+    /// Drains: what waits goes back, what is on the wire is finished, the ledger is told that nothing is held.
+    async fn end(&self, mut workers: JoinSet<()>, fenced: bool, shutdown: &Shutdown) {
+        let mut back = Vec::new();
+        for relay in self.relays.values() {
+            back.extend(relay.close().iter().map(|job| job.held.id.0));
+        }
+        if fenced {
+            workers.abort_all();
+            return;
+        }
+        if !back.is_empty() {
+            self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
+        }
+        tokio::select! {
+            () = async { while workers.join_next().await.is_some() {} } => {}
+            () = shutdown.stopping() => {
+                workers.abort_all();
+                // What was open stays open: the next daemon on this host makes it uncertain. That is the truth.
+                return;
+            }
+        }
+        if let Err(error) = protocol::leave(&self.engine.db, self.me).await {
+            tracing::warn!(%error, "could not say goodbye to the ledger; the lease will run out");
+        }
+    }
+}
+
+async fn pause(shutdown: &Shutdown, length: Duration) {
+    // The clock or the signal, whichever is first.
+    drop(timeout(length, shutdown.draining()).await);
+}
+
+/// The name we greet with: the machine's own, when it looks like one that others can look up.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        })
+        .unwrap_or_else(|| "localhost".to_owned())
+}

@@ -1,0 +1,71 @@
+//! The table `relay`: what every daemon and command knows of the relays.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::db::{Conn, Result, on};
+
+/// What is known of a relay.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Known {
+    /// Its name.
+    pub name: String,
+    /// Since when it takes nothing, in milliseconds.
+    pub down_since: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when nothing is given to it, in milliseconds.
+    pub paused_until: Option<i64>,
+}
+
+const LIST: &str = "
+SELECT name, down_since, reason, paused_until
+FROM relay
+ORDER BY name";
+
+/// Everything that is known; a relay that never failed is not in it.
+pub async fn list(conn: &mut Conn) -> Result<Vec<Known>> {
+    Ok(on!(conn, |c| sqlx::query_as(LIST).fetch_all(c).await?))
+}
+
+const DOWN: &str = "
+INSERT INTO relay (name, down_since, reason)
+VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE
+SET down_since = COALESCE(relay.down_since, excluded.down_since), reason = excluded.reason";
+
+/// It takes nothing; the first moment of it is kept.
+pub async fn mark_down(conn: &mut Conn, name: &str, since: Timestamp, reason: &str) -> Result<()> {
+    on!(conn, |c| sqlx::query(DOWN)
+        .bind(name)
+        .bind(since.as_millisecond())
+        .bind(reason)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+const UP: &str = "
+UPDATE relay
+SET down_since = NULL, reason = NULL
+WHERE name = $1 AND down_since IS NOT NULL";
+
+/// It takes mail again.
+pub async fn mark_up(conn: &mut Conn, name: &str) -> Result<()> {
+    on!(conn, |c| sqlx::query(UP).bind(name).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+const PAUSE: &str = "
+INSERT INTO relay (name, paused_until, reason)
+VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE
+SET paused_until = excluded.paused_until, reason = excluded.reason";
+
+/// Nothing is given to it until then; `None` lets it go on.
+pub async fn pause(conn: &mut Conn, name: &str, until: Option<i64>, reason: Option<&str>) -> Result<()> {
+    on!(conn, |c| sqlx::query(PAUSE).bind(name).bind(until).bind(reason).execute(c).await.map(drop)?);
+    Ok(())
+}

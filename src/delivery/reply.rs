@@ -1,0 +1,77 @@
+//! What a server said: its code, its enhanced code (RFC 3463), its words.
+
+use std::fmt;
+
+/// The most of a server's words that the ledger keeps.
+const LONGEST_TEXT: usize = 1000;
+
+/// One reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// `5.1.1` and the like, where the text begins with one.
+    pub enhanced: Option<String>,
+    /// The words after the code, lines joined by LF.
+    pub text: String,
+}
+
+impl Reply {
+    /// A reply of this code and these words.
+    pub fn new(code: u16, text: &str) -> Self {
+        let text: String =
+            text.chars().filter(|c| *c == '\n' || !c.is_control()).take(LONGEST_TEXT).collect();
+        Self { code, enhanced: enhanced(&text), text }
+    }
+
+    /// 2xx.
+    pub fn is_positive(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// 4xx.
+    pub fn is_temporary(&self) -> bool {
+        (400..500).contains(&self.code)
+    }
+
+    /// 5xx.
+    pub fn is_permanent(&self) -> bool {
+        (500..600).contains(&self.code)
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.text.replace('\n', " "))
+    }
+}
+
+/// The enhanced code that a text begins with: class 2, 4 or 5, then one to three digits twice.
+fn enhanced(text: &str) -> Option<String> {
+    let word = text.split_ascii_whitespace().next()?;
+    let parts: Vec<&str> = word.split('.').collect();
+    let digits = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    match parts.as_slice() {
+        [class, subject, detail]
+            if matches!(*class, "2" | "4" | "5") && digits(subject) && digits(detail) =>
+        {
+            Some(word.to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p6_the_enhanced_code_is_read_and_the_words_are_kept() {
+        let reply = Reply::new(550, "5.1.1 no such user");
+        assert_eq!(reply.enhanced.as_deref(), Some("5.1.1"));
+        assert_eq!(reply.text, "5.1.1 no such user");
+        for text in ["no such user", "5.1 x", "3.1.1 x", "5.1.1234 x", "", "5..1 x"] {
+            assert_eq!(Reply::new(550, text).enhanced, None, "{text}");
+        }
+    }
+}

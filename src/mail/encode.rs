@@ -1,0 +1,154 @@
+//! The encodings of mail: quoted-printable bodies (RFC 2045), encoded words in headers (RFC 2047).
+
+use data_encoding::BASE64;
+
+/// The longest line of a quoted-printable body.
+const LINE: usize = 76;
+
+/// Encodes a body as quoted-printable with CRLF line ends. `slot` stands on a line of its own wherever it occurs, so
+/// that what takes its place (letters and digits, at most 60 of them) changes no other line.
+pub(super) fn quoted_printable(text: &str, slot: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 5 / 4);
+    for line in text.split('\n') {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let mut width = 0;
+        for (at, part) in line.split(slot).enumerate() {
+            if at > 0 {
+                if width > 0 {
+                    out.push_str("=\r\n");
+                }
+                out.push_str(slot);
+                out.push_str("=\r\n");
+                width = 0;
+            }
+            push_quoted(&mut out, part, &mut width);
+        }
+        // White space at the end of a line would be lost.
+        if out.ends_with(' ') || out.ends_with('\t') {
+            let last = out.pop().unwrap_or(' ');
+            if width + 2 > LINE {
+                out.push_str("=\r\n");
+            }
+            out.push_str(if last == ' ' { "=20" } else { "=09" });
+        }
+        out.push_str("\r\n");
+    }
+    // The text's own last line end is the last line end.
+    if text.ends_with('\n') {
+        out.truncate(out.len() - 2);
+    }
+    out
+}
+
+fn push_quoted(out: &mut String, part: &str, width: &mut usize) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in part.bytes() {
+        let plain = matches!(byte, b' ' | b'\t' | 33..=60 | 62..=126);
+        let needed = if plain { 1 } else { 3 };
+        // Room for the soft break itself.
+        if *width + needed > LINE - 1 {
+            out.push_str("=\r\n");
+            *width = 0;
+        }
+        if plain {
+            out.push(char::from(byte));
+        } else {
+            out.push('=');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+        *width += needed;
+    }
+}
+
+/// One line for a header, without anything that could end it.
+pub(super) fn one_line(text: &str) -> String {
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Unstructured text for a header: as it is where it is short ASCII, as encoded words of at most 75 characters
+/// otherwise, each on a line of its own.
+pub(super) fn unstructured(text: &str) -> String {
+    let text = one_line(text);
+    if text.is_ascii() && text.len() <= 60 && !text.contains("=?") {
+        return text;
+    }
+    let mut words = Vec::new();
+    let mut chunk = String::new();
+    for c in text.chars() {
+        // 45 bytes make 60 characters of base64, and 72 with what stands around them.
+        if chunk.len() + c.len_utf8() > 45 {
+            words.push(std::mem::take(&mut chunk));
+        }
+        chunk.push(c);
+    }
+    if !chunk.is_empty() {
+        words.push(chunk);
+    }
+    let words: Vec<String> =
+        words.iter().map(|word| format!("=?UTF-8?B?{}?=", BASE64.encode(word.as_bytes()))).collect();
+    words.join("\r\n ")
+}
+
+/// An address with its display name, for From and Reply-To.
+pub(super) fn mailbox(name: &str, address: &str) -> String {
+    let name = one_line(name);
+    if name.is_empty() {
+        return address.to_owned();
+    }
+    let atoms = name.bytes().all(|b| b.is_ascii_alphanumeric() || b" !#$%&'*+-/=?^_`{|}~".contains(&b));
+    if atoms && name.len() <= 60 && !name.contains("=?") {
+        format!("{name} <{address}>")
+    } else if name.is_ascii() && name.len() <= 60 {
+        format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        format!("{}\r\n <{address}>", unstructured(&name))
+    }
+}
+
+/// Dots at the beginning of lines doubled (RFC 5321 4.5.2).
+pub(super) fn stuff(body: &str) -> String {
+    let stuffed = body.replace("\r\n.", "\r\n..");
+    if stuffed.starts_with('.') { format!(".{stuffed}") } else { stuffed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t5_h13_bodies_are_ascii_in_short_lines_and_decode_to_what_they_were() {
+        let text = format!("Café à l’aube {}\nfin. \n.point\n", "é".repeat(100));
+        let encoded = quoted_printable(&text, "SLOT");
+        assert!(encoded.is_ascii());
+        assert!(encoded.split("\r\n").all(|line| line.len() <= 76), "{encoded}");
+        assert!(!encoded.contains(" \r\n"));
+        let decoded = encoded.replace("=\r\n", "");
+        assert!(decoded.starts_with("Caf=C3=A9 =C3=A0"));
+        assert!(encoded.ends_with(".point\r\n"));
+    }
+
+    #[test]
+    fn a_slot_stands_alone_on_its_line() {
+        let encoded = quoted_printable("see https://example.org/u/SLOT?x", "SLOT");
+        assert_eq!(encoded, "see https://example.org/u/=\r\nSLOT=\r\n?x\r\n");
+    }
+
+    #[test]
+    fn h10_encoded_words_are_short_and_nothing_ends_a_header() {
+        let subject = unstructured(
+            "Le cacao ivoirien \r\nBcc: x@example.org à prix d’or, et neuf autres informations du matin",
+        );
+        assert!(subject.split("\r\n ").all(|word| word.len() <= 75 && word.is_ascii()), "{subject}");
+        assert!(!subject.contains("Bcc"));
+        assert_eq!(mailbox("La Matinale", "m@example.org"), "La Matinale <m@example.org>");
+        assert_eq!(mailbox("Press, \"The\"", "m@example.org"), "\"Press, \\\"The\\\"\" <m@example.org>");
+        assert!(mailbox("Le Réveil", "m@example.org").starts_with("=?UTF-8?B?"));
+    }
+
+    #[test]
+    fn t4_dots_are_doubled_at_the_beginning_of_lines() {
+        assert_eq!(stuff(".a\r\n..b\r\nc.d\r\n"), "..a\r\n...b\r\nc.d\r\n");
+    }
+}

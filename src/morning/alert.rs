@@ -1,0 +1,152 @@
+//! Alarms: raised once by key, kept until each ear has heard them.
+//!
+//! An alarm is raised in the transaction that found its cause, and leaves afterwards: a crash between the two loses
+//! nothing. Whoever delivers it takes it first, so that two daemons do not both ring.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::store::{self, NewAlarm};
+use crate::config::{Config, Newsletter};
+use crate::db::{Conn, Result};
+
+/// After a failed try; doubled each time up to an hour.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What a person must be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The edition's time passed with the daemon down, or nobody approved it.
+    Missed(Date, String),
+    /// The edition rests.
+    Held(Date, String),
+    /// Fewer candidates than the newsletter's minimum.
+    Skipped(Date, String),
+    /// Nobody has approved yet, and the lock is near.
+    Unapproved(Date, String),
+    /// Preflight found what must not go out.
+    Preflight(Date, String),
+    /// The relay takes nothing since then.
+    RelayDown(String, Timestamp, String),
+    /// The feed brought nothing new since then.
+    FeedSilent(String, Timestamp, String),
+    /// Deliveries that ended without having been accepted, more than a few.
+    Undelivered(Date, String),
+}
+
+impl Cause {
+    /// Names the thing and the day or moment it began.
+    fn key(&self, newsletter: Option<&str>) -> String {
+        let of = newsletter.unwrap_or("house");
+        match self {
+            Self::Missed(date, _) => format!("missed:{of}:{date}"),
+            Self::Held(date, _) => format!("held:{of}:{date}"),
+            Self::Skipped(date, _) => format!("skipped:{of}:{date}"),
+            Self::Unapproved(date, _) => format!("unapproved:{of}:{date}"),
+            Self::Preflight(date, _) => format!("preflight:{of}:{date}"),
+            Self::RelayDown(name, since, _) => format!("relay-down:{name}:{}", since.as_second()),
+            Self::FeedSilent(name, since, _) => format!("feed-silent:{name}:{}", since.as_second()),
+            Self::Undelivered(date, _) => format!("undelivered:{of}:{date}"),
+        }
+    }
+
+    fn subject(&self, title: &str) -> String {
+        match self {
+            Self::Missed(date, _) => format!("{title}: the edition of {date} was missed"),
+            Self::Held(date, _) => format!("{title}: the edition of {date} is held"),
+            Self::Skipped(date, _) => format!("{title}: no edition on {date}"),
+            Self::Unapproved(date, _) => format!("{title}: the edition of {date} waits for approval"),
+            Self::Preflight(date, _) => format!("{title}: the edition of {date} cannot be locked"),
+            Self::RelayDown(name, ..) => format!("Relay {name} takes no mail"),
+            Self::FeedSilent(name, ..) => format!("Feed {name} is silent"),
+            Self::Undelivered(date, _) => format!("{title}: readers without the edition of {date}"),
+        }
+    }
+
+    fn body(&self) -> String {
+        match self {
+            Self::Missed(_, why) => format!(
+                "{why}\n\nNothing was sent. To send it all the same, late: matinale edition send --late"
+            ),
+            Self::Held(_, why) => {
+                format!(
+                    "{why}\n\nNothing leaves until somebody says so: matinale edition resume, or edition cancel."
+                )
+            }
+            Self::Skipped(_, why) => format!("{why}\n\nNothing will be sent today."),
+            Self::Unapproved(_, why) => {
+                format!("{why}\n\nApprove it on the desk, or: matinale edition approve")
+            }
+            Self::Preflight(_, why) => {
+                format!(
+                    "{why}\n\nMend it on the desk or with `matinale edition edit`, then: matinale edition lock"
+                )
+            }
+            Self::RelayDown(_, _, why) => {
+                format!("{why}\n\nDeliveries wait and are tried again until each reader's deadline.")
+            }
+            Self::FeedSilent(_, _, why) => format!("{why}\n\nLook at it with: matinale feed list"),
+            Self::Undelivered(_, why) => format!("{why}\n\nEach story: matinale why ADDRESS NEWSLETTER"),
+        }
+    }
+}
+
+/// Raises an alarm about one newsletter, once.
+pub async fn raise(conn: &mut Conn, newsletter: &Newsletter, cause: &Cause, now: Timestamp) -> Result<bool> {
+    let alarm = NewAlarm {
+        key: cause.key(Some(&newsletter.id)),
+        newsletter: Some(&newsletter.id),
+        subject: cause.subject(&newsletter.name),
+        body: cause.body(),
+    };
+    let raised = store::raise(conn, &alarm, &newsletter.alerts, now).await?;
+    if raised {
+        tracing::error!(alarm.key = %alarm.key, newsletter.id = %newsletter.id, "{}", alarm.subject);
+    }
+    Ok(raised)
+}
+
+/// Raises an alarm about the whole house: every newsletter's ears hear it, each once.
+pub async fn raise_for_all(conn: &mut Conn, config: &Config, cause: &Cause, now: Timestamp) -> Result<bool> {
+    let mut ears = Vec::new();
+    for ear in config.newsletters.values().flat_map(|newsletter| &newsletter.alerts) {
+        if !ears.contains(ear) {
+            ears.push(ear.clone());
+        }
+    }
+    let alarm =
+        NewAlarm { key: cause.key(None), newsletter: None, subject: cause.subject(""), body: cause.body() };
+    let raised = store::raise(conn, &alarm, &ears, now).await?;
+    if raised {
+        tracing::error!(alarm.key = %alarm.key, "{}", alarm.subject);
+    }
+    Ok(raised)
+}
+
+/// How long after this try the next one may start.
+pub(super) fn wait_after(tries: i64) -> Duration {
+    let doublings = u32::try_from(tries.clamp(0, 10)).unwrap_or(10);
+    FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_has_the_same_key_and_another_day_another() {
+        let missed = |date: &str| Cause::Missed(date.parse().unwrap(), "down".to_owned()).key(Some("m"));
+        assert_eq!(missed("2026-11-24"), "missed:m:2026-11-24");
+        assert_ne!(missed("2026-11-24"), missed("2026-11-25"));
+    }
+
+    #[test]
+    fn an_ear_that_does_not_hear_is_tried_more_and_more_rarely() {
+        assert_eq!(wait_after(0), Duration::from_secs(30));
+        assert_eq!(wait_after(3), Duration::from_secs(240));
+        assert_eq!(wait_after(60), LONGEST_WAIT);
+    }
+}

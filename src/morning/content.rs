@@ -1,0 +1,309 @@
+//! What an edition says: its line-up, the articles, the editors' words, the newsletter's own, in one content.
+
+use std::collections::BTreeMap;
+
+use super::line_up::articles_of;
+use super::{House, Result};
+use crate::articles::{Article, ArticleId};
+use crate::clock::timestamp;
+use crate::config::{Config, Newsletter};
+use crate::delivery::{self, DeliveryId};
+use crate::editions::{self, Decision, Edition, LineUp};
+use crate::mail::content::{
+    self, Appointment, Content, Correction, Figure, Image, Lighter, Opening, Sponsor,
+};
+use crate::mail::dkim::Signer;
+use crate::mail::{self, Language, Personal, Prepared, Rendered};
+use crate::readers::{self, Address, SubscriberId, SubscriptionId};
+
+/// A short article's own beginning stands for a standfirst, up to so many characters.
+const EXTRACT: usize = 320;
+
+/// Puts an edition's content together.
+pub(super) fn compose(
+    newsletter: &Newsletter,
+    edition: &Edition,
+    line_up: &LineUp,
+    decisions: &BTreeMap<ArticleId, Decision>,
+    articles: &BTreeMap<ArticleId, Article>,
+    config: &Config,
+) -> Content {
+    let words = &edition.words;
+    let items = line_up
+        .chosen
+        .iter()
+        .filter_map(|item| Some((item, articles.get(&item.article)?)))
+        .zip(1..)
+        .map(|((item, article), position)| {
+            let own = decisions.get(&item.article).map(|decision| decision.words.clone()).unwrap_or_default();
+            content::Item {
+                position,
+                url: article.url.clone(),
+                title: own.title.unwrap_or_else(|| article.title.clone()),
+                summary: own.summary.unwrap_or_else(|| summary_of(article)),
+                label: None,
+                countries: if own.kicker.is_some() { Vec::new() } else { article.countries.clone() },
+                section: own.kicker.or_else(|| article.section.clone()),
+                source: article.source.clone(),
+                published_at: article.published_at,
+                image: None.or_else(|| image_of(article)).filter(|_| position == 1),
+                language: article.language.clone().unwrap_or_default(),
+                reading_minutes: None,
+            }
+        })
+        .collect();
+    Content {
+        newsletter: content::Newsletter {
+            id: newsletter.id.clone(),
+            name: newsletter.name.clone(),
+            language: newsletter.language.clone(),
+            languages: Vec::new(),
+            promise: newsletter.promise.clone(),
+            list_id: newsletter.list_id.clone(),
+            from_name: newsletter.from.name.clone().unwrap_or_default(),
+            from_address: newsletter.from.email.to_string(),
+            reply_to: newsletter.reply_to.as_ref().map(ToString::to_string),
+            publisher: newsletter.publisher.clone(),
+            public_url: config.web.base().to_owned(),
+            theme: crate::config::theme::Theme::default(),
+        },
+        date: edition.date,
+        number: None,
+        subject: words.subject.clone().unwrap_or_default(),
+        preheader: words.preheader.clone().unwrap_or_default(),
+        opening: words
+            .opening
+            .clone()
+            .map(|text| Opening { text, signature: words.signature.clone().unwrap_or_default() }),
+        items,
+        figure: words.figure.clone().map(|figure| Figure {
+            value: figure.figure,
+            text: figure.words,
+            source: None,
+            url: None,
+        }),
+        agenda: words.agenda.iter().map(|text| Appointment { when: None, text: text.clone() }).collect(),
+        lighter: words.lighter.clone().map(|text| Lighter {
+            title: String::new(),
+            text,
+            url: None,
+            source: None,
+        }),
+        sponsor: words.sponsor.clone().and_then(|sponsor| {
+            Some(Sponsor {
+                link_text: sponsor.name.clone(),
+                name: sponsor.name,
+                text: sponsor.text,
+                url: sponsor.url?,
+            })
+        }),
+        corrections: words
+            .corrections
+            .iter()
+            .map(|text| Correction { date: None, text: text.clone() })
+            .collect(),
+        correction_note: None,
+    }
+}
+
+/// The standfirst, or the article's own first sentences: never invented.
+pub(super) fn summary_of(article: &Article) -> String {
+    if !article.summary.is_empty() {
+        return article.summary.clone();
+    }
+    let first =
+        article.body.split("\n\n").find(|paragraph| paragraph.chars().count() > 40).unwrap_or(&article.body);
+    if first.chars().count() <= EXTRACT {
+        return first.to_owned();
+    }
+    let cut: String = first.chars().take(EXTRACT).collect();
+    match cut.rfind(". ").filter(|at| *at > 60) {
+        Some(at) => cut[..=at].to_owned(),
+        None => format!("{}…", cut.rsplit_once(' ').map_or(cut.as_str(), |(kept, _)| kept)),
+    }
+}
+
+/// A picture that a mail may show as it is: over http(s), and no WebP or SVG, which many readers cannot see.
+fn image_of(article: &Article) -> Option<Image> {
+    let url = article.image_url.clone()?;
+    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let shown = [".jpg", ".jpeg", ".png", ".gif"].iter().any(|ending| path.ends_with(ending));
+    shown.then(|| Image {
+        url,
+        alt: article.image_alt.clone().unwrap_or_else(|| article.title.clone()),
+        credit: article.image_credit.clone(),
+        width: None,
+        height: None,
+    })
+}
+
+/// An edition's content as it would be frozen now.
+pub(super) async fn load(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    line_up: &LineUp,
+) -> Result<Content> {
+    let mut conn = house.db.read().await?;
+    let decisions = editions::store::decisions(&mut conn, edition.id).await?;
+    let articles = articles_of(&mut conn, line_up).await?;
+    Ok(compose(newsletter, edition, line_up, &decisions, &articles, &house.config))
+}
+
+/// The languages that a newsletter's mail is rendered in: its own, and those of its readers that mails speak.
+pub(super) async fn languages(house: &House, newsletter: &Newsletter) -> Result<Vec<String>> {
+    let mut tags = vec![newsletter.language.clone()];
+    for tag in readers::store::languages(&mut house.db.read().await?, &newsletter.id).await? {
+        if Language::of(&tag).is_some() && !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
+/// An edition as a reader would see it.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The subject.
+    pub subject: String,
+    /// The HTML part, filled in.
+    pub html: String,
+    /// The text part, filled in.
+    pub text: String,
+    /// The bytes of the wire, not dot-stuffed.
+    pub eml: Vec<u8>,
+    /// What is to be looked at before it goes out.
+    pub findings: Vec<String>,
+}
+
+/// Shows an edition as this address gets it, or a sample reader. Two calls give the same bytes.
+pub async fn preview(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    address: Option<&str>,
+) -> Result<std::result::Result<Preview, String>> {
+    let reader = match address {
+        Some(text) => match text.parse::<Address>() {
+            Ok(address) => Some(address),
+            Err(error) => return Ok(Err(format!("{text:?} {error}"))),
+        },
+        None => None,
+    };
+    let mut conn = house.db.read().await?;
+    let subscriber = match &reader {
+        Some(address) => readers::store::find(&mut conn, address).await?,
+        None => None,
+    };
+    let subscription = match &subscriber {
+        Some(subscriber) => readers::store::subscriptions(&mut conn, subscriber.id, subscriber.id)
+            .await?
+            .into_iter()
+            .find(|subscription| subscription.newsletter == newsletter.id),
+        None => None,
+    };
+    let delivery = match &subscriber {
+        Some(subscriber) => {
+            delivery::store::find_one(&mut conn, edition.id, SubscriberId(subscriber.id)).await?
+        }
+        None => None,
+    };
+    let wanted = subscriber.as_ref().and_then(|subscriber| subscriber.language.clone());
+    let tags = [wanted.as_deref().unwrap_or(&newsletter.language), newsletter.language.as_str()];
+    let language = Language::first_of(tags);
+    let frozen = if edition.revision > 0 {
+        editions::store::find_content(&mut conn, edition.id, edition.revision).await?
+    } else {
+        None
+    };
+    drop(conn);
+    let content = match frozen.and_then(|text| serde_json::from_str(&text).ok()) {
+        Some(content) => content,
+        None => {
+            let mut conn = house.db.read().await?;
+            let proposal = super::line_up::propose(&mut conn, newsletter, edition).await?;
+            drop(conn);
+            load(house, newsletter, edition, &super::line_up::line_up_of(&proposal)).await?
+        }
+    };
+    let rendered = mail::render(&content, language)?;
+    let prepared = Prepared::new(&rendered, &content);
+    let zone_name = subscriber.as_ref().and_then(|subscriber| subscriber.timezone.clone());
+    let zone =
+        zone_name.as_deref().and_then(crate::clock::time_zone).unwrap_or_else(|| newsletter.timezone.clone());
+    let date_at = match &delivery {
+        Some(delivery) => timestamp(delivery.date_at),
+        None => {
+            let hour = subscription
+                .as_ref()
+                .and_then(|subscription| subscription.send_at.clone())
+                .or_else(|| subscriber.as_ref().and_then(|subscriber| subscriber.send_at.clone()))
+                .and_then(|hour| crate::config::values::time_of_day(&hour).ok())
+                .unwrap_or(newsletter.send_at);
+            delivery::due::instants(
+                &super::lock::morning_of(newsletter, edition, edition.lock_at),
+                &zone,
+                hour,
+            )
+            .due
+        }
+    };
+    let token =
+        house.links.subscription_token(SubscriptionId(subscription.as_ref().map_or(0, |wish| wish.id)));
+    let id = DeliveryId(delivery.as_ref().map_or(0, |delivery| delivery.id));
+    let message_id = delivery::message_id(&house.links, id, newsletter.domain());
+    let sample = format!("lecteur@{}", newsletter.domain());
+    let personal = Personal {
+        address: reader.as_ref().map_or(sample.as_str(), Address::as_str),
+        message_id: &message_id,
+        date: &date_at.to_zoned_datetime(zone),
+        subscription_token: &token,
+    };
+    let signer = signer(house, newsletter).map_err(|error| super::Error::Start(error.to_string()))?;
+    let mut eml = Vec::new();
+    prepared.fill_plain(&personal, signer.as_ref(), &mut eml);
+    let fill = |text: &str| mail::fill_text(text, &token);
+    Ok(Ok(Preview {
+        subject: rendered.subject.clone(),
+        html: fill(&rendered.html),
+        text: fill(&rendered.text),
+        eml,
+        findings: findings(&content, &rendered, newsletter),
+    }))
+}
+
+/// The signer of a newsletter's domain, where a key is configured.
+pub(super) fn signer(
+    house: &House,
+    newsletter: &Newsletter,
+) -> std::result::Result<Option<Signer>, mail::Error> {
+    use secrecy::ExposeSecret as _;
+    house
+        .config
+        .dkim
+        .get(newsletter.domain())
+        .map(|dkim| Signer::new(&dkim.domain, &dkim.selector, dkim.key.expose_secret().as_bytes()))
+        .transpose()
+}
+
+/// What is to be looked at before an edition goes out.
+pub(super) fn findings(content: &Content, rendered: &Rendered, newsletter: &Newsletter) -> Vec<String> {
+    let mut out = Vec::new();
+    let wanted = newsletter.items as usize;
+    if content.items.len() < wanted {
+        out.push(format!("items: {} instead of {wanted}", content.items.len()));
+    }
+    for item in content.items.iter().filter(|item| item.summary.is_empty()) {
+        out.push(format!("item {}: has no text; write one or take another", item.position));
+    }
+    if rendered.html.len() > 60 * 1024 {
+        out.push(format!(
+            "the HTML part has {} KiB; above 60 some readers see it cut off",
+            rendered.html.len() / 1024
+        ));
+    }
+    if newsletter.publisher.is_empty() {
+        out.push("publisher: is not configured; the mail owes its readers a name and an address".to_owned());
+    }
+    out
+}

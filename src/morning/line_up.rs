@@ -1,0 +1,306 @@
+//! The line-up of an edition: proposed by the selection, decided by editors, shown to both.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::{House, Result};
+use crate::articles::{self, Article, ArticleId};
+use crate::config::Newsletter;
+use crate::db::Conn;
+use crate::delivery::{self, Counts};
+use crate::editions::edit::{self, Document, DocumentItem};
+use crate::editions::{self, Edition, Item, ItemWords, LineUp, Place, Who, schedule};
+use crate::mail::{self, Language};
+use crate::selection::{self, Candidate, Proposal, Ran, Reason, Settings, Standing};
+
+/// The edition of this date, opened where there is none yet.
+///
+/// A date that the rule gives no lock (a Sunday, a day off) is locked at the hour of the rule's next lock: somebody
+/// asked for it by name.
+pub async fn open(house: &House, newsletter: &Newsletter, date: Date) -> Result<Edition> {
+    if let Some(edition) = editions::store::find(&mut house.db.read().await?, &newsletter.id, date).await? {
+        return Ok(edition);
+    }
+    let lock = schedule::lock_for(newsletter, date)?;
+    let mut tx = house.db.write().await?;
+    let edition = editions::store::open(&mut tx, &newsletter.id, date, lock, house.clock.now()).await?;
+    tx.commit().await?;
+    Ok(edition)
+}
+
+/// Before the first edition of a newsletter, articles are taken from so many hours back.
+const FIRST_WINDOW: i64 = 30 * 24;
+/// An article that came in shortly before the last lock had no fair chance in it.
+const OVERLAP: i64 = 12;
+
+/// Proposes the line-up anew, with everything editors decided kept; returns the proposal.
+pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
+    let mut conn = house.db.read().await?;
+    let proposal = propose(&mut conn, newsletter, edition).await?;
+    drop(conn);
+    let mut tx = house.db.write().await?;
+    editions::store::set_line_up(&mut tx, edition.id, &line_up_of(&proposal), house.clock.now()).await?;
+    tx.commit().await?;
+    Ok(proposal)
+}
+
+/// What the selection proposes for an edition, cut off at its lock, whatever today is.
+pub(super) async fn propose(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
+    let cut_off = edition.lock_at;
+    let hours = |count: i64| jiff::SignedDuration::from_hours(count);
+    let from = match editions::store::previous_lock(conn, &newsletter.id, edition.date).await? {
+        Some(previous) => previous.checked_sub(hours(OVERLAP)),
+        None => cut_off.checked_sub(hours(FIRST_WINDOW)),
+    }
+    .unwrap_or(jiff::Timestamp::MIN);
+    let mut articles = articles::store::list_window(conn, from, cut_off).await?;
+    let decisions = editions::store::decisions(conn, edition.id).await?;
+    let mut standing = Standing::default();
+    for (article, decision) in &decisions {
+        if decision.removed {
+            standing.removed.insert(*article);
+        } else if let Some(place) = decision.pinned {
+            standing.pinned.insert(*article, place);
+        } else if !decision.words.is_empty() {
+            // What an editor reworded stays in, wherever its points put it.
+            standing.pinned.insert(*article, 0);
+        }
+    }
+    let missing: Vec<ArticleId> = standing
+        .pinned
+        .keys()
+        .copied()
+        .filter(|id| articles.iter().all(|article| article.id != *id))
+        .collect();
+    articles.extend(articles::store::find_by_ids(conn, &missing).await?);
+    let mut ran: Vec<Ran> = Vec::new();
+    let mut dates: Vec<String> = Vec::new();
+    for item in editions::store::ran(conn, &newsletter.id, edition.date, 3).await? {
+        if !dates.contains(&item.date) {
+            dates.push(item.date.clone());
+        }
+        ran.push(Ran { age: dates.len(), story: item.story, article: item.article });
+    }
+    let settings = Settings {
+        items: usize::try_from(newsletter.items).unwrap_or(10),
+        reserves: usize::try_from(newsletter.reserves).unwrap_or(10),
+        sources: newsletter.sources.clone(),
+        sections: newsletter.sections.clone(),
+        languages: newsletter.languages.clone(),
+        ..Settings::default()
+    };
+    Ok(selection::propose(&articles, &ran, &standing, &settings, cut_off))
+}
+
+pub(super) fn line_up_of(proposal: &Proposal) -> LineUp {
+    let items = |place: Place, candidates: &[Candidate]| {
+        candidates
+            .iter()
+            .zip(1..)
+            .map(|(candidate, position)| Item {
+                place,
+                position,
+                article: candidate.article,
+                story: candidate.story.clone(),
+                points: candidate.points,
+                reasons: candidate.reasons.clone(),
+            })
+            .collect()
+    };
+    LineUp {
+        chosen: items(Place::Chosen, &proposal.chosen),
+        reserves: items(Place::Reserve, &proposal.reserves),
+    }
+}
+
+/// One item as it is shown: `edition show --json` has exactly these keys.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShownItem {
+    /// 1 for the first of its list.
+    pub position: i64,
+    /// Whether an editor put it there.
+    pub pinned: bool,
+    /// The article's canonical URL.
+    pub url: String,
+    /// The title readers will see.
+    pub title: String,
+    /// The text readers will see.
+    pub summary: String,
+    /// The sum of its reasons.
+    pub points: i64,
+    /// Why it stands where it stands.
+    pub reasons: Vec<Reason>,
+}
+
+impl ShownItem {
+    /// The reasons that weigh most, in words.
+    pub fn why(&self) -> String {
+        let mut reasons: Vec<&Reason> = self.reasons.iter().filter(|reason| reason.points != 0).collect();
+        reasons.sort_by_key(|reason| -reason.points.abs());
+        reasons
+            .iter()
+            .take(3)
+            .map(|reason| format!("{} {:+}", reason.term, reason.points))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// An edition as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The newsletter's id.
+    pub newsletter: String,
+    /// The date it bears.
+    pub date: String,
+    /// Where it stands in its life.
+    pub state: editions::EditionState,
+    /// The newest approved revision; 0 while nothing is frozen.
+    pub revision: i64,
+    /// The subject, an editor's or the proposed one.
+    pub subject: String,
+    /// The first visible line.
+    pub preheader: String,
+    /// The chosen, in order.
+    pub items: Vec<ShownItem>,
+    /// The reserves, in order.
+    pub reserves: Vec<ShownItem>,
+    /// The deliveries by state.
+    pub counts: Counts,
+}
+
+/// The edition with its line-up and its deliveries, as it stands now.
+pub async fn shown(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Shown> {
+    let mut conn = house.db.read().await?;
+    let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    let decisions = editions::store::decisions(&mut conn, edition.id).await?;
+    let articles = articles_of(&mut conn, &line_up).await?;
+    let counts = delivery::store::counts(&mut conn, edition.id).await?;
+    drop(conn);
+    let show = |item: &editions::Item| {
+        let article = articles.get(&item.article);
+        let decision = decisions.get(&item.article);
+        let words = decision.map(|decision| decision.words.clone()).unwrap_or_default();
+        ShownItem {
+            position: item.position,
+            pinned: decision.is_some_and(|decision| decision.pinned.is_some()),
+            url: article.map(|article| article.url.clone()).unwrap_or_default(),
+            title: words.title.or_else(|| article.map(|article| article.title.clone())).unwrap_or_default(),
+            summary: words.summary.or_else(|| article.map(super::content::summary_of)).unwrap_or_default(),
+            points: item.points,
+            reasons: item.reasons.clone(),
+        }
+    };
+    let content =
+        super::content::compose(newsletter, edition, &line_up, &decisions, &articles, &house.config);
+    let content = mail::render(&content, Language::first_of([newsletter.language.as_str()]))?;
+    Ok(Shown {
+        newsletter: edition.newsletter.clone(),
+        date: edition.date.to_string(),
+        state: edition.state,
+        revision: edition.revision,
+        subject: content.subject.clone(),
+        preheader: content.preheader.clone(),
+        items: line_up.chosen.iter().map(show).collect(),
+        reserves: line_up.reserves.iter().map(show).collect(),
+        counts,
+    })
+}
+
+/// The articles of a line-up, by id.
+pub(super) async fn articles_of(conn: &mut Conn, line_up: &LineUp) -> Result<BTreeMap<ArticleId, Article>> {
+    let ids: Vec<ArticleId> =
+        line_up.chosen.iter().chain(&line_up.reserves).map(|item| item.article).collect();
+    let articles = articles::store::find_by_ids(conn, &ids).await?;
+    Ok(articles.into_iter().map(|article| (article.id, article)).collect())
+}
+
+/// The document that `edition edit` gives.
+pub async fn document(house: &House, edition: &Edition) -> Result<Document> {
+    let mut conn = house.db.read().await?;
+    let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    let decisions = editions::store::decisions(&mut conn, edition.id).await?;
+    let removed: Vec<ArticleId> =
+        decisions.iter().filter(|(_, decision)| decision.removed).map(|(article, _)| *article).collect();
+    let articles = articles_of(&mut conn, &line_up).await?;
+    let removed = articles::store::find_by_ids(&mut conn, &removed).await?;
+    let items = line_up
+        .chosen
+        .iter()
+        .filter_map(|item| {
+            let article = articles.get(&item.article)?;
+            let decision = decisions.get(&item.article);
+            let words = decision.map_or_else(ItemWords::default, |decision| decision.words.clone());
+            let pinned = decision.is_some_and(|decision| decision.pinned.is_some());
+            Some(DocumentItem::new(article.url.clone(), pinned, &words))
+        })
+        .collect();
+    Ok(Document {
+        newsletter: Some(edition.newsletter.clone()),
+        date: Some(edition.date.to_string()),
+        version: Some(edition.version),
+        items: Some(items),
+        removed: Some(removed.into_iter().map(|article| article.url).collect()),
+        ..Document::default()
+    }
+    .with_words(&edition.words))
+}
+
+/// Does what a document asks for, whole or not at all; the refusal says what cannot be.
+pub async fn edit(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    document: &Document,
+    who: &Who,
+) -> Result<std::result::Result<(), String>> {
+    if let Some(other) = document.newsletter.as_ref().filter(|id| **id != edition.newsletter) {
+        return Ok(Err(format!("newsletter: this is {}, not {other}", edition.newsletter)));
+    }
+    if let Some(other) = document.date.as_ref().filter(|date| **date != edition.date.to_string()) {
+        return Ok(Err(format!("date: this is the edition of {}, not of {other}", edition.date)));
+    }
+    let mut tx = house.db.write().await?;
+    let edition = editions::store::load(&mut tx, edition.id).await?;
+    if edition.state.is_final() {
+        return Ok(Err(format!("the edition of {} is {}", edition.date, edition.state)));
+    }
+    if document.version.is_some_and(|version| version != edition.version) {
+        return Ok(Err(format!(
+            "version: somebody changed the edition since (it is {} now): read it again",
+            edition.version
+        )));
+    }
+    let decisions = editions::store::decisions(&mut tx, edition.id).await?;
+    let mut find = BTreeMap::new();
+    for url in document.urls() {
+        if let Some(article) = articles::store::find_by_url(&mut tx, &url).await? {
+            find.insert(url, article.id);
+        }
+    }
+    let places = usize::try_from(newsletter.items).unwrap_or(usize::MAX);
+    let changes = match edit::changes(document, &edition.words, &decisions, &find, places) {
+        Ok(changes) => changes,
+        Err(refused) => return Ok(Err(refused.to_string())),
+    };
+    let now = house.clock.now();
+    if let Some(words) = &changes.words {
+        editions::store::set_words(&mut tx, edition.id, words).await?;
+        editions::store::record(&mut tx, edition.id, now, who, "words", "").await?;
+    }
+    for (article, decision) in &changes.decisions {
+        editions::store::decide(&mut tx, edition.id, *article, decision).await?;
+        let what = match (decision.removed, decision.pinned) {
+            (true, _) => "removed",
+            (false, Some(_)) => "pinned",
+            (false, None) => "freed",
+        };
+        editions::store::record(&mut tx, edition.id, now, who, what, &format!("article {}", article.0))
+            .await?;
+    }
+    tx.commit().await?;
+    refresh(house, newsletter, &edition).await?;
+    Ok(Ok(()))
+}

@@ -1,0 +1,216 @@
+//! The lock: the line-up as it stands is frozen as revision 1 and every delivery is planned, in one transaction.
+
+use jiff::Timestamp;
+
+use super::{House, Result, content, line_up};
+use crate::clock::Clock;
+use crate::config::{Approval, Newsletter};
+use crate::delivery::due::Morning;
+use crate::delivery::plan::{self, Plan};
+use crate::editions::{self, Edition, EditionState, LineUp, NewRevision, Who};
+use crate::mail::{self, Content, Language, Prepared};
+use crate::{db, delivery};
+
+/// What a lock came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// Frozen and planned.
+    Done {
+        /// The revision.
+        revision: i64,
+        /// How many deliveries were planned.
+        planned: i64,
+    },
+    /// Too few candidates: there is no edition on this date.
+    Skipped(String),
+    /// What would go out must not.
+    Preflight(String),
+    /// Nobody has approved it.
+    Unapproved,
+    /// Somebody else changed it meanwhile; look again.
+    Raced,
+}
+
+/// Locks an edition that is open (or was missed, when somebody wants it all the same), at this civil moment.
+pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who: &Who) -> Result<Locked> {
+    if newsletter.approval == Approval::Approve && edition.approved_at.is_none() {
+        return Ok(Locked::Unapproved);
+    }
+    let proposal = {
+        let mut conn = house.db.read().await?;
+        line_up::propose(&mut conn, newsletter, edition).await?
+    };
+    let chosen = proposal.chosen.len();
+    if chosen < newsletter.minimum_items as usize {
+        let why =
+            format!("{chosen} candidates, and the newsletter's minimum is {}", newsletter.minimum_items);
+        return skip(house, edition, why, who).await;
+    }
+    let line_up = line_up::line_up_of(&proposal);
+    let content = content::load(house, newsletter, edition, &line_up).await?;
+    let renderings = renderings(house, newsletter, &content).await?;
+    freeze(house, newsletter, edition, &line_up, &content, &renderings, who).await
+}
+
+/// The prepared bytes of a content, in each language that its readers read.
+async fn renderings(
+    house: &House,
+    newsletter: &Newsletter,
+    content: &Content,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut out = Vec::new();
+    for tag in content::languages(house, newsletter).await? {
+        let rendered = mail::render(content, Language::first_of([tag.as_str()]))?;
+        out.push((tag, Prepared::new(&rendered, content).to_bytes()));
+    }
+    Ok(out)
+}
+
+async fn freeze(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    line_up: &LineUp,
+    content: &Content,
+    renderings: &[(String, Vec<u8>)],
+    who: &Who,
+) -> Result<Locked> {
+    let now = house.clock.now();
+    let civil = house.clock.civil();
+    let json = serde_json::to_string(content).map_err(|error| super::Error::Start(error.to_string()))?;
+    let mut tx = house.db.write().await?;
+    let current = editions::store::load(&mut tx, edition.id).await?;
+    if current.version != edition.version || current.state != edition.state {
+        return Ok(Locked::Raced);
+    }
+    if !editions::store::set_state(&mut tx, &current, EditionState::Locked, None, who, now).await? {
+        return Ok(Locked::Raced);
+    }
+    editions::store::set_line_up(&mut tx, edition.id, line_up, now).await?;
+    let revision = NewRevision { number: 1, who, why: "lock", content: &json, renderings };
+    editions::store::freeze(&mut tx, edition.id, &revision, now).await?;
+    let plan = Plan {
+        edition: edition.id,
+        newsletter: &newsletter.id,
+        morning: morning_of(newsletter, edition, civil),
+        hour: newsletter.send_at,
+        zone: &newsletter.timezone,
+    };
+    let planned = plan::plan(&mut tx, &plan).await?;
+    tx.notify(delivery::CHANNEL).await?;
+    tx.commit().await?;
+    tracing::info!(
+        newsletter.id = %newsletter.id,
+        edition.id = edition.id.0,
+        edition.date = %edition.date,
+        planned,
+        "the edition is locked"
+    );
+    Ok(Locked::Done { revision: 1, planned })
+}
+
+/// The morning of an edition that is locked at this civil moment.
+pub(super) fn morning_of(newsletter: &Newsletter, edition: &Edition, lock: Timestamp) -> Morning {
+    Morning { date: edition.date, lock, deadline: newsletter.deadline, window: newsletter.window }
+}
+
+async fn skip(house: &House, edition: &Edition, why: String, who: &Who) -> Result<Locked> {
+    let mut tx = house.db.write().await?;
+    if edition.state == EditionState::Open {
+        editions::store::set_state(
+            &mut tx,
+            edition,
+            EditionState::Skipped,
+            Some(&why),
+            who,
+            house.clock.now(),
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(Locked::Skipped(why))
+}
+
+/// Locks, or says in words why not: revision and planned deliveries otherwise.
+pub async fn lock_or_refuse(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    who: &Who,
+) -> Result<std::result::Result<(i64, i64), String>> {
+    let date = edition.date;
+    if let Err(error) = edition.state.may_become(EditionState::Locked) {
+        return Ok(Err(format!("the edition of {date}: {error}")));
+    }
+    Ok(match lock(house, newsletter, edition, who).await? {
+        Locked::Done { revision, planned } => Ok((revision, planned)),
+        Locked::Skipped(why) => Err(format!("the edition of {date} is skipped: {why}")),
+        Locked::Preflight(why) => Err(format!("the edition of {date} cannot be locked:\n{why}")),
+        Locked::Unapproved => Err(format!(
+            "the edition of {date} waits for approval: matinale edition approve {} --date {date}",
+            newsletter.id
+        )),
+        Locked::Raced => Err(format!("somebody changed the edition of {date} meanwhile: try again")),
+    })
+}
+
+/// Freezes a new revision from the line-up and words as they are now; deliveries not yet accepted carry it.
+pub async fn correct(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    why: &str,
+    who: &Who,
+) -> Result<std::result::Result<i64, String>> {
+    let frozen = matches!(edition.state, EditionState::Locked | EditionState::Sending | EditionState::Held);
+    if !frozen {
+        let (date, state) = (edition.date, edition.state);
+        return Ok(Err(format!(
+            "the edition of {date} is {state}: only what is locked and not yet sent can be corrected"
+        )));
+    }
+    let mut conn = house.db.read().await?;
+    let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    drop(conn);
+    let content = content::load(house, newsletter, edition, &line_up).await?;
+    let renderings = renderings(house, newsletter, &content).await?;
+    let json = serde_json::to_string(&content).map_err(|error| super::Error::Start(error.to_string()))?;
+    let number = edition.revision + 1;
+    let mut tx = house.db.write().await?;
+    let revision = NewRevision { number, who, why, content: &json, renderings: &renderings };
+    match editions::store::freeze(&mut tx, edition.id, &revision, house.clock.now()).await {
+        Ok(()) => {}
+        Err(db::Error::Rows { .. }) => {
+            return Ok(Err("somebody corrected it meanwhile: look again".to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    editions::store::record(&mut tx, edition.id, house.clock.now(), who, "corrected", why).await?;
+    tx.notify(delivery::CHANNEL).await?;
+    tx.commit().await?;
+    Ok(Ok(number))
+}
+
+/// Moves an edition by hand; what was not accepted of a cancelled one is withdrawn.
+pub async fn set_state(
+    house: &House,
+    edition: &Edition,
+    to: EditionState,
+    why: Option<&str>,
+    who: &Who,
+) -> Result<bool> {
+    let mut tx = house.db.write().await?;
+    let moved = editions::store::set_state(&mut tx, edition, to, why, who, house.clock.now()).await?;
+    if moved && to == EditionState::Cancelled {
+        delivery::store::withdraw_all(&mut tx, edition.id).await?;
+    }
+    tx.notify(delivery::CHANNEL).await?;
+    tx.commit().await?;
+    Ok(moved)
+}
+
+/// Whether the lock of an edition was missed by more than the newsletter allows.
+pub(super) fn is_missed(newsletter: &Newsletter, edition: &Edition, clock: &Clock) -> bool {
+    let late = clock.civil().duration_since(edition.lock_at);
+    std::time::Duration::try_from(late).is_ok_and(|late| late > newsletter.catch_up)
+}

@@ -1,0 +1,128 @@
+//! `edition send`: locks if need be and delivers in this process, as one more daemon.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use super::{House, Result, content, line_up, lock};
+use crate::config::Newsletter;
+use crate::delivery::{self, Counts, Engine, Mode};
+use crate::editions::{self, Edition, EditionState, Who};
+use crate::lifecycle::Shutdown;
+
+/// How an edition is sent.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct How {
+    /// Until every delivery is final, instead of one pass.
+    pub wait: bool,
+    /// Due times are ignored.
+    pub now: bool,
+    /// Although it was missed.
+    pub late: bool,
+    /// The civil clock was set by hand: it jumps to what is due next.
+    pub civil: bool,
+}
+
+/// The engine of this house.
+pub(super) fn engine(house: &House) -> Result<Engine> {
+    Ok(Engine::new(
+        Arc::clone(&house.config),
+        house.db.clone(),
+        house.clock.clone(),
+        house.random.clone(),
+        house.links.clone(),
+    )?)
+}
+
+/// Sends an edition; the refusal says why not.
+pub async fn send(
+    house: &House,
+    newsletter: &Newsletter,
+    date: Date,
+    how: How,
+    shutdown: &Shutdown,
+) -> Result<std::result::Result<Counts, String>> {
+    if how.civil && delivery::others_alive(&house.db, &house.clock).await? > 0 {
+        return Ok(Err("another daemon is alive: --at moves the clock of this process alone".to_owned()));
+    }
+    let who = Who::command_line();
+    let mut edition = line_up::open(house, newsletter, date).await?;
+    if matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
+        if how.civil && house.clock.civil() < edition.lock_at {
+            house.clock.set_civil(edition.lock_at);
+        }
+        let missed = edition.state == EditionState::Missed
+            || (edition.state == EditionState::Open && lock::is_missed(newsletter, &edition, &house.clock));
+        if missed && !how.late {
+            if edition.state == EditionState::Open {
+                let why = "Its lock passed and nothing was done.";
+                lock::set_state(house, &edition, EditionState::Missed, Some(why), &who).await?;
+            }
+            return Ok(Err(format!("the edition of {date} was missed; to send it all the same: --late")));
+        }
+        if let Err(refused) = lock::lock_or_refuse(house, newsletter, &edition, &who).await? {
+            return Ok(Err(refused));
+        }
+        edition = line_up::open(house, newsletter, date).await?;
+    }
+    match edition.state {
+        EditionState::Locked => {
+            lock::set_state(house, &edition, EditionState::Sending, None, &who).await?;
+        }
+        EditionState::Sending => {}
+        EditionState::Sent => return Ok(Err(format!("the edition of {date} is sent already"))),
+        state => return Ok(Err(format!("the edition of {date} is {state}"))),
+    }
+    let mode = Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil };
+    engine(house)?.run_edition(mode, shutdown).await?;
+    let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
+    if counts.all_final() {
+        finish(house, &edition).await?;
+    }
+    Ok(Ok(counts))
+}
+
+/// Marks an edition sent whose deliveries are all final.
+async fn finish(house: &House, edition: &Edition) -> Result<()> {
+    let mut tx = house.db.write().await?;
+    let current = editions::store::load(&mut tx, edition.id).await?;
+    if current.state == EditionState::Sending {
+        let now = house.clock.now();
+        editions::store::set_state(&mut tx, &current, EditionState::Sent, None, &Who::command_line(), now)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Sends a marked copy to one address, outside the ledger; the error is what the relay said.
+pub async fn test_copy(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    address: &str,
+) -> Result<std::result::Result<(), String>> {
+    let preview = match content::preview(house, newsletter, edition, Some(address)).await? {
+        Ok(preview) => preview,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let Some(relay) = newsletter.relays.first().and_then(|name| house.config.relays.get(name)) else {
+        return Ok(Err("the newsletter has no relay".to_owned()));
+    };
+    let date = house.clock.civil().to_zoned_datetime(newsletter.timezone.clone());
+    let notice = crate::mail::notice::Notice {
+        from_name: newsletter.from.name.as_deref().unwrap_or_default(),
+        from_address: newsletter.from.email.as_ref(),
+        to: address,
+        message_id: &super::ears::message_id(house, newsletter),
+        date: &date,
+        subject: &format!("[Essai] {}", preview.subject),
+        text: &preview.text,
+    };
+    let bytes = notice.to_bytes_with_html(&preview.html);
+    let from = newsletter.from.email.to_string();
+    let timeouts = house.config.delivery.timeouts;
+    let helo = relay.helo.clone().unwrap_or_else(delivery::engine::host_name);
+    Ok(delivery::send_one(relay, &helo, timeouts, &from, address, &bytes).await)
+}

@@ -1,0 +1,120 @@
+//! The daemon: every role in one process, or some of them, day after day.
+//!
+//! Each role is a loop that does what is due and waits for a notice or a moment. A loop that fails says so and goes
+//! on: the database may be away for a while, and comes back. The first signal drains all of them.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{House, Result, ears, tick};
+use crate::lifecycle::Shutdown;
+use crate::web;
+
+/// How often the clock looks, when nothing wakes it.
+const CLOCK: Duration = Duration::from_secs(1);
+/// After a failure a loop waits so long.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// What a daemon does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Schedules, locks, plans, raises alarms.
+    Clock,
+    /// Polls feeds.
+    Ingest,
+    /// Delivers.
+    Send,
+    /// Takes returned mail.
+    Receive,
+    /// Serves pages and the push interface.
+    Web,
+}
+
+impl Role {
+    /// All of them.
+    pub fn all() -> BTreeSet<Self> {
+        [Self::Clock, Self::Ingest, Self::Send, Self::Receive, Self::Web].into()
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "clock" => Ok(Self::Clock),
+            "ingest" => Ok(Self::Ingest),
+            "send" => Ok(Self::Send),
+            "receive" => Ok(Self::Receive),
+            "web" => Ok(Self::Web),
+            _ => Err(format!("expected clock, ingest, send, receive or web, found {text:?}")),
+        }
+    }
+}
+
+/// Runs these roles until told to stop.
+pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -> Result<()> {
+    let mut running = JoinSet::new();
+    if roles.contains(&Role::Web) {
+        let state = web::State::new(
+            house.config.clone(),
+            house.db.clone(),
+            house.clock.clone(),
+            house.random.clone(),
+            house.links.clone(),
+        );
+        let shutdown = shutdown.clone();
+        // Bound before anything else starts: an address in use is a fault to be told, not to be retried.
+        let listener =
+            web::bind(&house.config).await.map_err(|error| super::Error::Start(error.to_string()))?;
+        running.spawn(async move { web::serve(listener, web::routes(state), &shutdown).await });
+    }
+    if roles.contains(&Role::Clock) {
+        let (house, shutdown) = (house.clone(), shutdown.clone());
+        running.spawn(async move { clock(&house, &shutdown).await });
+    }
+    if roles.contains(&Role::Send) {
+        let engine = super::send::engine(house)?;
+        let shutdown = shutdown.clone();
+        running.spawn(async move { engine.run(&shutdown).await });
+    }
+    ready();
+    tracing::info!(roles = roles.len(), listen = %house.config.web.listen, "serving");
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the daemon broke: stopping, so that it is started anew");
+            shutdown.drain();
+        }
+    }
+    Ok(())
+}
+
+/// Tells systemd that we are up, where it asked to be told.
+fn ready() {
+    // Not under systemd there is nobody to tell.
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+}
+
+async fn clock(house: &House, shutdown: &Shutdown) {
+    while !shutdown.is_draining() {
+        let mut wait = CLOCK;
+        if let Err(error) = tick::tick(house).await {
+            tracing::error!(%error, "the clock could not do what is due; trying again");
+            wait = AFTER_FAILURE;
+        }
+        if let Err(error) = ears::ring(house).await {
+            tracing::error!(%error, "alarms could not be looked at; trying again");
+        }
+        pause(shutdown, wait).await;
+    }
+}
+
+async fn pause(shutdown: &Shutdown, wait: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = shutdown.draining() => {}
+    }
+}

@@ -1,0 +1,208 @@
+//! One look of the clock at every newsletter and every edition that is not over.
+//!
+//! Idempotent, and safe for several daemons at once: each step is a conditional move in its own transaction, so a
+//! second daemon, a restart or a kill between two steps finds the work done or does it. What is due is found by
+//! date from the rule and from the rows, never from a timer that fired.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::alert::{self, Cause};
+use super::lock::{self, Locked};
+use super::{House, Result, store};
+use crate::config::{Approval, Newsletter};
+use crate::editions::{self, Edition, EditionState, Who, schedule};
+use crate::{delivery, readers};
+
+/// How often the line-up of an open edition is refreshed.
+const REFRESH: Duration = Duration::from_secs(300);
+/// After a long absence only the newest locks are looked at one by one: the older ones are history.
+const LOOK_BACK: usize = 7;
+
+/// Does everything that is due now.
+pub async fn tick(house: &House) -> Result<()> {
+    for newsletter in house.config.newsletters.values() {
+        open_due(house, newsletter).await?;
+    }
+    let live = editions::store::list_live(&mut house.db.read().await?).await?;
+    for edition in live {
+        // An edition of a newsletter that the configuration no longer has rests as it is.
+        if let Some(newsletter) = house.config.newsletters.get(&edition.newsletter) {
+            advance(house, newsletter, &edition).await?;
+        }
+    }
+    suppress_the_dead(house).await
+}
+
+/// Opens the editions whose locks have passed since the last look, and the next one to come.
+async fn open_due(house: &House, newsletter: &Newsletter) -> Result<()> {
+    let now = house.clock.civil();
+    let seen = store::seen_until(&mut house.db.read().await?, &newsletter.id).await?;
+    // Before the first look nothing was promised to anybody.
+    let mut due = match seen {
+        Some(seen) => schedule::locks_between(newsletter, seen, now)?,
+        None => Vec::new(),
+    };
+    if due.len() > LOOK_BACK {
+        tracing::warn!(newsletter.id = %newsletter.id, missed = due.len(), "away for long: only the newest locks are kept");
+        due.drain(..due.len() - LOOK_BACK);
+    }
+    due.extend(schedule::next_locks(newsletter, now, 1)?);
+    let mut tx = house.db.write().await?;
+    for due in &due {
+        let edition =
+            editions::store::open(&mut tx, &newsletter.id, due.date, due.lock, house.clock.now()).await?;
+        if edition.state == EditionState::Open && edition.lock_at != due.lock {
+            editions::store::set_lock(&mut tx, edition.id, due.lock).await?;
+        }
+    }
+    store::see_until(&mut tx, &newsletter.id, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn advance(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+    match edition.state {
+        EditionState::Open => advance_open(house, newsletter, edition).await,
+        EditionState::Locked => start_sending(house, edition).await,
+        EditionState::Sending => finish(house, newsletter, edition).await,
+        EditionState::Held => {
+            let why = edition.reason.clone().unwrap_or_else(|| "Somebody held it.".to_owned());
+            raise(house, newsletter, &Cause::Held(edition.date, why)).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+    let now = house.clock.civil();
+    if edition.lock_at > now {
+        let due = edition.refreshed_at.is_none_or(|at| passed(at, house.clock.now()) >= REFRESH);
+        if due {
+            super::line_up::refresh(house, newsletter, edition).await?;
+        }
+        let near = passed(now, edition.lock_at) <= newsletter.remind;
+        if newsletter.approval == Approval::Approve && edition.approved_at.is_none() && near {
+            let why = format!(
+                "It locks at {} and nobody has approved it.",
+                house.civil_words(newsletter, edition.lock_at)
+            );
+            raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await?;
+        }
+        return Ok(());
+    }
+    if passed(edition.lock_at, now) > newsletter.catch_up {
+        let why = format!(
+            "It was to lock at {} and nothing could be done for more than {}.",
+            house.civil_words(newsletter, edition.lock_at),
+            super::words::duration(newsletter.catch_up)
+        );
+        return miss(house, newsletter, edition, why).await;
+    }
+    match lock::lock(house, newsletter, edition, &Who::clock()).await? {
+        Locked::Done { .. } | Locked::Raced => Ok(()),
+        Locked::Skipped(why) => raise(house, newsletter, &Cause::Skipped(edition.date, why)).await,
+        Locked::Preflight(why) => raise(house, newsletter, &Cause::Preflight(edition.date, why)).await,
+        // C7: neither yesterday's nor an unapproved edition goes out. It waits for a late word until the
+        // catch-up is over, and is missed then.
+        Locked::Unapproved => {
+            let why = format!("Its lock at {} has passed.", house.civil_words(newsletter, edition.lock_at));
+            raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await
+        }
+    }
+}
+
+async fn miss(house: &House, newsletter: &Newsletter, edition: &Edition, why: String) -> Result<()> {
+    let mut tx = house.db.write().await?;
+    let moved = editions::store::set_state(
+        &mut tx,
+        edition,
+        EditionState::Missed,
+        Some(&why),
+        &Who::clock(),
+        house.clock.now(),
+    )
+    .await?;
+    if moved {
+        alert::raise(&mut tx, newsletter, &Cause::Missed(edition.date, why), house.clock.now()).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn start_sending(house: &House, edition: &Edition) -> Result<()> {
+    let mut tx = house.db.write().await?;
+    editions::store::set_state(
+        &mut tx,
+        edition,
+        EditionState::Sending,
+        None,
+        &Who::clock(),
+        house.clock.now(),
+    )
+    .await?;
+    tx.notify(delivery::CHANNEL).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Marks an edition sent once each of its deliveries is final, and says so when readers went without.
+async fn finish(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+    let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
+    if !counts.all_final() {
+        return Ok(());
+    }
+    let mut tx = house.db.write().await?;
+    let moved = editions::store::set_state(
+        &mut tx,
+        edition,
+        EditionState::Sent,
+        None,
+        &Who::clock(),
+        house.clock.now(),
+    )
+    .await?;
+    let without = counts.rejected + counts.expired + counts.uncertain;
+    if moved && without * 50 > counts.total() {
+        let why = format!(
+            "Of {} deliveries {} were rejected, {} expired and {} stayed uncertain.",
+            counts.total(),
+            counts.rejected,
+            counts.expired,
+            counts.uncertain
+        );
+        alert::raise(&mut tx, newsletter, &Cause::Undelivered(edition.date, why), house.clock.now()).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Turns what the ledger learned about dead addresses into suppressions: reading the later room, writing by the
+/// earlier one's own hand.
+async fn suppress_the_dead(house: &House) -> Result<()> {
+    let dead = delivery::store::dead_addresses(&mut house.db.read().await?, 500).await?;
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let mut tx = house.db.write().await?;
+    for fact in &dead {
+        let id = readers::SubscriberId(fact.subscriber);
+        readers::store::suppress_subscriber(&mut tx, id, "bounce", &fact.reason, house.clock.now()).await?;
+    }
+    tx.commit().await?;
+    tracing::info!(count = dead.len(), "addresses that do not exist were suppressed");
+    Ok(())
+}
+
+async fn raise(house: &House, newsletter: &Newsletter, cause: &Cause) -> Result<()> {
+    let mut tx = house.db.write().await?;
+    alert::raise(&mut tx, newsletter, cause, house.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// How much time lies between two instants; none where they stand the other way round.
+fn passed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}

@@ -1,0 +1,140 @@
+//! The whole story of one delivery, or of why there is none, in words on one screen.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::{House, Result, words};
+use crate::config::Newsletter;
+use crate::delivery::{self, Attempt, Record};
+use crate::editions::{self, EditionState};
+use crate::readers::{self, Address, SubscriberId};
+
+/// Tells the story, a sentence a line.
+pub async fn why(
+    house: &House,
+    newsletter: &Newsletter,
+    date: Date,
+    address: &Address,
+) -> Result<Vec<String>> {
+    let mut conn = house.db.read().await?;
+    let mut out = Vec::new();
+    let subscriber = readers::store::find(&mut conn, address).await?;
+    let suppression = readers::store::find_suppression(&mut conn, &house.links, address).await?;
+    let zone = subscriber
+        .as_ref()
+        .and_then(|subscriber| subscriber.timezone.as_deref())
+        .and_then(crate::clock::time_zone)
+        .unwrap_or_else(|| newsletter.timezone.clone());
+    let at = |ms: i64| words::instant(crate::clock::timestamp(ms), &zone);
+    match &subscriber {
+        None => out.push(format!("Nobody with the address {address} is known.")),
+        Some(subscriber) => {
+            let wish = readers::store::subscriptions(&mut conn, subscriber.id, subscriber.id)
+                .await?
+                .into_iter()
+                .find(|wish| wish.newsletter == newsletter.id);
+            out.push(match wish {
+                None => format!("{address} never subscribed to {}.", newsletter.name),
+                Some(wish) => match (wish.status.as_str(), wish.ended_at) {
+                    ("active", _) => format!("{address} is subscribed to {}.", newsletter.name),
+                    ("ended", Some(ended)) => format!(
+                        "{address} said goodbye to {} on {} ({}).",
+                        newsletter.name,
+                        at(ended),
+                        wish.ended_by.as_deref().unwrap_or("by another door")
+                    ),
+                    (status, _) => {
+                        format!("The subscription of {address} to {} is {status}.", newsletter.name)
+                    }
+                },
+            });
+        }
+    }
+    if let Some(suppression) = suppression {
+        let note = suppression.note.map(|note| format!(": {note}")).unwrap_or_default();
+        out.push(format!(
+            "The address is suppressed since {} ({}{note}).",
+            at(suppression.since),
+            suppression.reason
+        ));
+    }
+    let Some(edition) = editions::store::find(&mut conn, &newsletter.id, date).await? else {
+        out.push(format!("There is no edition of {date}."));
+        return Ok(out);
+    };
+    let reason = edition.reason.clone().map(|reason| format!(": {reason}")).unwrap_or_default();
+    out.push(format!("The edition of {date} is {}{reason}.", edition.state));
+    let record = match &subscriber {
+        Some(subscriber) => delivery::store::page(
+            &mut conn,
+            edition.id,
+            0,
+            Some(SubscriberId(subscriber.id)),
+            1,
+            &house.links,
+            newsletter.domain(),
+        )
+        .await?
+        .and_then(|(records, _)| records.into_iter().next()),
+        None => None,
+    };
+    match record {
+        Some(record) => tell(&record, &zone, &mut out),
+        None if edition.state == EditionState::Open => {
+            out.push("Nothing is planned yet: deliveries are planned at the lock.".to_owned());
+        }
+        None => out.push(
+            "It owes this address no delivery: at its lock there was no active, unsuppressed subscription."
+                .to_owned(),
+        ),
+    }
+    Ok(out)
+}
+
+fn tell(record: &Record, zone: &TimeZone, out: &mut Vec<String>) {
+    let at = |text: &str| text.parse().map_or_else(|_| text.to_owned(), |at| words::instant(at, zone));
+    out.push(format!(
+        "The delivery was due at {}, and not after {}.",
+        at(&record.due_at),
+        at(&record.deadline)
+    ));
+    if record.attempts.is_empty() {
+        out.push("No try was made.".to_owned());
+    }
+    for (attempt, number) in record.attempts.iter().zip(1..) {
+        out.push(format!("Try {number}, {}, through {}: {}", at(&attempt.at), attempt.relay, said(attempt)));
+    }
+    out.push(match record.state.as_str() {
+        "accepted" => "It was accepted by the relay.".to_owned(),
+        "rejected" => "It was refused for good.".to_owned(),
+        "withdrawn" => "It was withdrawn before it left: no stays no.".to_owned(),
+        "expired" => "It expired: yesterday's morning news is not delivered tonight.".to_owned(),
+        "uncertain" => "Nobody knows whether it arrived. To end that: matinale delivery settle.".to_owned(),
+        "deferred" => "It will be tried again.".to_owned(),
+        "claimed" => "A daemon is about to send it.".to_owned(),
+        _ => "It waits for its hour.".to_owned(),
+    });
+    if let Some(bounced) = &record.bounced_at {
+        out.push(format!("A bounce came back at {}.", at(bounced)));
+    }
+    if let Some(complained) = &record.complained_at {
+        out.push(format!("A complaint came back at {}.", at(complained)));
+    }
+    out.push(format!("Message-ID: {}", record.message_id));
+}
+
+fn said(attempt: &Attempt) -> String {
+    let words = match (attempt.code, attempt.text.as_deref()) {
+        (Some(code), Some(text)) => format!(" ({code} {})", text.replace('\n', " ")),
+        _ => String::new(),
+    };
+    match attempt.outcome.as_deref() {
+        Some("accepted") => format!("accepted{words}"),
+        Some("deferred") => format!("deferred, not refused{words}"),
+        Some("rejected") => format!("rejected{words}"),
+        Some("uncertain") => {
+            format!("uncertain, the connection or the daemon was lost before an answer{words}")
+        }
+        _ => "open, on the wire".to_owned(),
+    }
+}

@@ -1,0 +1,81 @@
+//! Probes and figures: `/healthz` (the process lives), `/readyz` (it can work), `/metrics` (Prometheus text).
+
+use std::fmt::Write as _;
+
+use axum::Router;
+use axum::extract::State as Extract;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::State;
+use crate::{articles, delivery, editions, readers};
+
+pub(super) fn routes() -> Router<State> {
+    Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+}
+
+async fn ready(Extract(state): Extract<State>) -> Response {
+    match state.db.pending().await {
+        Ok(pending) if pending.is_empty() => "ready\n".into_response(),
+        Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database waits for a migration\n").into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    }
+}
+
+async fn metrics(Extract(state): Extract<State>) -> Response {
+    match figures(&state).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the figures could not be read");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+async fn figures(state: &State) -> Result<String, delivery::Error> {
+    let mut conn = state.db.read().await?;
+    let mut out = String::new();
+    let mut say = |name: &str, help: &str, rows: &[(String, i64)]| {
+        // Writing to a text cannot fail.
+        drop(writeln!(out, "# HELP matinale_{name} {help}\n# TYPE matinale_{name} gauge"));
+        for (labels, value) in rows {
+            drop(writeln!(out, "matinale_{name}{labels} {value}"));
+        }
+    };
+    say(
+        "build_info",
+        "The version of this daemon.",
+        &[(format!("{{version={:?}}}", env!("CARGO_PKG_VERSION")), 1)],
+    );
+    let articles = i64::try_from(articles::store::count(&mut conn).await?).unwrap_or(i64::MAX);
+    say("articles", "Articles in the store.", &[(String::new(), articles)]);
+    let (mut active, mut deliveries) = (Vec::new(), Vec::new());
+    for id in state.config.newsletters.keys() {
+        active.push((format!("{{newsletter={id:?}}}"), readers::store::count_active(&mut conn, id).await?));
+        if let Some(edition) = editions::store::list(&mut conn, id, 1).await?.first() {
+            let counts = delivery::store::counts(&mut conn, edition.id).await?;
+            for (word, count) in counts.by_state() {
+                let labels = format!("{{newsletter={id:?},state={word:?}}}");
+                deliveries.push((labels, count));
+            }
+        }
+    }
+    say("subscriptions_active", "Active subscriptions.", &active);
+    say("deliveries", "Deliveries of the newest edition, by state.", &deliveries);
+    let down = delivery::relay::store::list(&mut conn).await?;
+    let relays: Vec<(String, i64)> = state
+        .config
+        .relays
+        .keys()
+        .map(|name| {
+            let up = down.iter().all(|known| known.name != *name || known.down_since.is_none());
+            (format!("{{relay={name:?}}}"), i64::from(up))
+        })
+        .collect();
+    say("relay_up", "Whether the relay takes mail.", &relays);
+    Ok(out)
+}

@@ -1,0 +1,346 @@
+//! Readers' pages: goodbye in one click, preferences, the archive.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State as Extract};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+
+use super::State;
+use crate::clock::time_zone;
+use crate::config::values;
+use crate::mail::{self, Content, Language};
+use crate::readers::store::{self, Subscriber, Subscription};
+use crate::readers::{SubscriberId, SubscriptionId};
+use crate::{db, editions};
+
+pub(super) fn routes() -> Router<State> {
+    Router::new()
+        .route("/", get(home))
+        .route("/u/{token}", get(goodbye_page).post(goodbye))
+        .route("/p/{token}", get(preferences_page).post(preferences))
+        .route("/e/{newsletter}/{date}", get(edition_page))
+        .route("/s/{newsletter}", get(newsletter_page))
+}
+
+#[derive(Template)]
+#[template(path = "public/goodbye.html")]
+struct Goodbye<'a> {
+    language: Language,
+    newsletter: &'a str,
+    /// Said already: this is the answer.
+    done: bool,
+    words: Words,
+}
+
+#[derive(Template)]
+#[template(path = "public/preferences.html")]
+struct Preferences<'a> {
+    language: Language,
+    newsletter: &'a str,
+    words: Words,
+    zone: &'a str,
+    hour: &'a str,
+    chosen: &'a str,
+    languages: Vec<(&'static str, &'static str)>,
+    saved: bool,
+    fault: Option<String>,
+    active: bool,
+    goodbye: String,
+}
+
+#[derive(Template)]
+#[template(path = "public/lost.html")]
+struct Lost {
+    words: Words,
+}
+
+/// The few fixed words of these pages.
+#[derive(Clone, Copy)]
+struct Words {
+    question: &'static str,
+    button: &'static str,
+    done: &'static str,
+    back: &'static str,
+    preferences: &'static str,
+    language: &'static str,
+    zone: &'static str,
+    hour: &'static str,
+    save: &'static str,
+    saved: &'static str,
+    lost: &'static str,
+}
+
+const FRENCH: Words = Words {
+    question: "Ne plus recevoir cette lettre ?",
+    button: "Me désabonner",
+    done: "C’est fait : vous ne recevrez plus cette lettre.",
+    back: "Un changement d’avis ? Vos préférences",
+    preferences: "Vos préférences",
+    language: "Langue",
+    zone: "Fuseau horaire",
+    hour: "Heure du matin",
+    save: "Enregistrer",
+    saved: "Vos préférences sont enregistrées.",
+    lost: "Cette page n’existe pas.",
+};
+
+const ENGLISH: Words = Words {
+    question: "Stop receiving this newsletter?",
+    button: "Unsubscribe me",
+    done: "Done: you will not receive this newsletter any more.",
+    back: "Changed your mind? Your preferences",
+    preferences: "Your preferences",
+    language: "Language",
+    zone: "Time zone",
+    hour: "Morning hour",
+    save: "Save",
+    saved: "Your preferences are saved.",
+    lost: "There is no such page.",
+};
+
+const PORTUGUESE: Words = Words {
+    question: "Deixar de receber esta carta?",
+    button: "Cancelar a minha subscrição",
+    done: "Feito: não voltará a receber esta carta.",
+    back: "Mudou de ideias? As suas preferências",
+    preferences: "As suas preferências",
+    language: "Língua",
+    zone: "Fuso horário",
+    hour: "Hora da manhã",
+    save: "Guardar",
+    saved: "As suas preferências foram guardadas.",
+    lost: "Esta página não existe.",
+};
+
+const ARABIC: Words = Words {
+    question: "هل تريد التوقف عن تلقي هذه النشرة؟",
+    button: "إلغاء اشتراكي",
+    done: "تم: لن تصلك هذه النشرة بعد الآن.",
+    back: "غيّرت رأيك؟ تفضيلاتك",
+    preferences: "تفضيلاتك",
+    language: "اللغة",
+    zone: "المنطقة الزمنية",
+    hour: "ساعة الصباح",
+    save: "حفظ",
+    saved: "حُفظت تفضيلاتك.",
+    lost: "هذه الصفحة غير موجودة.",
+};
+
+fn words(language: Language) -> Words {
+    match language.tag() {
+        "en" => ENGLISH,
+        "pt" => PORTUGUESE,
+        "ar" => ARABIC,
+        _ => FRENCH,
+    }
+}
+
+/// What a page cannot do; told in the log, and to the reader as a moment of silence.
+struct Away(db::Error);
+
+impl From<db::Error> for Away {
+    fn from(error: db::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Away {
+    fn into_response(self) -> Response {
+        tracing::error!(error = %self.0, "a page could not be made");
+        StatusCode::SERVICE_UNAVAILABLE.into_response()
+    }
+}
+
+fn page<T: Template>(status: StatusCode, template: &T) -> Response {
+    match template.render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn lost(language: Language) -> Response {
+    page(StatusCode::NOT_FOUND, &Lost { words: words(language) })
+}
+
+/// The wish that a token belongs to, and its reader; `Err` for a token that we did not make.
+async fn reader(state: &State, id: SubscriptionId) -> Result<Option<(Subscription, Subscriber)>, Away> {
+    let mut conn = state.db.read().await?;
+    let Some(wish) = store::find_subscription(&mut conn, id).await? else { return Ok(None) };
+    let reader = store::find_by_id(&mut conn, SubscriberId(wish.subscriber)).await?;
+    Ok(reader.map(|reader| (wish, reader)))
+}
+
+fn language_of(state: &State, known: Option<&(Subscription, Subscriber)>) -> Language {
+    let own = known.and_then(|(_, reader)| reader.language.as_deref());
+    let newsletter = known
+        .and_then(|(wish, _)| state.config.newsletters.get(&wish.newsletter))
+        .or_else(|| state.config.newsletters.values().next())
+        .map(|newsletter| newsletter.language.as_str());
+    Language::first_of(own.into_iter().chain(newsletter))
+}
+
+fn title<'a>(state: &'a State, known: Option<&'a (Subscription, Subscriber)>) -> &'a str {
+    known
+        .and_then(|(wish, _)| state.config.newsletters.get(&wish.newsletter))
+        .or_else(|| state.config.newsletters.values().next())
+        .map_or("Matinale", |newsletter| newsletter.name.as_str())
+}
+
+async fn goodbye_page(Extract(state): Extract<State>, Path(token): Path<String>) -> Result<Response, Away> {
+    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+    let known = reader(&state, id).await?;
+    let language = language_of(&state, known.as_ref());
+    let done = known.as_ref().is_none_or(|(wish, _)| wish.status == "ended");
+    let newsletter = title(&state, known.as_ref());
+    Ok(page(StatusCode::OK, &Goodbye { language, newsletter, done, words: words(language) }))
+}
+
+/// W1: any body, no cookie, no redirect; the same answer whether it was said before, or its reader is gone.
+async fn goodbye(Extract(state): Extract<State>, Path(token): Path<String>) -> Result<Response, Away> {
+    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+    let known = reader(&state, id).await?;
+    let mut tx = state.db.write().await?;
+    let ended = store::end(&mut tx, id, "one-click", state.clock.now()).await?;
+    tx.commit().await?;
+    if ended {
+        tracing::info!(subscription.id = id.0, "a reader said goodbye");
+    }
+    let language = language_of(&state, known.as_ref());
+    let newsletter = title(&state, known.as_ref());
+    Ok(page(StatusCode::OK, &Goodbye { language, newsletter, done: true, words: words(language) }))
+}
+
+fn preferences_of(
+    state: &State,
+    token: &str,
+    known: &(Subscription, Subscriber),
+    saved: bool,
+    fault: Option<String>,
+) -> Response {
+    let (wish, reader) = known;
+    let language = language_of(state, Some(known));
+    let newsletter = state.config.newsletters.get(&wish.newsletter);
+    let zone = newsletter.and_then(|newsletter| newsletter.timezone.iana_name()).unwrap_or("UTC");
+    let hour =
+        newsletter.map_or_else(String::new, |newsletter| newsletter.send_at.strftime("%H:%M").to_string());
+    page(
+        if fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK },
+        &Preferences {
+            language,
+            newsletter: title(state, Some(known)),
+            words: words(language),
+            zone: reader.timezone.as_deref().unwrap_or(zone),
+            hour: reader.send_at.as_deref().unwrap_or(&hour),
+            chosen: language.tag(),
+            languages: mail::language::ALL
+                .iter()
+                .map(|language| (language.tag(), language.phrases().name))
+                .collect(),
+            saved,
+            fault,
+            active: wish.status == "active",
+            goodbye: format!("/u/{token}"),
+        },
+    )
+}
+
+async fn preferences_page(
+    Extract(state): Extract<State>,
+    Path(token): Path<String>,
+) -> Result<Response, Away> {
+    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+    match reader(&state, id).await? {
+        Some(known) => Ok(preferences_of(&state, &token, &known, false, None)),
+        None => Ok(lost(language_of(&state, None))),
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Chosen {
+    language: String,
+    timezone: String,
+    send_at: String,
+    #[serde(default)]
+    back: Option<String>,
+}
+
+async fn preferences(
+    Extract(state): Extract<State>,
+    Path(token): Path<String>,
+    axum::Form(chosen): axum::Form<Chosen>,
+) -> Result<Response, Away> {
+    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+    let Some(known) = reader(&state, id).await? else { return Ok(lost(language_of(&state, None))) };
+    let zone = time_zone(chosen.timezone.trim());
+    let hour = values::time_of_day(chosen.send_at.trim());
+    let fault = match (&zone, &hour) {
+        (None, _) => Some(format!("{:?}: Africa/Abidjan, Europe/Paris…", chosen.timezone)),
+        (_, Err(error)) => Some(error.clone()),
+        _ => None,
+    };
+    if fault.is_some() || Language::of(&chosen.language).is_none() {
+        return Ok(preferences_of(&state, &token, &known, false, fault.or(Some(chosen.language))));
+    }
+    let mut tx = state.db.write().await?;
+    let zone_name = zone.as_ref().and_then(|zone| zone.iana_name());
+    let hour = hour.ok().map(|hour| hour.strftime("%H:%M").to_string());
+    let now = state.clock.now();
+    store::prefer(&mut tx, SubscriberId(known.1.id), Some(&chosen.language), zone_name, hour.as_deref(), now)
+        .await?;
+    if chosen.back.is_some() {
+        store::activate(&mut tx, id, now).await?;
+    }
+    tx.commit().await?;
+    match reader(&state, id).await? {
+        Some(known) => Ok(preferences_of(&state, &token, &known, true, None)),
+        None => Ok(lost(language_of(&state, None))),
+    }
+}
+
+async fn edition_page(
+    Extract(state): Extract<State>,
+    Path((newsletter, date)): Path<(String, String)>,
+) -> Result<Response, Away> {
+    let language = language_of(&state, None);
+    let Ok(date) = date.parse() else { return Ok(lost(language)) };
+    let mut conn = state.db.read().await?;
+    let Some(edition) = editions::store::find(&mut conn, &newsletter, date).await? else {
+        return Ok(lost(language));
+    };
+    let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
+    Ok(shown(content).unwrap_or_else(|| lost(language)))
+}
+
+/// A frozen edition as a page for everybody.
+fn shown(content: Option<String>) -> Option<Response> {
+    let content: Content = serde_json::from_str(&content?).ok()?;
+    let html = mail::web_page(&content, Language::first_of([content.newsletter.language.as_str()])).ok()?;
+    Some(([(header::CACHE_CONTROL, "public, max-age=300")], Html(html)).into_response())
+}
+
+/// The newest edition is the pitch.
+async fn home(Extract(state): Extract<State>) -> Result<Response, Away> {
+    match state.config.newsletters.keys().next() {
+        Some(id) => newest(&state, id).await,
+        None => Ok(lost(language_of(&state, None))),
+    }
+}
+
+async fn newsletter_page(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Response, Away> {
+    newest(&state, &id).await
+}
+
+async fn newest(state: &State, id: &str) -> Result<Response, Away> {
+    let mut conn = state.db.read().await?;
+    let editions = editions::store::list(&mut conn, id, 30).await?;
+    let Some(edition) = editions.iter().find(|edition| edition.revision > 0) else {
+        return Ok(lost(language_of(state, None)));
+    };
+    let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
+    Ok(shown(content).unwrap_or_else(|| lost(language_of(state, None))))
+}
