@@ -17,6 +17,7 @@ mod relay;
 mod serve;
 mod subscriber;
 mod suppression;
+mod token;
 mod why;
 
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ enum Command {
     /// The ledger: list, export, summary, retry, settle
     #[command(subcommand)]
     Delivery(delivery::Args),
+    /// Push tokens for the newsroom's system
+    #[command(subcommand)]
+    Token(token::Args),
     /// The servers that take mail from us
     #[command(subcommand)]
     Relay(relay::Args),
@@ -161,6 +165,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Subscriber(args) => subscriber::run(args, &cx).await,
         Command::Suppression(args) => suppression::run(args, &cx).await,
         Command::Delivery(args) => delivery::run(args, &cx).await,
+        Command::Token(args) => token::run(args, &cx).await,
         Command::Relay(args) => relay::run(args, &cx).await,
         Command::Why(args) => why::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,

@@ -10,11 +10,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{House, Result, ears, tick};
+use crate::articles::fetch::Fetcher;
+use crate::articles::poll;
 use crate::lifecycle::Shutdown;
 use crate::web;
 
 /// How often the clock looks, when nothing wakes it.
 const CLOCK: Duration = Duration::from_secs(1);
+/// How often feeds are looked at; each has its own `every`.
+const INGEST: Duration = Duration::from_secs(5);
 /// After a failure a loop waits so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -76,6 +80,12 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
         let (house, shutdown) = (house.clone(), shutdown.clone());
         running.spawn(async move { clock(&house, &shutdown).await });
     }
+    if roles.contains(&Role::Ingest) {
+        let fetcher =
+            Fetcher::new(&house.config.fetch).map_err(|error| super::Error::Start(error.to_string()))?;
+        let (house, shutdown) = (house.clone(), shutdown.clone());
+        running.spawn(async move { ingest(&house, &fetcher, &shutdown).await });
+    }
     if roles.contains(&Role::Send) {
         let engine = super::send::engine(house)?;
         let shutdown = shutdown.clone();
@@ -107,6 +117,19 @@ async fn clock(house: &House, shutdown: &Shutdown) {
         }
         if let Err(error) = ears::ring(house).await {
             tracing::error!(%error, "alarms could not be looked at; trying again");
+        }
+        pause(shutdown, wait).await;
+    }
+}
+
+async fn ingest(house: &House, fetcher: &Fetcher, shutdown: &Shutdown) {
+    while !shutdown.is_draining() {
+        let mut wait = INGEST;
+        if let Err(error) =
+            poll::poll_due(&house.db, &house.config, &house.clock, &house.random, fetcher).await
+        {
+            tracing::error!(%error, "feeds could not be polled; trying again");
+            wait = AFTER_FAILURE;
         }
         pause(shutdown, wait).await;
     }

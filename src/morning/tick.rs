@@ -11,12 +11,15 @@ use jiff::Timestamp;
 use super::alert::{self, Cause};
 use super::lock::{self, Locked};
 use super::{House, Result, store};
+use crate::articles::poll;
 use crate::config::{Approval, Newsletter};
 use crate::editions::{self, Edition, EditionState, Who, schedule};
 use crate::{delivery, readers};
 
 /// How often the line-up of an open edition is refreshed.
 const REFRESH: Duration = Duration::from_secs(300);
+/// A relay that is down for less is not worth waking anybody.
+const RELAY_DOWN: Duration = Duration::from_secs(60);
 /// After a long absence only the newest locks are looked at one by one: the older ones are history.
 const LOOK_BACK: usize = 7;
 
@@ -32,7 +35,37 @@ pub async fn tick(house: &House) -> Result<()> {
             advance(house, newsletter, &edition).await?;
         }
     }
+    watch(house).await?;
     suppress_the_dead(house).await
+}
+
+/// Raises the alarms about relays that take nothing and feeds that bring nothing.
+async fn watch(house: &House) -> Result<()> {
+    let mut conn = house.db.read().await?;
+    let now = house.clock.now();
+    let relays = delivery::relay::store::list(&mut conn).await?;
+    let silent = poll::list_silent(&mut conn, &house.config, now).await?;
+    drop(conn);
+    let mut causes = Vec::new();
+    for relay in relays {
+        let Some(since) = relay.down_since.map(crate::clock::timestamp) else { continue };
+        if passed(since, now) >= RELAY_DOWN {
+            causes.push(Cause::RelayDown(relay.name, since, relay.reason.unwrap_or_default()));
+        }
+    }
+    for feed in silent {
+        let why = feed.last_error.unwrap_or_else(|| "It answers, and brings nothing new.".to_owned());
+        causes.push(Cause::FeedSilent(feed.name, feed.since, why));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let mut tx = house.db.write().await?;
+    for cause in &causes {
+        alert::raise_for_all(&mut tx, &house.config, cause, now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Opens the editions whose locks have passed since the last look, and the next one to come.

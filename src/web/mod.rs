@@ -3,6 +3,7 @@
 //! Nothing here decides anything: a page loads, asks a room, answers. The rule a newcomer would break: GET never
 //! changes anything (W3), for scanners follow every link in every mail.
 
+mod api;
 mod ops;
 mod public;
 
@@ -65,6 +66,7 @@ pub fn routes(state: State) -> Router {
     Router::new()
         .merge(public::routes())
         .merge(ops::routes())
+        .merge(api::routes())
         .with_state(state)
         .layer(RequestBodyLimitLayer::new(16 << 20))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(30)))
