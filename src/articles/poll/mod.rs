@@ -73,7 +73,11 @@ pub async fn poll_due(
         due.extend(claimed.map(|state| (feed, state)));
     }
     let mut polled = Polled { asked: due.len(), ..Polled::default() };
-    let rounds = due.into_iter().map(|(feed, state)| poll(db, feed, state, clock, random, fetcher));
+    // A loop, not a closure: the compiler cannot see that a closure here works for every lifetime.
+    let mut rounds = Vec::with_capacity(due.len());
+    for (feed, state) in due {
+        rounds.push(poll(db, feed, state, clock, random, fetcher));
+    }
     let mut results = futures_util::stream::iter(rounds).buffer_unordered(AT_ONCE);
     while let Some(result) = results.next().await {
         let (name, result) = result?;
