@@ -19,7 +19,7 @@ use crate::db::{self, Db};
 /// The most articles of one push.
 pub const MAX_ARTICLES: usize = ingest::BATCH;
 /// The most bytes of one push.
-pub const MAX_BYTES: usize = 16 << 20;
+pub const MAX_BYTES: usize = 12 << 20;
 
 /// The answer to a push.
 #[derive(Clone, Debug, Serialize)]

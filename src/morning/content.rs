@@ -38,7 +38,11 @@ pub(super) fn compose(
             let own = decisions.get(&item.article).map(|decision| decision.words.clone()).unwrap_or_default();
             content::Item {
                 position,
-                url: article.url.clone(),
+                // A text that was imported without a link is read where the whole edition is.
+                url: article.link().map_or_else(
+                    || format!("{}/e/{}/{}", config.web.base(), newsletter.id, edition.date),
+                    ToOwned::to_owned,
+                ),
                 title: own.title.unwrap_or_else(|| article.title.clone()),
                 summary: own.summary.unwrap_or_else(|| summary_of(article)),
                 label: None,

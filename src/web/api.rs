@@ -1,7 +1,10 @@
 //! The push interface: `POST /api/v1/articles` with a bearer token.
+//!
+//! Owns who may come in and how HTTP says it; what a push means is [`push`]'s. Every answer is JSON, a refusal too,
+//! and nothing is read of a body whose sender may not come in.
 
-use axum::body::Bytes;
-use axum::extract::State as Extract;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -9,16 +12,17 @@ use axum::{Json, Router};
 
 use super::State;
 use crate::access::tokens;
-use crate::articles::push::{self, Answer};
+use crate::articles::push::{self, Answer, MAX_BYTES};
 use crate::db;
 
 pub(super) fn routes() -> Router<State> {
-    Router::new().route("/api/v1/articles", post(articles))
+    Router::new().route("/api/v1/articles", post(articles).fallback(wrong_method))
 }
 
-async fn articles(Extract(state): Extract<State>, headers: HeaderMap, body: Bytes) -> Response {
-    let answer = match name_of(&state, &headers).await {
-        Ok(Some(name)) => push::push(&state.db, &state.clock, &name, body.to_vec()).await,
+async fn articles(Extract(state): Extract<State>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let answer = match name_of(&state, &head.headers).await {
+        Ok(Some(name)) => keep(&state, &name, body).await,
         Ok(None) => Ok(Answer::rejected(
             401,
             "needs Authorization: Bearer TOKEN, with a token of `matinale token add`",
@@ -45,6 +49,22 @@ async fn articles(Extract(state): Extract<State>, headers: HeaderMap, body: Byte
                 .into_response()
         }
     }
+}
+
+async fn keep(state: &State, token: &str, body: Body) -> db::Result<Answer> {
+    // One byte more than allowed, so that the push itself says so.
+    match to_bytes(body, MAX_BYTES + 1).await {
+        Ok(body) => push::push(&state.db, &state.clock, token, body.to_vec()).await,
+        Err(_) => Ok(Answer::rejected(
+            413,
+            format!("the body is larger than {} MiB, or was cut off", MAX_BYTES >> 20),
+        )),
+    }
+}
+
+async fn wrong_method() -> Response {
+    let answer = Answer::rejected(405, "articles are pushed by POST");
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")], Json(answer)).into_response()
 }
 
 /// The name of the token that a request bears.

@@ -36,13 +36,7 @@ async fn answer(State(server): State<Server>, headers: HeaderMap) -> Response {
 }
 
 fn config(feed: Feed) -> Config {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("secret.key");
-    std::fs::write(&key, "a-secret-of-some-length\n").unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let environment = [("MATINALE__KEYS__SECRET_FILE".to_owned(), key.to_str().unwrap().to_owned())];
-    let mut config = Config::load(&[], &environment.into()).unwrap();
+    let mut config = super::config();
     config.feeds = [(feed.name.clone(), feed)].into();
     config.fetch = fetch_config();
     config

@@ -1,5 +1,6 @@
 //! Tests of the room `articles`.
 
+mod api;
 mod feeds;
 mod fetch;
 mod import;
@@ -35,4 +36,15 @@ fn fetch_config() -> matinale::config::Fetch {
         private_addresses: false,
         user_agent: "Matinale/test".to_owned(),
     }
+}
+
+/// The configuration of a house without anything in it.
+fn config() -> matinale::config::Config {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("secret.key");
+    std::fs::write(&key, "a-secret-of-some-length\n").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let environment = [("MATINALE__KEYS__SECRET_FILE".to_owned(), key.to_str().unwrap().to_owned())];
+    matinale::config::Config::load(&[], &environment.into()).unwrap()
 }
