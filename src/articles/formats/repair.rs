@@ -1,5 +1,8 @@
 //! Feeds that are not quite XML, mended once and within bounds. Pure.
 
+const DECLARATION: &str = "<?xml ";
+/// The head stands before every single entry: a longer one would fill the memory.
+const MAX_HEAD_BYTES: usize = 32 << 10;
 /// More entries than this in one document are not looked at one by one.
 const MAX_ENTRIES: usize = 2_000;
 
@@ -13,11 +16,18 @@ pub(super) fn prepared(xml: &str) -> String {
                 && !matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{feff}')
         })
         .collect();
-    // The declaration's encoding was that of the bytes; this is text, and the parser must not decode it again.
-    if text.trim_start().starts_with("<?xml")
-        && let Some(end) = text.find("?>")
-    {
-        text.replace_range(..end + 2, "");
+    // A declaration's encoding was that of the bytes; this is text, and the parser must not decode it again. One
+    // in the middle of a document it cannot stand at all.
+    if text.contains(DECLARATION) {
+        text = text
+            .split(DECLARATION)
+            .enumerate()
+            .map(
+                |(at, piece)| {
+                    if at == 0 { piece } else { piece.split_once("?>").map_or(piece, |(_, rest)| rest) }
+                },
+            )
+            .collect();
     }
     if let Some(start) = text.find("<rss")
         && let Some(length) = text.get(start..).and_then(|rest| rest.find('>'))
@@ -119,6 +129,9 @@ pub(super) fn single(xml: &str) -> Vec<String> {
     let starts = starts(xml);
     let Some((first, name)) = starts.first().cloned() else { return Vec::new() };
     let head = xml.get(..first).unwrap_or_default();
+    if head.len() > MAX_HEAD_BYTES {
+        return Vec::new();
+    }
     let Some(root) = root(head) else { return Vec::new() };
     let channel =
         name.rsplit_once(':').map_or("channel".to_owned(), |(prefix, _)| format!("{prefix}:channel"));
@@ -211,6 +224,10 @@ mod tests {
     #[test]
     fn an_unknown_version_of_rss_is_read_as_the_last() {
         assert_eq!(prepared("<rss version='0.94'><a/>\0"), "<rss version='2.0'><a/>");
+        assert_eq!(
+            prepared("<?xml version='1.0' encoding='x'?><rss version='2.0'><?xml encoding='y'?>"),
+            "<rss version='2.0'>"
+        );
         assert_eq!(prepared("<rss ><a/>"), "<rss version=\"2.0\" ><a/>");
         assert_eq!(prepared("<rss version=\"0.91\">"), "<rss version=\"0.91\">");
     }
