@@ -1,3 +1,4 @@
 //! What tests of several rooms share.
 
+pub mod databases;
 pub mod smtp;

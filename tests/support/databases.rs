@@ -1,0 +1,152 @@
+//! Both engines for every test: a SQLite file, and a database of a PostgreSQL cluster that this process starts.
+//!
+//! PostgreSQL is part of the tests: where it is missing they fail, unless `MATINALE_TEST_SKIP_POSTGRES=1` says that
+//! this was meant, and then they say so.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use matinale::db::{Db, Options};
+use tempfile::TempDir;
+
+/// One empty, migrated database; gone with its folder.
+pub struct TestDb {
+    pub db: Db,
+    pub url: String,
+    pub name: &'static str,
+    _folder: Option<TempDir>,
+}
+
+/// A SQLite database, and a PostgreSQL one.
+pub async fn both() -> Vec<TestDb> {
+    let mut out = vec![sqlite().await];
+    match postgres_url() {
+        Some(url) => {
+            let db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
+            db.migrate().await.unwrap();
+            out.push(TestDb { db, url, name: "PostgreSQL", _folder: None });
+        }
+        None => eprintln!("SKIPPED on PostgreSQL: MATINALE_TEST_SKIP_POSTGRES=1"),
+    }
+    out
+}
+
+/// A SQLite database alone.
+pub async fn sqlite() -> TestDb {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("test.db").display());
+    let db = Db::open(&Options::new(&url)).await.unwrap();
+    db.migrate().await.unwrap();
+    TestDb { db, url, name: "SQLite", _folder: Some(folder) }
+}
+
+/// The URL of a fresh PostgreSQL database; `None` where skipping was asked for.
+pub fn postgres_url() -> Option<String> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let cluster = CLUSTER.get_or_init(|| {
+        if std::env::var("MATINALE_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1") {
+            return None;
+        }
+        Some(Cluster::start())
+    });
+    let cluster = cluster.as_ref()?;
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
+    cluster.run("psql", &["-q", "-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]);
+    Some(format!("postgres://postgres@localhost/{name}?host={}&port={}", cluster.folder.display(), cluster.port))
+}
+
+struct Cluster {
+    folder: PathBuf,
+    bin: PathBuf,
+    port: u16,
+}
+
+/// Folders of clusters to stop when the process ends; statics are not dropped.
+static STARTED: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
+
+impl Cluster {
+    fn start() -> Self {
+        let bin = newest_binaries().expect("PostgreSQL is not installed; tests/run installs it");
+        let folder = std::env::temp_dir().join(format!("matinale-postgres-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let port = free_port();
+        let cluster = Self { folder, bin, port };
+        if is_root() {
+            // initdb refuses root: the cluster belongs to the user that Debian's package makes.
+            let given = Command::new("chown").arg("postgres").arg(&cluster.folder).status().unwrap();
+            assert!(given.success());
+        }
+        let data = cluster.folder.join("data");
+        let data = data.to_str().unwrap();
+        cluster.run("initdb", &["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
+        let settings = format!(
+            "-c listen_addresses='' -c unix_socket_directories={} -c port={port} -c fsync=off -c max_connections=300",
+            cluster.folder.display()
+        );
+        let log = cluster.folder.join("log");
+        cluster.run("pg_ctl", &["-D", data, "-w", "-s", "-l", log.to_str().unwrap(), "-o", &settings, "start"]);
+        STARTED.lock().unwrap().push((cluster.bin.clone(), cluster.folder.clone()));
+        watch_for_the_end(&cluster);
+        cluster
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let path = self.bin.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        let done = command
+            .args(arguments)
+            .current_dir("/")
+            .env("PGHOST", &self.folder)
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", "postgres")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(done.success(), "{program} {arguments:?}");
+    }
+}
+
+/// A small process of its own stops the cluster once this one is gone, however it goes.
+fn watch_for_the_end(cluster: &Cluster) {
+    let script = format!(
+        "while kill -0 {pid} 2>/dev/null; do sleep 0.5; done; kill -QUIT $(head -1 {folder}/data/postmaster.pid) 2>/dev/null; sleep 0.5; rm -rf {folder}",
+        pid = std::process::id(),
+        folder = cluster.folder.display(),
+    );
+    Command::new("setsid")
+        .args(["sh", "-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+}
+
+fn newest_binaries() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|bin| Path::exists(&bin.join("initdb")))
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
