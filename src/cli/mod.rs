@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod dates;
 mod delivery;
+mod demo;
 mod edition;
 mod feed;
 mod init;
@@ -51,6 +52,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A whole morning on sample articles and readers, in under a minute, with an inbox to look at
+    Demo(demo::Args),
     /// Write a commented matinale.toml and the keys it needs, and say what to do next
     Init(init::Args),
     /// Read the configuration, say every fault with its key, print the effective values, secrets masked
@@ -157,6 +160,7 @@ fn report(error: &anyhow::Error) -> Exit {
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let cx = Context::new(cli.config, cli.json, cli.quiet, cli.verbose);
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cx).await,
         Command::Init(args) => init::run(args, &cx),
         Command::Check(args) => check::run(args, &cx),
         Command::Migrate(args) => migrate::run(args, &cx).await,

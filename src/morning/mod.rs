@@ -5,7 +5,9 @@
 
 pub mod alert;
 pub mod content;
+pub mod demo;
 mod ears;
+pub mod inbox;
 pub mod line_up;
 pub mod lock;
 pub mod send;

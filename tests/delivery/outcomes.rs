@@ -87,7 +87,8 @@ async fn prepare(db: Db, server: &Scripted, addresses: &[String]) -> Bench {
         })
         .collect();
     matinale::readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
-    let edition = editions::store::open(&mut tx, "test", "2026-11-24".parse().unwrap(), now, now).await.unwrap();
+    let edition =
+        editions::store::open(&mut tx, "test", "2026-11-24".parse().unwrap(), now, now).await.unwrap();
     let who = Who::command_line();
     let rendered = mail::render(&content(), Language::first_of(["fr"])).unwrap();
     let renderings = [("fr".to_owned(), Prepared::new(&rendered, &content()).to_bytes())];

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use matinale::db::{Db, Options};
 use tempfile::TempDir;
@@ -55,7 +55,11 @@ pub fn postgres_url() -> Option<String> {
     let cluster = cluster.as_ref()?;
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
     cluster.run("psql", &["-q", "-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]);
-    Some(format!("postgres://postgres@localhost/{name}?host={}&port={}", cluster.folder.display(), cluster.port))
+    Some(format!(
+        "postgres://postgres@localhost/{name}?host={}&port={}",
+        cluster.folder.display(),
+        cluster.port
+    ))
 }
 
 struct Cluster {
@@ -81,13 +85,15 @@ impl Cluster {
         }
         let data = cluster.folder.join("data");
         let data = data.to_str().unwrap();
-        cluster.run("initdb", &["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
+        cluster
+            .run("initdb", &["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
         let settings = format!(
             "-c listen_addresses='' -c unix_socket_directories={} -c port={port} -c fsync=off -c max_connections=300",
             cluster.folder.display()
         );
         let log = cluster.folder.join("log");
-        cluster.run("pg_ctl", &["-D", data, "-w", "-s", "-l", log.to_str().unwrap(), "-o", &settings, "start"]);
+        cluster
+            .run("pg_ctl", &["-D", data, "-w", "-s", "-l", log.to_str().unwrap(), "-o", &settings, "start"]);
         STARTED.lock().unwrap().push((cluster.bin.clone(), cluster.folder.clone()));
         watch_for_the_end(&cluster);
         cluster
