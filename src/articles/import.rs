@@ -180,8 +180,11 @@ impl<'a> Importer<'a> {
         let base = self.says.url.clone();
         let parsed = guarded(move || parse(&bytes, format, base.as_ref())).await;
         match parsed {
-            Ok((name, Ok(found))) => {
+            Ok((name, Ok(mut found))) => {
                 self.report.format = Some(found.kind.unwrap_or(name));
+                if found.kind.is_some() {
+                    ingest::disbelieve_future(&mut found, self.now);
+                }
                 self.keep(found).await?;
                 Ok(self.report)
             }

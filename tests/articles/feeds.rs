@@ -13,7 +13,8 @@ use matinale::articles::{poll, store};
 use matinale::clock::{Clock, Random};
 use matinale::config::{Config, Feed};
 
-use super::{db, fetch_config, serve};
+use super::{fetch_config, serve};
+use crate::support::databases::both;
 
 const FEED: &str = "<rss version='2.0'><channel><title>La Digue</title><item><title>Le mil a levé</title>
     <link>https://digue.example/mil?utm_source=rss</link><description>&lt;p>Bonne pluie.&lt;script>x()&lt;/script></description></item>
@@ -44,79 +45,86 @@ fn config(feed: Feed) -> Config {
 
 #[tokio::test]
 async fn a_feed_is_asked_when_due_conditionally_and_with_patience() {
-    let server = Server::default();
-    let address = serve(Router::new().route("/rss", get(answer)).with_state(server.clone())).await;
-    let config = config(Feed {
-        name: "digue".to_owned(),
-        url: url::Url::parse(&format!("http://{address}/rss")).unwrap(),
-        source: None,
-        every: Duration::from_secs(600),
-        language: Some("fr".to_owned()),
-        section: Some("Afrique".to_owned()),
-        countries: vec!["ML".to_owned()],
-        silent_after: Duration::from_secs(36 * 3600),
-        enabled: true,
-    });
-    let (db, _folder) = db().await;
-    let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
-    let random = Random::seeded(7);
-    let fetcher = Fetcher::new(&config.fetch).unwrap().and_ours(&[address]);
-    let round = async || poll::poll_due(&db, &config, &clock, &random, &fetcher).await.unwrap();
-    let state = async || {
+    for house in both().await {
+        let db = house.db.clone();
+        let server = Server::default();
+        let address = serve(Router::new().route("/rss", get(answer)).with_state(server.clone())).await;
+        let config = config(Feed {
+            name: "digue".to_owned(),
+            url: url::Url::parse(&format!("http://{address}/rss")).unwrap(),
+            source: None,
+            every: Duration::from_secs(600),
+            language: Some("fr".to_owned()),
+            section: Some("Afrique".to_owned()),
+            countries: vec!["ML".to_owned()],
+            silent_after: Duration::from_secs(36 * 3600),
+            enabled: true,
+        });
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        let random = Random::seeded(7);
+        let fetcher = Fetcher::new(&config.fetch).unwrap().and_ours(&[address]);
+        let round = async || poll::poll_due(&db, &config, &clock, &random, &fetcher).await.unwrap();
+        let state = async || {
+            let mut conn = db.read().await.unwrap();
+            poll::store::list(&mut conn).await.unwrap().remove(0)
+        };
+
+        let polled = round().await;
+        assert_eq!((polled.asked, polled.tally.new, polled.tally.refused), (1, 1, 1), "{:?}", polled.failed);
         let mut conn = db.read().await.unwrap();
-        poll::store::list(&mut conn).await.unwrap().remove(0)
-    };
+        let article = store::find_by_url(&mut conn, "https://digue.example/mil").await.unwrap().unwrap();
+        assert_eq!((article.source.as_str(), article.summary.as_str()), ("La Digue", "Bonne pluie."));
+        assert_eq!((article.language.as_deref(), article.origin.as_str()), (Some("fr"), "feed:digue"));
+        assert_eq!((article.section.as_deref(), article.countries), (Some("Afrique"), vec!["ML".to_owned()]));
+        drop(conn);
 
-    let polled = round().await;
-    assert_eq!((polled.asked, polled.tally.new, polled.tally.refused), (1, 1, 1), "{:?}", polled.failed);
-    let mut conn = db.read().await.unwrap();
-    let article = store::find_by_url(&mut conn, "https://digue.example/mil").await.unwrap().unwrap();
-    assert_eq!((article.source.as_str(), article.summary.as_str()), ("La Digue", "Bonne pluie."));
-    assert_eq!((article.language.as_deref(), article.origin.as_str()), (Some("fr"), "feed:digue"));
-    assert_eq!((article.section.as_deref(), article.countries), (Some("Afrique"), vec!["ML".to_owned()]));
-    drop(conn);
+        // Not due: not asked. Due: asked with what it said last.
+        assert_eq!(round().await.asked, 0);
+        clock.advance(Duration::from_secs(660));
+        assert_eq!(round().await.tally.new, 0);
+        {
+            let asked = &server.0.lock().unwrap().1;
+            assert_eq!(asked.len(), 2);
+            assert_eq!(asked[1]["if-none-match"], "\"v1\"");
+            assert_eq!(asked[1]["if-modified-since"], "Mon, 23 Nov 2026 05:00:00 GMT");
+        }
+        assert_eq!((state().await.last_status, state().await.failures), (Some(304), 0));
 
-    // Not due: not asked. Due: asked with what it said last.
-    assert_eq!(round().await.asked, 0);
-    clock.advance(Duration::from_secs(660));
-    assert_eq!(round().await.tally.new, 0);
-    {
-        let asked = &server.0.lock().unwrap().1;
-        assert_eq!(asked.len(), 2);
-        assert_eq!(asked[1]["if-none-match"], "\"v1\"");
-        assert_eq!(asked[1]["if-modified-since"], "Mon, 23 Nov 2026 05:00:00 GMT");
+        // It says when to come back.
+        server.0.lock().unwrap().0 = 429;
+        clock.advance(Duration::from_secs(660));
+        let polled = round().await;
+        assert_eq!(polled.failed, [("digue".to_owned(), "429: asked too often".to_owned())]);
+        assert!(state().await.next_at.as_millisecond() >= clock.now_ms() + 7_200_000);
+        clock.advance(Duration::from_secs(7_100));
+        assert_eq!(round().await.asked, 0);
+
+        // It fails again, and is silent after its time.
+        server.0.lock().unwrap().0 = 500;
+        clock.advance(Duration::from_secs(2_000));
+        assert_eq!(round().await.failed[0].1, "answered 500");
+        assert_eq!(state().await.failures, 2);
+        let mut conn = db.read().await.unwrap();
+        assert!(poll::list_silent(&mut conn, &config, clock.now()).await.unwrap().is_empty());
+        clock.advance(Duration::from_secs(36 * 3600));
+        let silent = poll::list_silent(&mut conn, &config, clock.now()).await.unwrap();
+        assert_eq!(
+            (silent[0].name.as_str(), silent[0].last_error.as_deref()),
+            ("digue", Some("answered 500"))
+        );
     }
-    assert_eq!((state().await.last_status, state().await.failures), (Some(304), 0));
-
-    // It says when to come back.
-    server.0.lock().unwrap().0 = 429;
-    clock.advance(Duration::from_secs(660));
-    let polled = round().await;
-    assert_eq!(polled.failed, [("digue".to_owned(), "429: asked too often".to_owned())]);
-    assert!(state().await.next_at.as_millisecond() >= clock.now_ms() + 7_200_000);
-    clock.advance(Duration::from_secs(7_100));
-    assert_eq!(round().await.asked, 0);
-
-    // It fails again, and is silent after its time.
-    server.0.lock().unwrap().0 = 500;
-    clock.advance(Duration::from_secs(2_000));
-    assert_eq!(round().await.failed[0].1, "answered 500");
-    assert_eq!(state().await.failures, 2);
-    let mut conn = db.read().await.unwrap();
-    assert!(poll::list_silent(&mut conn, &config, clock.now()).await.unwrap().is_empty());
-    clock.advance(Duration::from_secs(36 * 3600));
-    let silent = poll::list_silent(&mut conn, &config, clock.now()).await.unwrap();
-    assert_eq!((silent[0].name.as_str(), silent[0].last_error.as_deref()), ("digue", Some("answered 500")));
 }
 
 #[tokio::test]
 async fn a_feed_that_another_daemon_asks_is_left_to_it() {
-    let (db, _folder) = db().await;
-    let now = "2026-11-24T05:00:00Z".parse().unwrap();
-    let hold = Duration::from_secs(90);
-    let mut tx = db.write().await.unwrap();
-    assert!(poll::store::claim(&mut tx, "a", "https://a.example/", now, hold).await.unwrap().is_some());
-    assert!(poll::store::claim(&mut tx, "a", "https://a.example/", now, hold).await.unwrap().is_none());
-    // A new URL under the old name is asked at once.
-    assert!(poll::store::claim(&mut tx, "a", "https://b.example/", now, hold).await.unwrap().is_some());
+    for house in both().await {
+        let db = house.db.clone();
+        let now = "2026-11-24T05:00:00Z".parse().unwrap();
+        let hold = Duration::from_secs(90);
+        let mut tx = db.write().await.unwrap();
+        assert!(poll::store::claim(&mut tx, "a", "https://a.example/", now, hold).await.unwrap().is_some());
+        assert!(poll::store::claim(&mut tx, "a", "https://a.example/", now, hold).await.unwrap().is_none());
+        // A new URL under the old name is asked at once.
+        assert!(poll::store::claim(&mut tx, "a", "https://b.example/", now, hold).await.unwrap().is_some());
+    }
 }

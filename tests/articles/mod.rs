@@ -10,15 +10,6 @@ mod store;
 use std::net::SocketAddr;
 
 use axum::Router;
-use matinale::db::{Db, Options};
-
-/// A database of its own for one test.
-async fn db() -> (Db, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = Db::open(&Options::new(&format!("sqlite:{}/a.db", folder.path().display()))).await.unwrap();
-    db.migrate().await.unwrap();
-    (db, folder)
-}
 
 /// Serves these pages on loopback until the test ends.
 async fn serve(router: Router) -> SocketAddr {

@@ -51,36 +51,28 @@ pub async fn poll_due(
     random: &Random,
     fetcher: &Fetcher,
 ) -> db::Result<Polled> {
-    // Until then nobody else asks it: the longest answer, and time to read and keep it.
-    let hold = config.fetch.timeout + Duration::from_mins(1);
-    let mut due = Vec::new();
     // Seen on a reading connection first: most are not due, and the writer has other work.
     let known = {
         let mut conn = db.read().await?;
         store::list(&mut conn).await?
     };
-    for feed in config.feeds.values().filter(|feed| feed.enabled) {
-        let now = clock.now();
-        let waits = known
-            .iter()
-            .any(|state| state.name == feed.name && state.url == feed.url.as_str() && state.next_at > now);
-        if waits {
-            continue;
-        }
-        let mut tx = db.write().await?;
-        let claimed = store::claim(&mut tx, &feed.name, feed.url.as_str(), now, hold).await?;
-        tx.commit().await?;
-        due.extend(claimed.map(|state| (feed, state)));
-    }
-    let mut polled = Polled { asked: due.len(), ..Polled::default() };
+    let now = clock.now();
+    let waits = |feed: &Feed| {
+        let same = |state: &&State| state.name == feed.name && state.url == feed.url.as_str();
+        known.iter().find(same).is_some_and(|state| state.next_at > now)
+    };
+    // Until then nobody else asks it: the longest answer, and time to read and keep it.
+    let hold = config.fetch.timeout + Duration::from_mins(1);
     // A loop, not a closure: the compiler cannot see that a closure here works for every lifetime.
-    let mut rounds = Vec::with_capacity(due.len());
-    for (feed, state) in due {
-        rounds.push(poll(db, feed, state, clock, random, fetcher));
+    let mut rounds = Vec::new();
+    for feed in config.feeds.values().filter(|feed| feed.enabled && !waits(feed)) {
+        rounds.push(claim_and_ask(db, feed, hold, clock, random, fetcher));
     }
+    let mut polled = Polled::default();
     let mut results = futures_util::stream::iter(rounds).buffer_unordered(AT_ONCE);
     while let Some(result) = results.next().await {
-        let (name, result) = result?;
+        let Some((name, result)) = result? else { continue };
+        polled.asked += 1;
         match result {
             Ok(tally) => polled.tally = polled.tally.plus(tally),
             Err(why) => polled.failed.push((name, why)),
@@ -89,15 +81,35 @@ pub async fn poll_due(
     Ok(polled)
 }
 
+type Outcome = (String, Result<Tally, String>);
+
+/// Takes a feed only when its turn has come: one that waited in line behind slow ones would be anybody's again.
+async fn claim_and_ask(
+    db: &Db,
+    feed: &Feed,
+    hold: Duration,
+    clock: &Clock,
+    random: &Random,
+    fetcher: &Fetcher,
+) -> db::Result<Option<Outcome>> {
+    let mut tx = db.write().await?;
+    let claimed = store::claim(&mut tx, &feed.name, feed.url.as_str(), clock.now(), hold).await?;
+    tx.commit().await?;
+    match claimed {
+        Some(state) => Ok(Some(ask(db, feed, state, clock, random, fetcher).await?)),
+        None => Ok(None),
+    }
+}
+
 /// Asks one feed and writes down how it went.
-async fn poll(
+async fn ask(
     db: &Db,
     feed: &Feed,
     mut state: State,
     clock: &Clock,
     random: &Random,
     fetcher: &Fetcher,
-) -> db::Result<(String, Result<Tally, String>)> {
+) -> db::Result<Outcome> {
     let request = Request {
         etag: state.etag.clone(),
         last_modified: state.last_modified.clone(),
