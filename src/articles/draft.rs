@@ -123,6 +123,14 @@ impl Clean {
 }
 
 impl Draft {
+    /// What an article without a link is known by: its title, folded, and the date it bears.
+    pub(super) fn urn(&self) -> String {
+        let date = self.published_at.map(|at| at.to_string()).unwrap_or_default();
+        let mut print = Fingerprint::default();
+        print.field(Some(&title_key(&self.title))).field(Some(&date));
+        format!("urn:sha256:{}", print.finish())
+    }
+
     /// Cleans every field.
     ///
     /// # Errors

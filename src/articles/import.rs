@@ -22,6 +22,8 @@ use crate::db::{self, Db};
 pub const MAX_BYTES: u64 = 64 << 20;
 /// The longest line of JSON Lines; a longer one is refused and passed over without being held.
 pub const MAX_LINE_BYTES: usize = 8 << 20;
+/// Long work says how far it is, every so many lines.
+const SAID_EVERY: usize = 20_000;
 /// Lines parsed and kept together.
 const LINES: usize = 200;
 
@@ -165,6 +167,9 @@ impl<'a> Importer<'a> {
             }
             let first = number + 1;
             number += lines.len();
+            if number / SAID_EVERY > first / SAID_EVERY {
+                tracing::info!(file = %self.report.file, lines = number, "importing");
+            }
             match guarded(move || objects(lines, first)).await {
                 Ok(drafts) => self.keep(Found { drafts, ..Found::default() }).await?,
                 Err(stopped) => self.report.refusals.push(Refusal {

@@ -29,7 +29,7 @@ enum Command {
     #[command(
         after_help = "Formats, by the ending or else by the content: .jsonl (one article object a line), .json (JSON Feed, an \
         article object or an array of them), .xml .rss .atom .rdf (RSS, RDF, Atom), .html, .txt (title, standfirst, caption and \
-        date lines, body).\n\nA text without a link is known by urn:sha256:… of its title and date. A date without a time is \
+        date lines, body).\n\nA text or page without a link is known by urn:sha256:… of its title and date. A date without a time is \
         midnight UTC.\n\nAn article that is refused is named with its place and field, and does not stop the rest. Exit status 1 \
         only where a whole file could not be read; the other files are imported all the same."
     )]

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use super::{Found, Place, dates, furniture, html};
-use crate::articles::draft::{Draft, Refused};
+use crate::articles::draft::Draft;
 use crate::articles::fingerprint::title_key;
 use crate::articles::text;
 
@@ -19,17 +19,16 @@ const MAX_DEPTH: usize = 400;
 
 /// The article of a page; `base` is where it was read from.
 pub fn read(document: &str, base: Option<&Url>) -> Found {
-    Found { drafts: vec![(Place::Whole, draft(document, base))], ..Found::default() }
+    Found { drafts: vec![(Place::Whole, Ok(draft(document, base)))], ..Found::default() }
 }
 
-fn draft(document: &str, base: Option<&Url>) -> Result<Draft, Refused> {
+fn draft(document: &str, base: Option<&Url>) -> Draft {
     let head = Head::read(document);
-    let url =
-        head.get(&["canonical", "og:url"]).or_else(|| base.map(ToString::to_string)).ok_or_else(|| {
-            Refused::new("url", "is missing: the page names none (rel=canonical, og:url); give it with --url")
-        })?;
-    let base = base.cloned().or_else(|| Url::parse(&url).ok());
-    let readable = readable(document, base.as_ref());
+    let url = head.get(&["canonical", "og:url"]).or_else(|| base.map(ToString::to_string));
+    let base = base.cloned().or_else(|| Url::parse(url.as_deref()?).ok());
+    // Nothing found in a short page: all of it is the article.
+    let readable =
+        readable(document, base.as_ref()).filter(|article| !article.text_content.trim().is_empty());
     let (title, content, byline, excerpt, site, language, published, image) = match readable {
         Some(article) => (
             article.title,
@@ -41,7 +40,7 @@ fn draft(document: &str, base: Option<&Url>) -> Result<Draft, Refused> {
             article.published_time,
             article.image,
         ),
-        None => (String::new(), html::read(document), None, None, None, None, None, None),
+        None => (element(document, "title"), html::read(document), None, None, None, None, None, None),
     };
     let title = head
         .get(&["og:title", "twitter:title"])
@@ -51,7 +50,8 @@ fn draft(document: &str, base: Option<&Url>) -> Result<Draft, Refused> {
     let summary = head
         .get(&["og:description", "description", "twitter:description"])
         .map(|summary| html::line(&summary))
-        .or(excerpt)
+        // The extractor takes the first paragraph where the page says nothing of itself.
+        .or(excerpt.filter(|excerpt| !content.paragraphs.contains(&text::line(excerpt))))
         .filter(|summary| !summary.trim().is_empty());
     let mut published_at = head
         .get(&["article:published_time", "datepublished", "date", "dc.date"])
@@ -78,8 +78,8 @@ fn draft(document: &str, base: Option<&Url>) -> Result<Draft, Refused> {
         .get(&["og:image", "twitter:image"])
         .or(image)
         .or_else(|| content.picture.map(|picture| picture.src));
-    Ok(Draft {
-        url,
+    let draft = Draft {
+        url: url.unwrap_or_default(),
         title,
         summary,
         body: Some(text::join(&body)).filter(|body| !body.is_empty()),
@@ -99,7 +99,16 @@ fn draft(document: &str, base: Option<&Url>) -> Result<Draft, Refused> {
         image_alt: head.get(&["og:image:alt"]),
         image_url,
         ..Draft::default()
-    })
+    };
+    // A page that was saved without its address is known as a text is.
+    Draft { url: if draft.url.is_empty() { draft.urn() } else { draft.url.clone() }, ..draft }
+}
+
+/// The words of the first element of this name.
+fn element(document: &str, name: &str) -> String {
+    let words = document.split_once(&format!("<{name}")).and_then(|(_, rest)| rest.split_once('>'));
+    let words = words.and_then(|(_, rest)| rest.split_once("</")).map_or("", |(words, _)| words);
+    html::line(words)
 }
 
 fn readable(document: &str, base: Option<&Url>) -> Option<dom_smoothie::Article> {
@@ -252,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn p10_a_page_without_a_link_is_refused() {
-        assert!(
-            read("<p>x", None).drafts.remove(0).1.unwrap_err().to_string().starts_with("url: is missing")
-        );
+    fn a_page_without_a_link_is_known_as_a_text_is() {
+        let draft = read("<title>Sans lien</title><p>x", None).drafts.remove(0).1.unwrap();
+        assert_eq!((draft.title.as_str(), draft.body.as_deref()), ("Sans lien", Some("x")));
+        assert!(draft.url.starts_with("urn:sha256:"), "{}", draft.url);
     }
 }

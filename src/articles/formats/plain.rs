@@ -5,13 +5,9 @@
 //! link is known by `urn:sha256:…` of its title and date: the same text again is the same article, and a mail
 //! prints it without a link.
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest as _, Sha256};
-
 use super::{Found, Place, dates, furniture};
 use crate::articles::canonical::canonical;
 use crate::articles::draft::{Draft, Refused};
-use crate::articles::fingerprint::title_key;
 use crate::articles::text;
 
 /// A first paragraph of more characters is no title.
@@ -66,7 +62,7 @@ fn draft(document: &str) -> Result<Draft, Refused> {
         }
     }
     if draft.url.is_empty() {
-        draft.url = urn(&draft);
+        draft.url = draft.urn();
     }
     Ok(draft)
 }
@@ -97,12 +93,6 @@ fn caption(paragraph: &str) -> Option<(String, String)> {
     let (alt, credit) = paragraph.split_once('©')?;
     // A credit is a name or two, not the rest of a sentence.
     (credit.chars().count() <= 80).then(|| (alt.trim().to_owned(), credit.trim().to_owned()))
-}
-
-fn urn(draft: &Draft) -> String {
-    let date = draft.published_at.map(|at| at.to_string()).unwrap_or_default();
-    let digest = Sha256::digest(format!("{}\n{date}", title_key(&draft.title)));
-    format!("urn:sha256:{}", HEXLOWER.encode(digest.get(..16).unwrap_or_default()))
 }
 
 #[cfg(test)]
