@@ -1,5 +1,6 @@
 //! Every test that looks at the house from outside, in one binary: one folder per room.
 
+mod layering;
 mod support;
 
 mod articles;
