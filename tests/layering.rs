@@ -69,7 +69,8 @@ fn a_room_calls_only_earlier_rooms() {
     for (room, file, text) in house() {
         let Some(own) = order.get(room.as_str()) else { continue };
         for (other, place) in &order {
-            let named = text.contains(&format!("crate::{other}::")) || imports(&text).any(|name| name == *other);
+            let named =
+                text.contains(&format!("crate::{other}::")) || imports(&text).any(|name| name == *other);
             // The configuration checks lock rules and zones with what stands beside it on the ground floor.
             if named && *other != room && place > own {
                 wrong.push(format!("{file} calls {other}, which comes later"));
@@ -92,7 +93,8 @@ fn sql_stands_only_in_stores_and_in_db() {
     let mut wrong = Vec::new();
     for (room, file, text) in house() {
         let allowed = room == "db" || file.ends_with("store.rs");
-        let runs = ["sqlx::query", "SELECT ", "INSERT INTO", "DELETE FROM"].iter().any(|sql| text.contains(sql));
+        let runs =
+            ["sqlx::query", "SELECT ", "INSERT INTO", "DELETE FROM"].iter().any(|sql| text.contains(sql));
         if runs && !allowed {
             wrong.push(file);
         }
@@ -108,7 +110,8 @@ fn a_room_writes_only_its_own_tables() {
     for (room, file, text) in house().into_iter().filter(|(_, file, _)| file.ends_with("store.rs")) {
         for verb in ["INSERT INTO ", "UPDATE ", "DELETE FROM "] {
             for rest in text.split(verb).skip(1) {
-                let table: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let table: String =
+                    rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
                 if let Some(owner) = owners.get(table.as_str()).filter(|owner| **owner != room) {
                     wrong.push(format!("{file} writes {table}, which is {owner}'s"));
                 }

@@ -33,9 +33,9 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     let folder = args.dir.as_ref().unwrap_or(&temporary);
     // An earlier demonstration in the same folder is over.
     for part in ["demo.db", "demo.db-wal", "demo.db-shm"] {
-        remove(folder.join(part), |path| std::fs::remove_file(path))?;
+        remove(&folder.join(part), |path| std::fs::remove_file(path))?;
     }
-    remove(folder.join("inbox"), |path| std::fs::remove_dir_all(path))?;
+    remove(&folder.join("inbox"), |path| std::fs::remove_dir_all(path))?;
     let listener = match TcpListener::bind(args.listen).await {
         Ok(listener) => listener,
         // Something else is served there: any free port does for a look.
@@ -47,13 +47,13 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     let listen = listener.local_addr()?;
     let result = morning(args, cx, folder, listen, listener, &shutdown).await;
     if args.dir.is_none() {
-        remove(temporary, |path| std::fs::remove_dir_all(path))?;
+        remove(&temporary, |path| std::fs::remove_dir_all(path))?;
     }
     result
 }
 
-fn remove(path: PathBuf, how: impl Fn(&PathBuf) -> std::io::Result<()>) -> anyhow::Result<()> {
-    match how(&path) {
+fn remove(path: &PathBuf, how: impl Fn(&PathBuf) -> std::io::Result<()>) -> anyhow::Result<()> {
+    match how(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).context(path.display().to_string())
         }

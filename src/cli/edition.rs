@@ -104,7 +104,6 @@ pub struct Reason {
 
 /// What `edition send` takes.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Send {
     #[command(flatten)]
     which: Which,

@@ -1,7 +1,7 @@
 //! The command line: one file per command, results on standard output, progress and logs on standard error.
 //!
 //! Exit status: 0 done, 1 failed, 2 used wrongly, 3 refused for the state of things. To add a command: a file
-//! here with its `Args` and `run`, and an arm in [`Command`].
+//! here with its `Args` and `run`, and an arm in `Command`.
 
 mod article;
 mod check;

@@ -32,8 +32,8 @@ pub enum Args {
 /// What `subscriber import` takes.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// The file: a header with email, name, language, timezone, send_at, newsletters, status, consented_at,
-    /// consent_source; UTF-8, comma or semicolon, quoted as RFC 4180
+    /// The file: a header with email, name, language, timezone, `send_at`, newsletters, status, `consented_at`,
+    /// `consent_source`; UTF-8, comma or semicolon, quoted as RFC 4180
     file: PathBuf,
     /// The words that these readers agreed to; kept with each
     #[arg(long, value_name = "TEXT")]

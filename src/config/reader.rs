@@ -145,7 +145,9 @@ impl Section {
     pub fn flag(&self, key: &str) -> Option<bool> {
         match &self.value(key)?.kind {
             ValueKind::Boolean(flag) => Some(*flag),
-            ValueKind::String(text) if self.from_environment(key) && (text == "true" || text == "false") => {
+            ValueKind::String(text)
+                if self.is_from_environment(key) && (text == "true" || text == "false") =>
+            {
                 Some(text == "true")
             }
             other => {
@@ -161,7 +163,7 @@ impl Section {
         let number = match &value.kind {
             ValueKind::I64(number) => Some(*number),
             ValueKind::U64(number) => i64::try_from(*number).ok(),
-            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
+            ValueKind::String(text) if self.is_from_environment(key) => text.parse().ok(),
             _ => None,
         };
         match number {
@@ -210,7 +212,7 @@ impl Section {
                 }
                 out
             }
-            ValueKind::String(text) if self.from_environment(key) => {
+            ValueKind::String(text) if self.is_from_environment(key) => {
                 text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
             }
             other => {
@@ -243,7 +245,7 @@ impl Section {
         let path = PathBuf::from(path);
         let folder = self.value(key).and_then(Value::origin).map(Path::new).and_then(Path::parent);
         match folder {
-            Some(folder) if path.is_relative() && !self.from_environment(key) => folder.join(path),
+            Some(folder) if path.is_relative() && !self.is_from_environment(key) => folder.join(path),
             _ => path,
         }
     }
@@ -303,7 +305,7 @@ impl Section {
         keys.into_iter().cloned().collect()
     }
 
-    fn from_environment(&self, key: &str) -> bool {
+    fn is_from_environment(&self, key: &str) -> bool {
         self.own
             .get(key)
             .or_else(|| self.each.get(key))

@@ -308,7 +308,7 @@ impl Life<'_> {
         if self.mode.once || editions.is_empty() {
             return Ok(true);
         }
-        Ok(store::all_final(&mut self.engine.db.read().await?, edition).await?)
+        store::all_final(&mut self.engine.db.read().await?, edition).await
     }
 
     /// Moves the civil clock to the next due time, when nothing at all is to be done before it.

@@ -2,7 +2,7 @@
 //!
 //! Owns the ledger (`daemon`, `delivery`, `attempt`) and the wire. How the two keep step is the one rule of this
 //! room: a connection writes the final dot of a body only after one commit that holds the outcome of its previous
-//! message and an open attempt for this one ([`release`]). Whatever is killed, at most the open attempts are
+//! message and an open attempt for this one (`protocol`). Whatever is killed, at most the open attempts are
 //! uncertain, and the ledger names each of them.
 
 pub mod classify;

@@ -188,7 +188,7 @@ impl Session {
                 Some("PIPELINING") => self.pipelining = true,
                 Some("SMTPUTF8") => self.utf8 = true,
                 Some("SIZE") => {
-                    self.size = words.next().and_then(|text| text.parse().ok()).filter(|size| *size > 0)
+                    self.size = words.next().and_then(|text| text.parse().ok()).filter(|size| *size > 0);
                 }
                 _ => {}
             }
@@ -222,7 +222,7 @@ impl Session {
         }
     }
 
-    fn group(&self, envelope: &Envelope, with_data: bool) -> String {
+    fn group(envelope: &Envelope, with_data: bool) -> String {
         let utf8 = if envelope.needs_utf8() { " SMTPUTF8" } else { "" };
         let data = if with_data { "DATA\r\n" } else { "" };
         format!("MAIL FROM:<{}>{utf8}\r\nRCPT TO:<{}>\r\n{data}", envelope.from, envelope.to)
@@ -245,12 +245,12 @@ impl Session {
             return self.envelope_step_by_step(envelope).await;
         }
         let with_data = self.with_data();
-        let mail = self.say(self.group(envelope, with_data), self.timeouts.mail).await?;
+        let mail = self.say(Self::group(envelope, with_data), self.timeouts.mail).await?;
         self.replies(mail, with_data).await
     }
 
     async fn envelope_step_by_step(&mut self, envelope: &Envelope) -> Result<Received, Lost> {
-        let group = self.group(envelope, false);
+        let group = Self::group(envelope, false);
         let (mail, rcpt) = group.split_at(group.find("RCPT").unwrap_or(group.len()));
         let (mail, rcpt) = (mail.to_owned(), rcpt.to_owned());
         self.envelopes += 1;
@@ -332,7 +332,7 @@ impl Session {
     ) -> (Ended, Option<Result<Received, Lost>>) {
         let next = next.filter(|_| self.pipelines());
         let with_data = self.with_data();
-        let group = next.map(|envelope| self.group(envelope, with_data)).unwrap_or_default();
+        let group = next.map(|envelope| Self::group(envelope, with_data)).unwrap_or_default();
         let mut bytes = Vec::with_capacity(body.len() + 3 + group.len());
         bytes.extend_from_slice(body);
         bytes.extend_from_slice(b".\r\n");

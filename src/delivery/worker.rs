@@ -314,7 +314,7 @@ impl Worker {
             let mut tx = self.shared.db.write().await?;
             match down {
                 Some(why) => {
-                    super::relay::store::mark_down(&mut tx, name, self.shared.clock.now(), why).await?
+                    super::relay::store::mark_down(&mut tx, name, self.shared.clock.now(), why).await?;
                 }
                 None => super::relay::store::mark_up(&mut tx, name).await?,
             }

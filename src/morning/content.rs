@@ -221,36 +221,30 @@ pub async fn preview(
         None
     };
     drop(conn);
-    let content = match frozen.and_then(|text| serde_json::from_str(&text).ok()) {
-        Some(content) => content,
-        None => {
-            let mut conn = house.db.read().await?;
-            let proposal = super::line_up::propose(&mut conn, newsletter, edition).await?;
-            drop(conn);
-            load(house, newsletter, edition, &super::line_up::line_up_of(&proposal)).await?
-        }
+    let content = if let Some(content) = frozen.and_then(|text| serde_json::from_str(&text).ok()) {
+        content
+    } else {
+        let mut conn = house.db.read().await?;
+        let proposal = super::line_up::propose(&mut conn, newsletter, edition).await?;
+        drop(conn);
+        load(house, newsletter, edition, &super::line_up::line_up_of(&proposal)).await?
     };
     let rendered = mail::render(&content, language)?;
     let prepared = Prepared::new(&rendered, &content);
     let zone_name = subscriber.as_ref().and_then(|subscriber| subscriber.timezone.clone());
     let zone =
         zone_name.as_deref().and_then(crate::clock::time_zone).unwrap_or_else(|| newsletter.timezone.clone());
-    let date_at = match &delivery {
-        Some(delivery) => timestamp(delivery.date_at),
-        None => {
-            let hour = subscription
-                .as_ref()
-                .and_then(|subscription| subscription.send_at.clone())
-                .or_else(|| subscriber.as_ref().and_then(|subscriber| subscriber.send_at.clone()))
-                .and_then(|hour| crate::config::values::time_of_day(&hour).ok())
-                .unwrap_or(newsletter.send_at);
-            delivery::due::instants(
-                &super::lock::morning_of(newsletter, edition, edition.lock_at),
-                &zone,
-                hour,
-            )
+    let date_at = if let Some(delivery) = &delivery {
+        timestamp(delivery.date_at)
+    } else {
+        let hour = subscription
+            .as_ref()
+            .and_then(|subscription| subscription.send_at.clone())
+            .or_else(|| subscriber.as_ref().and_then(|subscriber| subscriber.send_at.clone()))
+            .and_then(|hour| crate::config::values::time_of_day(&hour).ok())
+            .unwrap_or(newsletter.send_at);
+        delivery::due::instants(&super::lock::morning_of(newsletter, edition, edition.lock_at), &zone, hour)
             .due
-        }
     };
     let token =
         house.links.subscription_token(SubscriptionId(subscription.as_ref().map_or(0, |wish| wish.id)));

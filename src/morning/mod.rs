@@ -19,11 +19,10 @@ pub mod words;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 
 use crate::clock::{Clock, Random};
-use crate::config::{Config, Newsletter};
+use crate::config::Config;
 use crate::db::Db;
 use crate::readers::links::Links;
 use crate::{db, delivery, editions, mail};
@@ -71,10 +70,5 @@ impl House {
     pub fn new(config: Config, db: Db, clock: Clock, random: Random) -> Self {
         let links = Links::new(config.secret.expose_secret().as_bytes());
         Self { config: Arc::new(config), db, clock, random, links }
-    }
-
-    /// An instant in words, in the newsletter's zone.
-    pub(crate) fn civil_words(&self, newsletter: &Newsletter, at: Timestamp) -> String {
-        words::instant(at, &newsletter.timezone)
     }
 }

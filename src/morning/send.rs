@@ -12,7 +12,6 @@ use crate::lifecycle::Shutdown;
 
 /// How an edition is sent.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct How {
     /// Until every delivery is final, instead of one pass.
     pub wait: bool,

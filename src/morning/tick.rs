@@ -119,7 +119,7 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
         if newsletter.approval == Approval::Approve && edition.approved_at.is_none() && near {
             let why = format!(
                 "It locks at {} and nobody has approved it.",
-                house.civil_words(newsletter, edition.lock_at)
+                super::words::instant(edition.lock_at, &newsletter.timezone)
             );
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await?;
         }
@@ -128,7 +128,7 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
     if passed(edition.lock_at, now) > newsletter.catch_up {
         let why = format!(
             "It was to lock at {} and nothing could be done for more than {}.",
-            house.civil_words(newsletter, edition.lock_at),
+            super::words::instant(edition.lock_at, &newsletter.timezone),
             super::words::duration(newsletter.catch_up)
         );
         return miss(house, newsletter, edition, why).await;
@@ -140,7 +140,10 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
         // C7: neither yesterday's nor an unapproved edition goes out. It waits for a late word until the
         // catch-up is over, and is missed then.
         Locked::Unapproved => {
-            let why = format!("Its lock at {} has passed.", house.civil_words(newsletter, edition.lock_at));
+            let why = format!(
+                "Its lock at {} has passed.",
+                super::words::instant(edition.lock_at, &newsletter.timezone)
+            );
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await
         }
     }

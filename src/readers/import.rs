@@ -385,17 +385,14 @@ impl<R: BufRead> Records<R> {
         let mut read = Vec::new();
         while open(&record) {
             let next = if read.len() < LONGEST_FIELD { self.read_line()? } else { None };
-            match next {
-                Some(Ok(line)) => {
-                    record.extend_from_slice(&line);
-                    read.push(line);
+            if let Some(Ok(line)) = next {
+                record.extend_from_slice(&line);
+                read.push(line);
+            } else {
+                for line in read.into_iter().rev() {
+                    self.ahead.push_front(line);
                 }
-                _ => {
-                    for line in read.into_iter().rev() {
-                        self.ahead.push_front(line);
-                    }
-                    return Ok(Some((first, Err("a quote is opened and never closed".to_owned()))));
-                }
+                return Ok(Some((first, Err("a quote is opened and never closed".to_owned()))));
             }
         }
         self.line += read.len() as u64;
@@ -424,16 +421,12 @@ impl<R: BufRead> Records<R> {
             if buffer.is_empty() {
                 return Ok(());
             }
-            match buffer.iter().position(|byte| *byte == b'\n') {
-                Some(at) => {
-                    self.reader.consume(at + 1);
-                    return Ok(());
-                }
-                None => {
-                    let length = buffer.len();
-                    self.reader.consume(length);
-                }
+            if let Some(at) = buffer.iter().position(|byte| *byte == b'\n') {
+                self.reader.consume(at + 1);
+                return Ok(());
             }
+            let length = buffer.len();
+            self.reader.consume(length);
         }
     }
 }

@@ -131,15 +131,15 @@ impl<'a> Picker<'a> {
     fn limit(&self, article: &Article) -> Option<String> {
         let count =
             |same: &dyn Fn(&Article) -> bool| self.chosen.iter().filter(|(_, chosen)| same(chosen)).count();
-        if let Some(country) = article.countries.first() {
-            if count(&|chosen| chosen.countries.first() == Some(country)) >= self.settings.per_country {
-                return Some(format!("more than {} of {country}", self.settings.per_country));
-            }
+        if let Some(country) = article.countries.first()
+            && count(&|chosen| chosen.countries.first() == Some(country)) >= self.settings.per_country
+        {
+            return Some(format!("more than {} of {country}", self.settings.per_country));
         }
-        if let Some(section) = &article.section {
-            if count(&|chosen| chosen.section.as_ref() == Some(section)) >= self.settings.per_section {
-                return Some(format!("more than {} of {section}", self.settings.per_section));
-            }
+        if let Some(section) = &article.section
+            && count(&|chosen| chosen.section.as_ref() == Some(section)) >= self.settings.per_section
+        {
+            return Some(format!("more than {} of {section}", self.settings.per_section));
         }
         // With a single source there is nothing to balance.
         if count(&|chosen| chosen.source == article.source) >= self.settings.per_source {

@@ -31,6 +31,8 @@ struct Goodbye<'a> {
     newsletter: &'a str,
     /// Said already: this is the answer.
     done: bool,
+    /// Where a change of mind goes; `None` for readers who are gone.
+    back: Option<String>,
     words: Words,
 }
 
@@ -191,13 +193,20 @@ fn title<'a>(state: &'a State, known: Option<&'a (Subscription, Subscriber)>) ->
         .map_or("Matinale", |newsletter| newsletter.name.as_str())
 }
 
+fn back(token: &str, known: Option<&(Subscription, Subscriber)>) -> Option<String> {
+    known.map(|_| format!("/p/{token}"))
+}
+
 async fn goodbye_page(Extract(state): Extract<State>, Path(token): Path<String>) -> Result<Response, Away> {
     let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
     let known = reader(&state, id).await?;
     let language = language_of(&state, known.as_ref());
     let done = known.as_ref().is_none_or(|(wish, _)| wish.status == "ended");
     let newsletter = title(&state, known.as_ref());
-    Ok(page(StatusCode::OK, &Goodbye { language, newsletter, done, words: words(language) }))
+    Ok(page(
+        StatusCode::OK,
+        &Goodbye { language, newsletter, done, back: back(&token, known.as_ref()), words: words(language) },
+    ))
 }
 
 /// W1: any body, no cookie, no redirect; the same answer whether it was said before, or its reader is gone.
@@ -212,7 +221,16 @@ async fn goodbye(Extract(state): Extract<State>, Path(token): Path<String>) -> R
     }
     let language = language_of(&state, known.as_ref());
     let newsletter = title(&state, known.as_ref());
-    Ok(page(StatusCode::OK, &Goodbye { language, newsletter, done: true, words: words(language) }))
+    Ok(page(
+        StatusCode::OK,
+        &Goodbye {
+            language,
+            newsletter,
+            done: true,
+            back: back(&token, known.as_ref()),
+            words: words(language),
+        },
+    ))
 }
 
 fn preferences_of(

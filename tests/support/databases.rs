@@ -129,13 +129,15 @@ fn watch_for_the_end(cluster: &Cluster) {
         pid = std::process::id(),
         folder = cluster.folder.display(),
     );
-    Command::new("setsid")
-        .args(["sh", "-c", &script])
+    // In the background of a shell that ends at once: it must outlive this process.
+    let started = Command::new("sh")
+        .args(["-c", &format!("setsid sh -c '{script}' &")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
+        .status()
         .unwrap();
+    assert!(started.success());
 }
 
 fn newest_binaries() -> Option<PathBuf> {
