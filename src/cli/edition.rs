@@ -471,5 +471,13 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
         out.line(&counts.in_words())?;
     }
     out.finish()?;
+    if how.wait && !counts.all_final() {
+        let edition = place.find().await?;
+        if edition.state == EditionState::Sending {
+            cx.say("Interrupted: nothing is lost; the same command goes on.");
+            return Ok(Exit::Failed);
+        }
+        return Err(Refusal(format!("the edition of {} is {}", edition.date, edition.state)).into());
+    }
     Ok(Exit::Done)
 }

@@ -16,6 +16,7 @@ mod migrate;
 mod output;
 mod relay;
 mod serve;
+mod stories;
 mod subscriber;
 mod suppression;
 mod token;
@@ -80,6 +81,10 @@ enum Command {
     /// The servers that take mail from us
     #[command(subcommand)]
     Relay(relay::Args),
+    /// The story of each article of a file
+    Stories(stories::StoriesArgs),
+    /// The ten of a file, with their points and reasons
+    Pick(stories::PickArgs),
     /// The whole story of one delivery, or of why there is none
     Why(why::Args),
     /// The article store: import, list, show, retract
@@ -171,6 +176,8 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Delivery(args) => delivery::run(args, &cx).await,
         Command::Token(args) => token::run(args, &cx).await,
         Command::Relay(args) => relay::run(args, &cx).await,
+        Command::Stories(args) => stories::stories(args, &cx),
+        Command::Pick(args) => stories::pick(args, &cx),
         Command::Why(args) => why::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,
         Command::Feed(args) => feed::run(args, &cx).await,

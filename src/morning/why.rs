@@ -78,6 +78,9 @@ pub async fn why(
         .and_then(|(records, _)| records.into_iter().next()),
         None => None,
     };
+    let down = delivery::relay::store::list(&mut conn).await?;
+    let waiting =
+        record.as_ref().is_some_and(|record| matches!(record.state.as_str(), "planned" | "deferred"));
     match record {
         Some(record) => tell(&record, &zone, &mut out),
         None if edition.state == EditionState::Open => {
@@ -87,6 +90,16 @@ pub async fn why(
             "It owes this address no delivery: at its lock there was no active, unsuppressed subscription."
                 .to_owned(),
         ),
+    }
+    for relay in down.iter().filter(|relay| waiting && newsletter.relays.contains(&relay.name)) {
+        if let Some(since) = relay.down_since {
+            let reason = relay.reason.as_deref().unwrap_or("no reason known");
+            out.push(format!(
+                "Relay {} has taken nothing since {} ({reason}); it is tried again and again.",
+                relay.name,
+                at(since)
+            ));
+        }
     }
     Ok(out)
 }

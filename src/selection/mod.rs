@@ -6,6 +6,9 @@
 
 mod pick;
 mod points;
+mod stopwords;
+pub mod stories;
+pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,6 +117,12 @@ pub struct Proposal {
     pub left_out: Vec<Candidate>,
     /// Limits that could not be kept, in words.
     pub relaxed: Vec<String>,
+}
+
+/// A story's id: of its first article, so that it stays the same while that is in the window.
+pub fn story_id(first_url: &str) -> String {
+    use sha2::Digest as _;
+    data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(first_url)[..8])
 }
 
 /// Whether an article may enter at all.

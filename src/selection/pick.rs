@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Candidate, Proposal, Ran, Settings, Standing, is_eligible, points};
+use super::stories::{self, Piece, Stories};
+use super::{Candidate, Proposal, Ran, Settings, Standing, is_eligible, points, story_id};
 use crate::articles::Article;
 
 /// Proposes a line-up from these articles at this cut-off.
@@ -22,83 +23,100 @@ pub fn propose(
         .filter(|article| pinned(article) || is_eligible(article, settings, cut_off))
         .filter(|article| !standing.removed.contains(&article.id))
         .collect();
-    let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for article in &eligible {
-        sources.entry(story(article)).or_default().insert(&article.source);
-    }
-    let mut candidates: Vec<(Candidate, &Article)> = eligible
+    let pieces: Vec<Piece<'_>> = eligible
         .iter()
-        .map(|article| {
-            let story = story(article);
+        .map(|article| Piece {
+            key: &article.url,
+            title: &article.title,
+            lead: if article.summary.is_empty() { &article.body } else { &article.summary },
+            language: article.language.as_deref(),
+            at: article.dated().as_millisecond(),
+        })
+        .collect();
+    let stories = stories::find(&pieces);
+    let mut sources: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+    for (article, story) in eligible.iter().zip(&stories.of) {
+        sources.entry(*story).or_default().insert(&article.source);
+    }
+    let mut candidates: Vec<(Candidate, usize)> = eligible
+        .iter()
+        .zip(&stories.of)
+        .enumerate()
+        .map(|(at, (article, first))| {
+            let story = story_id(&eligible[*first].url);
             let reasons =
-                points::reasons(article, sources.get(story).map_or(1, BTreeSet::len), ran, story, cut_off);
+                points::reasons(article, sources.get(first).map_or(1, BTreeSet::len), ran, &story, cut_off);
             let points = reasons.iter().map(|reason| reason.points).sum();
             let candidate = Candidate {
                 article: article.id,
                 url: article.url.clone(),
                 title: article.title.clone(),
-                story: story.to_owned(),
+                story,
                 points,
                 reasons,
                 stopped: None,
             };
-            (candidate, *article)
+            (candidate, at)
         })
         .collect();
     // Ties by date and then by URL: the order of arrival decides nothing.
     candidates.sort_by(|(a, left), (b, right)| {
-        (Reverse(a.points), Reverse(left.dated()), &a.url).cmp(&(
-            Reverse(b.points),
-            Reverse(right.dated()),
-            &b.url,
-        ))
+        let (left, right) = (eligible[*left].dated(), eligible[*right].dated());
+        (Reverse(a.points), Reverse(left), &a.url).cmp(&(Reverse(b.points), Reverse(right), &b.url))
     });
-    let mut picker = Picker { settings, chosen: Vec::new(), proposal: Proposal::default() };
-    let (wanted, free): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, article)| pinned(article));
-    for (candidate, article) in wanted {
-        picker.chosen.push((candidate, article));
-    }
+    let (wanted, free): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, at)| pinned(eligible[*at]));
+    let mut picker = Picker {
+        settings,
+        stories: &stories,
+        eligible: &eligible,
+        chosen: wanted,
+        proposal: Proposal::default(),
+    };
     picker.fill(free);
     picker.finish(standing)
 }
 
-/// What makes two articles the same story here: the normalised title.
-fn story(article: &Article) -> &str {
-    if article.title_key.is_empty() { &article.url_key } else { &article.title_key }
-}
-
 struct Picker<'a> {
     settings: &'a Settings,
-    chosen: Vec<(Candidate, &'a Article)>,
+    stories: &'a Stories,
+    eligible: &'a [&'a Article],
+    /// A candidate, and where it stands among the eligible.
+    chosen: Vec<(Candidate, usize)>,
     proposal: Proposal,
 }
 
-impl<'a> Picker<'a> {
-    fn fill(&mut self, free: Vec<(Candidate, &'a Article)>) {
-        let mut stopped = Vec::new();
-        let mut reserves = Vec::new();
-        for (mut candidate, article) in free {
+impl Picker<'_> {
+    fn fill(&mut self, mut free: Vec<(Candidate, usize)>) {
+        let mut stopped: Vec<(Candidate, usize)> = Vec::new();
+        // One by one, each time the best that is left: its points, less for being like what is chosen (MMR, 0.7).
+        while self.chosen.len() < self.settings.items && !free.is_empty() {
+            let best = (0..free.len())
+                .max_by_key(|at| {
+                    let (candidate, place) = &free[*at];
+                    let alike = self
+                        .chosen
+                        .iter()
+                        .map(|(_, other)| self.stories.alike(*place, *other))
+                        .max()
+                        .unwrap_or(0);
+                    (7 * candidate.points - 3 * alike, Reverse(*at))
+                })
+                .unwrap_or(0);
+            let (mut candidate, place) = free.remove(best);
             if let Some(why) = self.same_story(&candidate) {
                 candidate.stopped = Some(why);
                 self.proposal.left_out.push(candidate);
-                continue;
-            }
-            if self.chosen.len() < self.settings.items {
-                match self.limit(article) {
-                    None => self.chosen.push((candidate, article)),
-                    Some(why) => {
-                        candidate.stopped = Some(why);
-                        stopped.push((candidate, article));
-                    }
-                }
+            } else if let Some(why) = self.limit(self.eligible[place]) {
+                candidate.stopped = Some(why);
+                stopped.push((candidate, place));
             } else {
-                reserves.push((candidate, article));
+                self.chosen.push((candidate, place));
             }
         }
         // Too few under the limits: they give way in the order of points, and it is said.
         let mut waiting = stopped.into_iter();
         while self.chosen.len() < self.settings.items {
-            let Some((mut candidate, article)) = waiting.next() else { break };
+            let Some((mut candidate, place)) = waiting.next() else { break };
             if self.same_story(&candidate).is_some() {
                 self.proposal.left_out.push(candidate);
                 continue;
@@ -106,14 +124,19 @@ impl<'a> Picker<'a> {
             if let Some(why) = candidate.stopped.take() {
                 self.proposal.relaxed.push(format!("{why}: taken all the same, there was nothing else"));
             }
-            self.chosen.push((candidate, article));
+            self.chosen.push((candidate, place));
         }
         let mut seen: BTreeSet<String> =
             self.chosen.iter().map(|(candidate, _)| candidate.story.clone()).collect();
-        let mut rest: Vec<Candidate> = waiting.chain(reserves).map(|(candidate, _)| candidate).collect();
+        let mut rest: Vec<Candidate> = waiting.chain(free).map(|(candidate, _)| candidate).collect();
         rest.sort_by(|a, b| (Reverse(a.points), &a.url).cmp(&(Reverse(b.points), &b.url)));
         for mut candidate in rest {
-            if self.proposal.reserves.len() < self.settings.reserves && seen.insert(candidate.story.clone()) {
+            if let Some(why) = self.same_story(&candidate) {
+                candidate.stopped = Some(why);
+                self.proposal.left_out.push(candidate);
+            } else if self.proposal.reserves.len() < self.settings.reserves
+                && seen.insert(candidate.story.clone())
+            {
                 self.proposal.reserves.push(candidate);
             } else {
                 let last = self.chosen.iter().map(|(candidate, _)| candidate.points).min().unwrap_or(0);
@@ -129,8 +152,9 @@ impl<'a> Picker<'a> {
     }
 
     fn limit(&self, article: &Article) -> Option<String> {
-        let count =
-            |same: &dyn Fn(&Article) -> bool| self.chosen.iter().filter(|(_, chosen)| same(chosen)).count();
+        let count = |same: &dyn Fn(&Article) -> bool| {
+            self.chosen.iter().filter(|(_, place)| same(self.eligible[*place])).count()
+        };
         if let Some(country) = article.countries.first()
             && count(&|chosen| chosen.countries.first() == Some(country)) >= self.settings.per_country
         {
@@ -149,29 +173,30 @@ impl<'a> Picker<'a> {
     }
 
     fn finish(mut self, standing: &Standing) -> Proposal {
-        let mut places: BTreeMap<i64, (Candidate, &Article)> = BTreeMap::new();
+        let eligible = self.eligible;
+        let mut places: BTreeMap<i64, (Candidate, usize)> = BTreeMap::new();
         let mut free = Vec::new();
         self.chosen.sort_by(|(a, _), (b, _)| (Reverse(a.points), &a.url).cmp(&(Reverse(b.points), &b.url)));
-        for (candidate, article) in self.chosen {
+        for (candidate, at) in self.chosen {
             match standing.pinned.get(&candidate.article) {
                 Some(place) if *place > 0 && !places.contains_key(place) => {
-                    places.insert(*place, (candidate, article));
+                    places.insert(*place, (candidate, at));
                 }
-                _ => free.push((candidate, article)),
+                _ => free.push((candidate, at)),
             }
         }
         let total = places.len() + free.len();
-        let mut out: Vec<(Candidate, &Article)> = Vec::new();
+        let mut out: Vec<(Candidate, usize)> = Vec::new();
         for place in 1..=i64::try_from(total).unwrap_or(i64::MAX) {
             if let Some(pinned) = places.remove(&place) {
                 out.push(pinned);
                 continue;
             }
-            let before = out.last().and_then(|(_, article)| article.countries.first());
+            let before = out.last().and_then(|(_, at)| eligible[*at].countries.first());
             // The best whose country does not stand right above.
             let at = free
                 .iter()
-                .position(|(_, article)| before.is_none() || article.countries.first() != before)
+                .position(|(_, at)| before.is_none() || eligible[*at].countries.first() != before)
                 .unwrap_or(0);
             if at < free.len() {
                 out.push(free.remove(at));

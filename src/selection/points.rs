@@ -37,9 +37,7 @@ pub(super) fn reasons(
         Some(Lifetime::Medium) | None => 18 * 60,
     };
     add("freshness", decayed(FRESHNESS, minutes, half_life), format!("{} h before the lock", minutes / 60));
-    if sources > 1 {
-        add("coverage", covered(sources), format!("{sources} sources"));
-    }
+    add("coverage", covered(sources), format!("{sources} source{}", if sources == 1 { "" } else { "s" }));
     if let Some(age) = ran
         .iter()
         .filter(|past| past.story == story || past.article == article.id.0)
@@ -70,10 +68,10 @@ fn decayed(start: i64, minutes: i64, half_life: i64) -> i64 {
     if halvings > 30 { 0 } else { (start * SIXTEENTHS[rest] / 1_000_000) >> halvings }
 }
 
-/// 0 for one source, all of it for twelve: logarithmic, from a table.
+/// A part for one source, all of it for twelve: logarithmic, from a table.
 fn covered(sources: usize) -> i64 {
-    // 1000 · log2(n) / log2(12).
-    const SHARES: [i64; 13] = [0, 0, 279, 442, 558, 648, 721, 783, 837, 884, 927, 965, 1000];
+    // 1000 · log2(1 + n) / log2(1 + 12).
+    const SHARES: [i64; 13] = [0, 270, 428, 540, 627, 699, 759, 811, 857, 898, 935, 969, 1000];
     COVERAGE * SHARES[sources.min(12)] / 1000
 }
 
@@ -91,7 +89,7 @@ mod tests {
 
     #[test]
     fn coverage_grows_with_sources_and_ends_at_twelve() {
-        assert_eq!(covered(1), 0);
+        assert_eq!(covered(0), 0);
         assert!(covered(2) < covered(3));
         assert_eq!(covered(12), COVERAGE);
         assert_eq!(covered(100), COVERAGE);

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::{fetch_config, serve};
 
+#[expect(clippy::needless_pass_by_value, reason = "every caller has just made it")]
 fn url(text: String) -> Url {
     Url::parse(&text).unwrap()
 }

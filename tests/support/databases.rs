@@ -14,7 +14,6 @@ use tempfile::TempDir;
 /// One empty, migrated database; gone with its folder.
 pub struct TestDb {
     pub db: Db,
-    pub url: String,
     pub name: &'static str,
     _folder: Option<TempDir>,
 }
@@ -26,7 +25,7 @@ pub async fn both() -> Vec<TestDb> {
         Some(url) => {
             let db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
             db.migrate().await.unwrap();
-            out.push(TestDb { db, url, name: "PostgreSQL", _folder: None });
+            out.push(TestDb { db, name: "PostgreSQL", _folder: None });
         }
         None => eprintln!("SKIPPED on PostgreSQL: MATINALE_TEST_SKIP_POSTGRES=1"),
     }
@@ -39,7 +38,7 @@ pub async fn sqlite() -> TestDb {
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let db = Db::open(&Options::new(&url)).await.unwrap();
     db.migrate().await.unwrap();
-    TestDb { db, url, name: "SQLite", _folder: Some(folder) }
+    TestDb { db, name: "SQLite", _folder: Some(folder) }
 }
 
 /// The URL of a fresh PostgreSQL database; `None` where skipping was asked for.

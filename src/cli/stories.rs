@@ -1,0 +1,190 @@
+//! `stories` and `pick`: the selection alone, on a file. They need no configuration.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Context, Exit, Table};
+use crate::articles::{Article, ArticleId, Lifetime};
+use crate::selection::{self, Ran, Settings, Standing, stories};
+
+/// What `stories` takes.
+#[derive(Debug, clap::Args)]
+pub struct StoriesArgs {
+    /// Articles, one JSON object a line, with an id of your own
+    file: PathBuf,
+}
+
+/// What `pick` takes.
+#[derive(Debug, clap::Args)]
+pub struct PickArgs {
+    /// Articles, one JSON object a line, with an id of your own
+    file: PathBuf,
+    /// The cut-off [default: the newest article's date, or now]
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<Timestamp>,
+}
+
+/// One line; fields that the selection does not read are passed over.
+#[derive(Deserialize)]
+struct Line {
+    id: serde_json::Value,
+    url: String,
+    title: String,
+    #[serde(default)]
+    summary: Option<String>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    language: Option<String>,
+    #[serde(default)]
+    section: Option<String>,
+    #[serde(default)]
+    countries: Vec<String>,
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default)]
+    published_at: Option<Timestamp>,
+    #[serde(default)]
+    value: Option<u8>,
+    #[serde(default)]
+    lifetime: Option<Lifetime>,
+}
+
+fn read(path: &Path, cx: &Context) -> anyhow::Result<(Vec<Line>, bool)> {
+    let shown = path.display().to_string();
+    let file = File::open(path).with_context(|| shown.clone())?;
+    let (mut lines, mut faults) = (Vec::new(), false);
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.with_context(|| format!("{shown}:{}", number + 1))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match serde_json::from_str::<Line>(&line) {
+            Ok(line) => lines.push(line),
+            Err(error) => {
+                faults = true;
+                cx.say(&format!("{shown}:{}: {error}", number + 1));
+            }
+        }
+    }
+    Ok((lines, faults))
+}
+
+fn exit(faults: bool) -> Exit {
+    if faults { Exit::Failed } else { Exit::Done }
+}
+
+pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> {
+    let (lines, faults) = read(&args.file, cx)?;
+    let pieces: Vec<stories::Piece<'_>> = lines
+        .iter()
+        .map(|line| stories::Piece {
+            key: &line.url,
+            title: &line.title,
+            lead: line
+                .summary
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .or(line.body.as_deref())
+                .unwrap_or_default(),
+            language: line.language.as_deref(),
+            at: line.published_at.map_or(0, Timestamp::as_millisecond),
+        })
+        .collect();
+    let found = stories::find(&pieces);
+    let mut out = cx.out();
+    let mut table = Table::new(&["id", "story", "title"]);
+    for (line, first) in lines.iter().zip(&found.of) {
+        let story = selection::story_id(&lines[*first].url);
+        if cx.json {
+            out.json(&serde_json::json!({ "id": line.id, "story": story }))?;
+        } else {
+            table.row(&[plain(&line.id), story, line.title.clone()]);
+        }
+    }
+    if !cx.json {
+        out.table(&table)?;
+    }
+    out.finish()?;
+    Ok(exit(faults))
+}
+
+pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
+    let (lines, faults) = read(&args.file, cx)?;
+    let newest = lines.iter().filter_map(|line| line.published_at).max();
+    let cut_off = args.at.or(newest).unwrap_or_else(|| cx.clock().now());
+    let articles: Vec<Article> = lines.iter().zip(0..).map(|(line, at)| article(line, at, cut_off)).collect();
+    let settings = Settings { reserves: 0, ..Settings::default() };
+    let proposal = selection::propose(&articles, &[] as &[Ran], &Standing::default(), &settings, cut_off);
+    let mut out = cx.out();
+    let mut table = Table::new(&["", "points", "id", "title", "why"]);
+    for (candidate, position) in proposal.chosen.iter().zip(1..) {
+        let Some(line) = usize::try_from(candidate.article.0).ok().and_then(|at| lines.get(at)) else {
+            continue;
+        };
+        if cx.json {
+            out.json(&serde_json::json!({
+                "id": line.id, "position": position, "points": candidate.points, "reasons": candidate.reasons,
+                "story": candidate.story,
+            }))?;
+        } else {
+            let why: Vec<String> = candidate
+                .reasons
+                .iter()
+                .map(|reason| format!("{} {:+}", reason.term, reason.points))
+                .collect();
+            table.row(&[
+                position.to_string(),
+                candidate.points.to_string(),
+                plain(&line.id),
+                line.title.clone(),
+                why.join(", "),
+            ]);
+        }
+    }
+    if !cx.json {
+        out.table(&table)?;
+    }
+    out.finish()?;
+    Ok(exit(faults))
+}
+
+fn plain(id: &serde_json::Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+}
+
+fn article(line: &Line, at: i64, cut_off: Timestamp) -> Article {
+    Article {
+        id: ArticleId(at),
+        url: line.url.clone(),
+        url_key: line.url.clone(),
+        title: line.title.clone(),
+        title_key: String::new(),
+        summary: line.summary.clone().unwrap_or_default(),
+        body: line.body.clone().unwrap_or_default(),
+        language: line.language.clone(),
+        section: line.section.clone(),
+        countries: line.countries.clone(),
+        tags: Vec::new(),
+        author: None,
+        source: line.source.clone().unwrap_or_else(|| "?".to_owned()),
+        published_at: line.published_at,
+        image_url: None,
+        image_alt: None,
+        image_credit: None,
+        value: line.value,
+        lifetime: line.lifetime,
+        embargo_until: None,
+        origin: "file".to_owned(),
+        fingerprint: String::new(),
+        first_seen_at: cut_off,
+        updated_at: cut_off,
+        retracted_at: None,
+        retracted_why: None,
+    }
+}
