@@ -166,11 +166,11 @@ impl Config {
             .named("newsletter", &each)
             .into_iter()
             .filter_map(|(id, section)| {
-                let newsletter = Newsletter::read(&id, &section)?;
-                for name in newsletter.relays.iter().filter(|name| !relays.contains_key(*name)) {
+                let newsletter = Newsletter::read(&id, &section);
+                for name in section.list("relays").iter().filter(|name| !relays.contains_key(*name)) {
                     section.fault("relays", format!("there is no [relay.{name}]"));
                 }
-                Some((id, newsletter))
+                Some((id, newsletter?))
             })
             .collect();
         let notices = root.section("notices");

@@ -157,11 +157,7 @@ impl Prepared {
                     headers.push_str(&dkim::relaxed_header(name, value));
                 }
             }
-            out.extend_from_slice(
-                signer
-                    .sign(&names, &headers, &hash.finalize(), personal.date.timestamp().as_second())
-                    .as_bytes(),
-            );
+            out.extend_from_slice(signer.sign(&names, &headers, &hash.finalize()).as_bytes());
         }
         for (name, value) in
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own)
