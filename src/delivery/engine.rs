@@ -176,6 +176,7 @@ impl Life<'_> {
             if shutdown.is_draining() {
                 return Ok(());
             }
+            self.heed_operators().await?;
             let editions = self.editions().await?;
             let mut busy = false;
             for sending in &editions {
@@ -192,6 +193,23 @@ impl Life<'_> {
                 self.wait(&mut notices, shutdown).await;
             }
         }
+    }
+
+    /// Relays that somebody paused or let go on, from any process.
+    async fn heed_operators(&self) -> Result<()> {
+        let known = super::relay::store::list(&mut self.engine.db.read().await?).await?;
+        let now = self.engine.clock.now_ms();
+        let mut back = Vec::new();
+        for (name, relay) in &self.relays {
+            let until = known.iter().find(|known| known.name == *name).and_then(|known| known.paused_until);
+            let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
+            let jobs = relay.stop_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
+            back.extend(jobs.iter().map(|job| job.held.id.0));
+        }
+        if !back.is_empty() {
+            self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
+        }
+        Ok(())
     }
 
     async fn editions(&self) -> Result<Vec<Sending>> {

@@ -48,10 +48,18 @@ struct State {
     gone: u32,
     down_until: Option<Instant>,
     paused_until: Option<Instant>,
+    /// Until when an operator wants nothing given to it.
+    stopped_until: Option<Instant>,
     /// When the next message may start, where there is a rate.
     next_start: Instant,
     /// Stretches the rate's interval after signals to slow down: 1 is the configured rate.
     slowness: u32,
+}
+
+impl State {
+    fn blocked_until(&self, now: Instant) -> Option<Instant> {
+        self.down_until.max(self.paused_until).max(self.stopped_until).filter(|until| *until > now)
+    }
 }
 
 /// What a connection gets when it asks for work.
@@ -76,6 +84,7 @@ impl Relay {
             gone: 0,
             down_until: None,
             paused_until: None,
+            stopped_until: None,
             next_start: Instant::now(),
             slowness: 1,
         };
@@ -88,10 +97,7 @@ impl Relay {
 
     /// Whether it takes mail, as far as we know.
     pub(super) fn is_up(&self) -> bool {
-        let now = Instant::now();
-        let state = self.state();
-        state.down_until.is_none_or(|until| until <= now)
-            && state.paused_until.is_none_or(|until| until <= now)
+        self.state().blocked_until(Instant::now()).is_none()
     }
 
     /// How many wait.
@@ -112,8 +118,7 @@ impl Relay {
         if state.closed {
             return Next::Closed;
         }
-        let blocked = state.down_until.max(state.paused_until).filter(|until| *until > now);
-        if let Some(until) = blocked {
+        if let Some(until) = state.blocked_until(now) {
             return Next::NotBefore(until);
         }
         if state.waiting.is_empty() {
@@ -175,6 +180,19 @@ impl Relay {
         let mut state = self.state();
         state.paused_until = Some(Instant::now() + length);
         state.waiting.drain(..).collect()
+    }
+
+    /// An operator wants nothing given to it until then, or lets it go on. Returns what waited, to go back.
+    pub(super) fn stop_until(&self, until: Option<Instant>) -> Vec<Job> {
+        let mut state = self.state();
+        let resumed = state.stopped_until.is_some() && until.is_none();
+        state.stopped_until = until;
+        let back = if until.is_some() { state.waiting.drain(..).collect() } else { Vec::new() };
+        drop(state);
+        if resumed {
+            self.wake.notify_waiters();
+        }
+        back
     }
 
     /// Half as fast from now on.

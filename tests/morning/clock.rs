@@ -1,0 +1,133 @@
+//! What the clock does by itself: opens, locks, catches up, or says that it missed a morning, once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use matinale::articles::formats::Format;
+use matinale::articles::import::{self, Says};
+use matinale::clock::{Clock, Random};
+use matinale::config::Config;
+use matinale::db::Db;
+use matinale::editions::{self, EditionState};
+use matinale::morning::{House, store, tick};
+
+use crate::support::databases::both;
+
+fn config(more: &str) -> Config {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (folder.path().join("matinale.toml"), folder.path().join("secret.key"));
+    std::fs::write(&key, "key").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        "[keys]\nsecret_file = \"secret.key\"\n[relay.main]\nurl = \"smtp://127.0.0.1:1\"\n\
+         [newsletter.test]\nname = \"Test\"\nfrom = \"test@example.org\"\nlock = \"0 0 5 * * *\"\nsend_at = \"06:30\"\n\
+         timezone = \"Africa/Abidjan\"\nrelays = [\"main\"]\nalerts = [\"ops@example.org\"]\n{more}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    Config::load(&[file], &BTreeMap::new()).unwrap()
+}
+
+/// A house at half past four, with six articles of the evening before.
+async fn house(db: Db, more: &str) -> House {
+    let clock = Clock::manual("2026-11-24T04:30:00Z".parse().unwrap());
+    let mut lines = String::new();
+    let titles = [
+        "Cacao record",
+        "Loi adoptée à Dakar",
+        "Fuel levy",
+        "Drones in Kigali",
+        "Port de Tanger",
+        "Coffee auction",
+    ];
+    for (n, title) in titles.iter().enumerate() {
+        writeln!(
+            lines,
+            "{{\"url\": \"https://press.example/{n}\", \"title\": \"{title}\", \"summary\": \"Ce qui s’est passé.\", \
+             \"source\": \"Source {n}\", \"published_at\": \"2026-11-23T20:00:00Z\"}}"
+        )
+        .unwrap();
+    }
+    let says = Says { format: Some(Format::JsonLines), ..Says::default() };
+    import::read(&db, "test".to_owned(), import::bytes(lines.into_bytes()), &says, clock.now())
+        .await
+        .unwrap();
+    House::new(config(more), db, clock, Random::seeded(1))
+}
+
+async fn state(house: &House, date: &str) -> Option<EditionState> {
+    let mut conn = house.db.read().await.unwrap();
+    editions::store::find(&mut conn, "test", date.parse().unwrap())
+        .await
+        .unwrap()
+        .map(|edition| edition.state)
+}
+
+async fn alarms(house: &House) -> Vec<String> {
+    let alarms = store::alarms(&mut house.db.read().await.unwrap(), 100).await.unwrap();
+    alarms.into_iter().map(|alarm| alarm.key).collect()
+}
+
+#[tokio::test]
+async fn an_edition_is_opened_refreshed_locked_and_sent_by_the_clock() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Open), "{}", test.name);
+        house.clock.advance(Duration::from_secs(1801));
+        // Locked, then sending, then (nobody reads it) sent: each look does the next step.
+        for expected in [EditionState::Locked, EditionState::Sending, EditionState::Sent] {
+            tick::tick(&house).await.unwrap();
+            assert_eq!(state(&house, "2026-11-24").await, Some(expected), "{}", test.name);
+        }
+        assert_eq!(state(&house, "2026-11-25").await, Some(EditionState::Open), "{}", test.name);
+        assert!(alarms(&house).await.is_empty(), "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn c6_a_lock_missed_by_less_than_the_catch_up_is_done_and_by_more_is_missed_and_told_once() {
+    for test in both().await {
+        let house = house(test.db, "catch_up = \"3h\"").await;
+        tick::tick(&house).await.unwrap();
+        // Down from half past four to half past seven.
+        house.clock.advance(Duration::from_secs(3 * 3600));
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Locked), "{}", test.name);
+        // Down for a day and a half more.
+        house.clock.advance(Duration::from_secs(36 * 3600));
+        for _ in 0..3 {
+            tick::tick(&house).await.unwrap();
+        }
+        assert_eq!(state(&house, "2026-11-25").await, Some(EditionState::Missed), "{}", test.name);
+        assert_eq!(alarms(&house).await, ["missed:test:2026-11-25"], "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn c7_what_nobody_approved_does_not_go_out_and_the_desk_is_told_before() {
+    for test in both().await {
+        let house = house(test.db, "approval = \"approve\"\nremind = \"45m\"").await;
+        tick::tick(&house).await.unwrap();
+        assert_eq!(alarms(&house).await, ["unapproved:test:2026-11-24"], "{}", test.name);
+        house.clock.advance(Duration::from_secs(3600));
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Open), "{}", test.name);
+        house.clock.advance(Duration::from_secs(4 * 3600));
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Missed), "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn too_few_articles_skip_the_morning_and_somebody_is_told() {
+    for test in both().await {
+        let house = house(test.db, "minimum_items = 9").await;
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Skipped), "{}", test.name);
+        assert_eq!(alarms(&house).await, ["skipped:test:2026-11-24"], "{}", test.name);
+    }
+}
