@@ -24,6 +24,14 @@ impl Reply {
         Self { code, enhanced: enhanced(&text), text }
     }
 
+    /// The codes alone, for logs: the words may hold an address.
+    pub fn codes(&self) -> String {
+        match &self.enhanced {
+            Some(enhanced) => format!("{} {enhanced}", self.code),
+            None => self.code.to_string(),
+        }
+    }
+
     /// 2xx.
     pub fn is_positive(&self) -> bool {
         (200..300).contains(&self.code)

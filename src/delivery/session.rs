@@ -237,7 +237,7 @@ impl Session {
         if self.dirty {
             let reply = self.say("RSET\r\n".to_owned(), self.timeouts.mail).await?;
             if reply.code != 250 {
-                return Err(self.end(format!("RSET was answered with {reply}")));
+                return Err(self.end(format!("RSET was answered with {}", reply.codes())));
             }
             self.dirty = false;
         }
@@ -275,11 +275,11 @@ impl Session {
     async fn replies(&mut self, mail: Reply, with_data: bool) -> Result<Received, Lost> {
         self.envelopes += 1;
         if mail.code == 421 {
-            return Err(self.end(format!("the relay ended the session: {mail}")));
+            return Err(self.end(format!("the relay ended the session: {}", mail.codes())));
         }
         let rcpt = self.hear(self.timeouts.rcpt).await?;
         if rcpt.code == 421 {
-            return Err(self.end(format!("the relay ended the session: {rcpt}")));
+            return Err(self.end(format!("the relay ended the session: {}", rcpt.codes())));
         }
         let accepted = mail.code == 250 && taken(&rcpt);
         if !with_data {
@@ -315,7 +315,7 @@ impl Session {
             || words.contains("pipelining")
             || !(reply.is_temporary() || reply.is_permanent());
         if reply.code == 421 || out_of_step {
-            return Err(self.end(format!("the relay is out of step: {reply}")));
+            return Err(self.end(format!("the relay is out of step: {}", reply.codes())));
         }
         self.dirty = true;
         self.refused_in_a_row += 1;
@@ -361,7 +361,7 @@ impl Session {
         }
         if !(reply.is_positive() || reply.is_temporary() || reply.is_permanent()) {
             self.over = true;
-            return (Ended::Unknown(format!("the dot was answered with {reply}")), None);
+            return (Ended::Unknown(format!("the dot was answered with {}", reply.codes())), None);
         }
         if next.is_none() {
             return (Ended::Answered(reply), None);
@@ -413,7 +413,9 @@ impl Session {
                     self.over = false;
                     Ok(reply)
                 }
-                None => Err(Lost::Gone(format!("the connection was lost: {error}"))),
+                // Not the error's own words: they may hold what the server said, and that an address.
+                None if error.is_response() => Err(Lost::Gone("what came is no SMTP".to_owned())),
+                None => Err(Lost::Gone("the connection was lost".to_owned())),
             },
         }
     }

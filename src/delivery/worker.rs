@@ -344,7 +344,7 @@ impl Worker {
             Run::GoOn => {}
             Run::Slow => self.relay.slow_down(),
             Run::Pause => {
-                tracing::error!(relay.name = %self.relay.config.name, class = class.as_str(), said, "refused as a sender: pausing the relay");
+                tracing::error!(relay.name = %self.relay.config.name, class = class.as_str(), "refused as a sender: pausing the relay");
                 let back = self.relay.pause(PAUSE).iter().map(|job| job.held.id.0).collect();
                 self.keep(&mut None, back).await;
                 self.note(Some(said)).await;
@@ -355,7 +355,6 @@ impl Worker {
                     tracing::error!(
                         edition.id = job.sending.id,
                         class = class.as_str(),
-                        said,
                         "every mail would meet this: holding the edition"
                     );
                     self.hold(job, said).await;
