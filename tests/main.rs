@@ -11,4 +11,5 @@ mod mail;
 mod morning;
 mod readers;
 mod selection;
+mod stores;
 mod web;

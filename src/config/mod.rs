@@ -338,6 +338,15 @@ relays = ["main"]
     }
 
     #[test]
+    fn p10_a_configuration_that_is_not_there_is_told_by_its_name() {
+        let invalid = Config::load(&["/nowhere/matinale.toml".into()], &BTreeMap::new()).unwrap_err();
+        assert_eq!(
+            invalid.faults[0].to_string(),
+            "/nowhere/matinale.toml: no such file; `matinale init` writes one"
+        );
+    }
+
+    #[test]
     fn the_environment_wins_and_finds_names_written_with_underscores() {
         let good =
             GOOD.replace("[dkim.\"news.example.org\"]\nselector = \"m1\"\nkey_file = \"missing.pem\"\n", "");

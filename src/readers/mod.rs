@@ -1,6 +1,6 @@
 //! Readers: who they are, what they wished for and since when, and who must not be written to.
 //!
-//! Owns the tables `subscriber`, `subscription`, `consent`, `suppression` and `notice`, and the links that mails carry.
+//! Owns the tables `subscriber`, `subscription` and `suppression`, and the links that mails carry.
 //! The rule a newcomer would break: no stays no (P4). Nothing but the reader's own act makes an ended subscription
 //! active again, and nothing at all that an import brings.
 

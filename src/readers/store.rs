@@ -157,7 +157,7 @@ pub async fn end(conn: &mut Conn, id: SubscriptionId, door: &str, now: Timestamp
 const AGAIN: &str = "
 UPDATE subscription
 SET status = 'active', ended_at = NULL, ended_by = NULL, confirmed_at = $2
-WHERE id = $1";
+WHERE id = $1 AND (ended_by IS NULL OR ended_by <> 'complaint')";
 
 /// Makes a wish active by the reader's own act: a confirmation, or a change of mind on their own page.
 pub async fn activate(conn: &mut Conn, id: SubscriptionId, now: Timestamp) -> Result<()> {
@@ -502,7 +502,9 @@ SELECT json_extract(value, '$.subscriber'), json_extract(value, '$.newsletter'),
 FROM json_each($1)
 WHERE true
 ON CONFLICT (subscriber, newsletter) DO UPDATE
-SET status = excluded.status, consented_at = COALESCE(excluded.consented_at, subscription.consented_at),
+SET status = CASE WHEN subscription.status = 'active' AND excluded.status = 'pending' THEN 'active'
+                  ELSE excluded.status END,
+    consented_at = COALESCE(excluded.consented_at, subscription.consented_at),
     consent_source = COALESCE(excluded.consent_source, subscription.consent_source),
     consent_text = COALESCE(excluded.consent_text, subscription.consent_text)
 WHERE subscription.status <> 'ended'";
@@ -513,7 +515,9 @@ SELECT CAST(value->>'subscriber' AS BIGINT), value->>'newsletter', value->>'stat
        value->>'consent_source', value->>'consent_text', $2
 FROM jsonb_array_elements(CAST($1 AS JSONB))
 ON CONFLICT (subscriber, newsletter) DO UPDATE
-SET status = excluded.status, consented_at = COALESCE(excluded.consented_at, subscription.consented_at),
+SET status = CASE WHEN subscription.status = 'active' AND excluded.status = 'pending' THEN 'active'
+                  ELSE excluded.status END,
+    consented_at = COALESCE(excluded.consented_at, subscription.consented_at),
     consent_source = COALESCE(excluded.consent_source, subscription.consent_source),
     consent_text = COALESCE(excluded.consent_text, subscription.consent_text)
 WHERE subscription.status <> 'ended'";

@@ -20,10 +20,23 @@ pub(super) fn routes() -> Router<State> {
 
 async fn ready(Extract(state): Extract<State>) -> Response {
     match state.db.pending().await {
-        Ok(pending) if pending.is_empty() => "ready\n".into_response(),
+        Ok(pending) if pending.is_empty() => match without_relay(&state).await {
+            Ok(None) => "ready\n".into_response(),
+            Ok(Some(id)) => (StatusCode::SERVICE_UNAVAILABLE, format!("no relay takes the mail of {id}\n"))
+                .into_response(),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+        },
         Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database waits for a migration\n").into_response(),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
     }
+}
+
+/// A newsletter none of whose relays takes mail, as far as the daemons know.
+async fn without_relay(state: &State) -> crate::db::Result<Option<&str>> {
+    let known = delivery::relay::store::list(&mut state.db.read().await?).await?;
+    let down = |name: &String| known.iter().any(|relay| relay.name == *name && relay.down_since.is_some());
+    let lost = state.config.newsletters.values().find(|newsletter| newsletter.relays.iter().all(down));
+    Ok(lost.map(|newsletter| newsletter.id.as_str()))
 }
 
 async fn metrics(Extract(state): Extract<State>) -> Response {

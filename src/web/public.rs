@@ -70,6 +70,7 @@ struct Words {
     zone: &'static str,
     hour: &'static str,
     save: &'static str,
+    again: &'static str,
     saved: &'static str,
     lost: &'static str,
 }
@@ -84,6 +85,7 @@ const FRENCH: Words = Words {
     zone: "Fuseau horaire",
     hour: "Heure du matin",
     save: "Enregistrer",
+    again: "Recevoir de nouveau cette lettre",
     saved: "Vos préférences sont enregistrées.",
     lost: "Cette page n’existe pas.",
 };
@@ -98,6 +100,7 @@ const ENGLISH: Words = Words {
     zone: "Time zone",
     hour: "Morning hour",
     save: "Save",
+    again: "Receive this newsletter again",
     saved: "Your preferences are saved.",
     lost: "There is no such page.",
 };
@@ -112,6 +115,7 @@ const PORTUGUESE: Words = Words {
     zone: "Fuso horário",
     hour: "Hora da manhã",
     save: "Guardar",
+    again: "Voltar a receber esta carta",
     saved: "As suas preferências foram guardadas.",
     lost: "Esta página não existe.",
 };
@@ -126,6 +130,7 @@ const ARABIC: Words = Words {
     zone: "المنطقة الزمنية",
     hour: "ساعة الصباح",
     save: "حفظ",
+    again: "تلقي هذه النشرة من جديد",
     saved: "حُفظت تفضيلاتك.",
     lost: "هذه الصفحة غير موجودة.",
 };

@@ -1,0 +1,163 @@
+//! One SQL text, two drivers: the stores' functions, each at least once, on both engines, with the same answers.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use matinale::access::tokens;
+use matinale::clock::{Clock, Random};
+use matinale::config::Alert;
+use matinale::db::Db;
+use matinale::delivery::relay::store as relays;
+use matinale::delivery::store::{self as ledger, Settle};
+use matinale::editions::store as editions;
+use matinale::editions::{Decision, EditionState, EditionWords, ItemWords, LineUp, NewRevision, Who};
+use matinale::morning::store::{self as morning, NewAlarm};
+use matinale::readers::links::Links;
+use matinale::readers::store::{self as readers, NewSubscriber, NewSubscription};
+use matinale::readers::{Address, SubscriberId, SubscriptionId};
+
+use crate::support::databases::both;
+
+#[tokio::test]
+async fn p3_every_store_gives_the_same_answers_on_both_engines() {
+    let mut told = Vec::new();
+    for test in both().await {
+        told.push(everything(&test.db).await);
+    }
+    if let [sqlite, postgres] = told.as_slice() {
+        assert_eq!(sqlite, postgres);
+    }
+}
+
+async fn everything(db: &Db) -> Vec<String> {
+    let now: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
+    let (links, who) = (Links::new(b"key"), Who("Awa".to_owned()));
+    let mut out = Vec::new();
+    let mut say = |what: &str, answer: &dyn std::fmt::Debug| out.push(format!("{what}: {answer:?}"));
+    let mut tx = db.write().await.unwrap();
+
+    let address: Address = "Awa@Example.org".parse().unwrap();
+    let person = NewSubscriber {
+        key: address.key().to_owned(),
+        key_hash: links.key_hash(address.key()),
+        address: address.as_str().to_owned(),
+        name: Some("Awa".to_owned()),
+        language: Some("fr".to_owned()),
+        timezone: None,
+        send_at: None,
+    };
+    say("suppressed", &readers::suppressed(&mut tx, std::slice::from_ref(&person)).await.unwrap());
+    for _ in 0..2 {
+        say("upsert", &readers::upsert(&mut tx, std::slice::from_ref(&person), now).await.unwrap());
+    }
+    let subscriber = readers::find(&mut tx, &address).await.unwrap().unwrap();
+    let wish = NewSubscription {
+        subscriber: subscriber.id,
+        newsletter: "m".to_owned(),
+        status: "active",
+        consented_at: None,
+        consent_source: Some("page".to_owned()),
+        consent_text: None,
+    };
+    say("standing", &readers::standing(&mut tx, std::slice::from_ref(&wish)).await.unwrap());
+    readers::subscribe(&mut tx, &[wish], now).await.unwrap();
+    let id = SubscriberId(subscriber.id);
+    readers::prefer(&mut tx, id, Some("en"), Some("Africa/Dakar"), Some("07:00"), now).await.unwrap();
+    say("person", &readers::find_by_id(&mut tx, id).await.unwrap());
+    let wishes = readers::subscriptions(&mut tx, 0, i64::MAX).await.unwrap();
+    say("wishes", &wishes);
+    say("wish", &readers::find_subscription(&mut tx, SubscriptionId(wishes[0].id)).await.unwrap());
+    say("active", &readers::count_active(&mut tx, "m").await.unwrap());
+    say("languages", &readers::languages(&mut tx, "m").await.unwrap());
+    say("list", &readers::list(&mut tx, 0, 10).await.unwrap());
+
+    let date = "2026-11-24".parse().unwrap();
+    let edition = editions::open(&mut tx, "m", date, now, now).await.unwrap();
+    editions::set_lock(&mut tx, edition.id, now).await.unwrap();
+    let words = EditionWords { subject: Some("Cacao".to_owned()), ..EditionWords::default() };
+    editions::set_words(&mut tx, edition.id, &words).await.unwrap();
+    say("approve", &editions::approve(&mut tx, edition.id, &who, now).await.unwrap());
+    let decision = Decision { pinned: Some(1), removed: false, words: ItemWords::default() };
+    editions::decide(&mut tx, edition.id, matinale::articles::ArticleId(7), &decision).await.unwrap();
+    say("decisions", &editions::decisions(&mut tx, edition.id).await.unwrap());
+    say("line-up", &editions::set_line_up(&mut tx, edition.id, &LineUp::default(), now).await.unwrap());
+    say("no previous", &editions::previous_lock(&mut tx, "m", date).await.unwrap());
+    let renderings = [("fr".to_owned(), vec![1, 2, 3])];
+    let revision = NewRevision { number: 1, who: &who, why: "lock", content: "{}", renderings: &renderings };
+    editions::freeze(&mut tx, edition.id, &revision, now).await.unwrap();
+    say("twice", &editions::freeze(&mut tx, edition.id, &revision, now).await.is_err());
+    say("content", &editions::find_content(&mut tx, edition.id, 1).await.unwrap());
+    say("rendering", &editions::find_rendering(&mut tx, edition.id, 1, "fr").await.unwrap());
+    for state in [EditionState::Locked, EditionState::Sending, EditionState::Held] {
+        let edition = editions::load(&mut tx, edition.id).await.unwrap();
+        say("state", &editions::set_state(&mut tx, &edition, state, Some("why"), &who, now).await.unwrap());
+    }
+    say("edition", &editions::find(&mut tx, "m", date).await.unwrap());
+    say("live", &editions::list_live(&mut tx).await.unwrap().len());
+    say("all", &editions::list(&mut tx, "m", 5).await.unwrap().len());
+    say("ran", &editions::ran(&mut tx, "m", "2026-11-25".parse().unwrap(), 3).await.unwrap());
+    say("events", &editions::events(&mut tx, edition.id).await.unwrap());
+
+    say("counts", &ledger::counts(&mut tx, edition.id).await.unwrap());
+    say("final", &ledger::all_final(&mut tx, edition.id).await.unwrap());
+    say("said", &ledger::said(&mut tx, edition.id).await.unwrap());
+    say("dead", &ledger::dead_addresses(&mut tx, 5).await.unwrap());
+    say("one", &ledger::find_one(&mut tx, edition.id, id).await.unwrap());
+    say("page", &ledger::page(&mut tx, edition.id, 0, Some(id), 5, &links, "example.org").await.unwrap());
+    for how in [Settle::Accepted, Settle::Resend] {
+        say("settle", &ledger::settle(&mut tx, edition.id, Some(id), how, 1, 1).await.unwrap());
+    }
+    say("retry", &ledger::retry(&mut tx, edition.id, None, 1).await.unwrap());
+    ledger::withdraw_all(&mut tx, edition.id).await.unwrap();
+    ledger::forget(&mut tx, id).await.unwrap();
+
+    relays::mark_down(&mut tx, "main", now, "refused").await.unwrap();
+    relays::pause(&mut tx, "main", Some(5), Some("by hand")).await.unwrap();
+    say("relays", &relays::list(&mut tx).await.unwrap());
+    relays::mark_up(&mut tx, "main").await.unwrap();
+    relays::pause(&mut tx, "main", None, None).await.unwrap();
+    say("relays", &relays::list(&mut tx).await.unwrap());
+
+    let alarm = NewAlarm {
+        key: "k".to_owned(),
+        newsletter: Some("m"),
+        subject: "s".to_owned(),
+        body: "b".to_owned(),
+    };
+    let ears = [Alert::Mail("ops@example.org".to_owned())];
+    for _ in 0..2 {
+        say("raise", &morning::raise(&mut tx, &alarm, &ears, now).await.unwrap());
+    }
+    let copies = morning::due_copies(&mut tx, now).await.unwrap();
+    say("copies", &copies);
+    for _ in 0..2 {
+        say("claim", &morning::claim_copy(&mut tx, &copies[0], now, Duration::from_secs(30)).await.unwrap());
+    }
+    morning::mark_heard(&mut tx, &copies[0], now).await.unwrap();
+    say("alarms", &morning::alarms(&mut tx, 5).await.unwrap());
+    morning::see_until(&mut tx, "m", now).await.unwrap();
+    say("seen", &morning::seen_until(&mut tx, "m").await.unwrap());
+
+    let random = Random::seeded(1);
+    let token = tokens::create(&mut tx, "cms", &random, now).await.unwrap().unwrap();
+    say("again", &tokens::create(&mut tx, "cms", &random, now).await.unwrap().is_some());
+    say("verify", &tokens::verify(&mut tx, &token, now).await.unwrap());
+    say("revoke", &tokens::revoke(&mut tx, "cms", now).await.unwrap());
+    say("verify", &tokens::verify(&mut tx, &token, now).await.unwrap());
+    say("tokens", &tokens::list(&mut tx).await.unwrap());
+
+    say("end", &readers::end(&mut tx, SubscriptionId(wishes[0].id), "one-click", now).await.unwrap());
+    readers::activate(&mut tx, SubscriptionId(wishes[0].id), now).await.unwrap();
+    say("suppress", &readers::suppress(&mut tx, &links, &address, "operator", None, now).await.unwrap());
+    say("suppression", &readers::find_suppression(&mut tx, &links, &address).await.unwrap());
+    say("unsuppress", &readers::unsuppress(&mut tx, &links, &address).await.unwrap());
+    readers::suppress_subscriber(&mut tx, id, "bounce", "gone", now).await.unwrap();
+    say("suppressions", &readers::suppressions(&mut tx).await.unwrap());
+    say("erase", &readers::erase(&mut tx, &links, &address, now).await.unwrap());
+    say("erased", &readers::suppressions(&mut tx).await.unwrap());
+    tx.commit().await.unwrap();
+
+    let clock = Clock::manual(now);
+    say("alone", &matinale::delivery::others_alive(db, &clock).await.unwrap());
+    out
+}
