@@ -4,6 +4,7 @@
 //! arrive. The rule a newcomer would break: every point is an integer and stands in a [`Reason`] (P7); and what an
 //! editor decided comes in as a [`Standing`] and is never undone (P8).
 
+pub mod learning;
 mod pick;
 mod points;
 mod stopwords;

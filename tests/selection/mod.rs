@@ -1,1 +1,2 @@
 //! Tests of the room `selection`.
+mod learning;
