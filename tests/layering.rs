@@ -31,7 +31,7 @@ const TABLES: [(&str, &[&str]); 7] = [
     ("readers", &["subscriber", "subscription", "suppression"]),
     ("delivery", &["daemon", "delivery", "attempt", "relay"]),
     ("morning", &["clock", "alarm", "alarm_copy"]),
-    ("selection", &[]),
+    ("selection", &["proposal", "proposal_item", "editor_event", "lesson", "promotion"]),
 ];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

@@ -15,6 +15,7 @@ mod init;
 mod migrate;
 mod output;
 mod relay;
+mod selection;
 mod serve;
 mod stories;
 mod subscriber;
@@ -81,6 +82,9 @@ enum Command {
     /// The servers that take mail from us
     #[command(subcommand)]
     Relay(relay::Args),
+    /// How the ten are chosen: what was learned from the editors, promote, demote, replay
+    #[command(subcommand)]
+    Selection(selection::Args),
     /// The story of each article of a file
     Stories(stories::StoriesArgs),
     /// The ten of a file, with their points and reasons
@@ -176,6 +180,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Delivery(args) => delivery::run(args, &cx).await,
         Command::Token(args) => token::run(args, &cx).await,
         Command::Relay(args) => relay::run(args, &cx).await,
+        Command::Selection(args) => selection::run(args, &cx).await,
         Command::Stories(args) => stories::stories(args, &cx),
         Command::Pick(args) => stories::pick(args, &cx),
         Command::Why(args) => why::run(args, &cx).await,

@@ -11,8 +11,9 @@ use crate::config::Newsletter;
 use crate::db::Conn;
 use crate::delivery::{self, Counts};
 use crate::editions::edit::{self, Document, DocumentItem};
-use crate::editions::{self, Edition, Item, ItemWords, LineUp, Place, Who, schedule};
+use crate::editions::{self, Decision, Edition, Item, ItemWords, LineUp, Place, Who, schedule};
 use crate::mail::{self, Language};
+use crate::selection::learning::{self, Wish};
 use crate::selection::{self, Candidate, Proposal, Ran, Reason, Settings, Standing};
 
 /// The edition of this date, opened where there is none yet.
@@ -41,13 +42,36 @@ pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) 
     let proposal = propose(&mut conn, newsletter, edition).await?;
     drop(conn);
     let mut tx = house.db.write().await?;
-    editions::store::set_line_up(&mut tx, edition.id, &line_up_of(&proposal), house.clock.now()).await?;
+    let now = house.clock.now();
+    editions::store::set_line_up(&mut tx, edition.id, &line_up_of(&proposal), now).await?;
+    learning::store::record_proposal(&mut tx, &newsletter.id, edition.date, &proposal, now).await?;
     tx.commit().await?;
     Ok(proposal)
 }
 
 /// What the selection proposes for an edition, cut off at its lock, whatever today is.
 pub(super) async fn propose(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
+    Ok(gather(conn, newsletter, edition).await?.propose())
+}
+
+/// All that a proposal is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Gathered {
+    pub(super) articles: Vec<Article>,
+    pub(super) ran: Vec<Ran>,
+    pub(super) standing: Standing,
+    pub(super) settings: Settings,
+    pub(super) cut_off: jiff::Timestamp,
+}
+
+impl Gathered {
+    pub(super) fn propose(&self) -> Proposal {
+        selection::propose(&self.articles, &self.ran, &self.standing, &self.settings, self.cut_off)
+    }
+}
+
+/// Gathers what an edition's proposal is made of.
+pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<Gathered> {
     let cut_off = edition.lock_at;
     let hours = |count: i64| jiff::SignedDuration::from_hours(count);
     let from = match editions::store::previous_lock(conn, &newsletter.id, edition.date).await? {
@@ -89,9 +113,10 @@ pub(super) async fn propose(conn: &mut Conn, newsletter: &Newsletter, edition: &
         sources: newsletter.sources.clone(),
         sections: newsletter.sections.clone(),
         languages: newsletter.languages.clone(),
+        weights: learning::store::in_force(conn, &newsletter.id).await?.unwrap_or_default(),
         ..Settings::default()
     };
-    Ok(selection::propose(&articles, &ran, &standing, &settings, cut_off))
+    Ok(Gathered { articles, ran, standing, settings, cut_off })
 }
 
 pub(super) fn line_up_of(proposal: &Proposal) -> LineUp {
@@ -290,7 +315,16 @@ pub async fn edit(
         editions::store::set_words(&mut tx, edition.id, words).await?;
         editions::store::record(&mut tx, edition.id, now, who, "words", "").await?;
     }
+    let standing = editions::store::line_up(&mut tx, edition.id).await?;
     for (article, decision) in &changes.decisions {
+        let position = standing.chosen.iter().find(|item| item.article == *article).map(|item| item.position);
+        let before = decisions.get(article).cloned().unwrap_or_default();
+        let (old, new) = (words_of(&before), words_of(decision));
+        let before = Wish { pinned: before.pinned, removed: before.removed, words: &old };
+        let after = Wish { pinned: decision.pinned, removed: decision.removed, words: &new };
+        for step in &learning::steps(*article, position, before, after) {
+            learning::store::record_event(&mut tx, &newsletter.id, edition.date, step, &who.0, now).await?;
+        }
         editions::store::decide(&mut tx, edition.id, *article, decision).await?;
         let what = match (decision.removed, decision.pinned) {
             (true, _) => "removed",
@@ -303,4 +337,9 @@ pub async fn edit(
     tx.commit().await?;
     refresh(house, newsletter, &edition).await?;
     Ok(Ok(()))
+}
+
+/// An item's own words, in a form that tells whether they changed.
+fn words_of(decision: &Decision) -> String {
+    serde_json::to_string(&decision.words).unwrap_or_default()
 }

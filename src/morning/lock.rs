@@ -7,8 +7,9 @@ use crate::clock::Clock;
 use crate::config::{Approval, Newsletter};
 use crate::delivery::due::Morning;
 use crate::delivery::plan::{self, Plan};
-use crate::editions::{self, Edition, EditionState, LineUp, NewRevision, Who};
+use crate::editions::{self, Edition, EditionState, NewRevision, Who};
 use crate::mail::{self, Content, Language, Prepared};
+use crate::selection::{Proposal, learning};
 use crate::{db, delivery};
 
 /// What a lock came to.
@@ -49,7 +50,7 @@ pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who
     let line_up = line_up::line_up_of(&proposal);
     let content = content::load(house, newsletter, edition, &line_up).await?;
     let renderings = renderings(house, newsletter, &content).await?;
-    freeze(house, newsletter, edition, &line_up, &content, &renderings, who).await
+    freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await
 }
 
 /// The prepared bytes of a content, in each language that its readers read.
@@ -70,11 +71,12 @@ async fn freeze(
     house: &House,
     newsletter: &Newsletter,
     edition: &Edition,
-    line_up: &LineUp,
+    proposal: &Proposal,
     content: &Content,
     renderings: &[(String, Vec<u8>)],
     who: &Who,
 ) -> Result<Locked> {
+    let line_up = &line_up::line_up_of(proposal);
     let now = house.clock.now();
     let civil = house.clock.civil();
     let json = serde_json::to_string(content).map_err(|error| super::Error::Start(error.to_string()))?;
@@ -87,6 +89,7 @@ async fn freeze(
         return Ok(Locked::Raced);
     }
     editions::store::set_line_up(&mut tx, edition.id, line_up, now).await?;
+    learning::store::record_proposal(&mut tx, &newsletter.id, edition.date, proposal, now).await?;
     let revision = NewRevision { number: 1, who, why: "lock", content: &json, renderings };
     editions::store::freeze(&mut tx, edition.id, &revision, now).await?;
     let plan = Plan {
@@ -106,6 +109,7 @@ async fn freeze(
         planned,
         "the edition is locked"
     );
+    super::learn::keep(house, newsletter, edition).await;
     Ok(Locked::Done { revision: 1, planned })
 }
 

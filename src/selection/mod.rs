@@ -1,6 +1,6 @@
 //! Choosing the ten: candidates with points and reasons that add up, one per story, in a written order.
 //!
-//! Pure: no clock but the cut-off, no database. The same candidates give the same line-up in whatever order they
+//! Pure but for `learning::store`: no clock but the cut-off, no database. The same candidates give the same line-up in whatever order they
 //! arrive. The rule a newcomer would break: every point is an integer and stands in a [`Reason`] (P7); and what an
 //! editor decided comes in as a [`Standing`] and is never undone (P8).
 
@@ -90,6 +90,8 @@ pub struct Settings {
     pub sections: Vec<String>,
     /// Only these languages; all when empty.
     pub languages: Vec<String>,
+    /// What the terms weigh: as given, or as learned from the editors.
+    pub weights: learning::Weights,
 }
 
 impl Default for Settings {
@@ -103,6 +105,7 @@ impl Default for Settings {
             sources: Vec::new(),
             sections: Vec::new(),
             languages: Vec::new(),
+            weights: learning::Weights::default(),
         }
     }
 }
@@ -124,6 +127,11 @@ pub struct Proposal {
 pub fn story_id(first_url: &str) -> String {
     use sha2::Digest as _;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(first_url)[..8])
+}
+
+/// What an article is besides its terms: its first country and its section.
+pub fn traits_of(article: &Article) -> Vec<String> {
+    learning::traits_of(article.countries.first().map(String::as_str), article.section.as_deref())
 }
 
 /// Whether an article may enter at all.

@@ -46,6 +46,7 @@ pub fn propose(
             let story = story_id(&eligible[*first].url);
             let reasons =
                 points::reasons(article, sources.get(first).map_or(1, BTreeSet::len), ran, &story, cut_off);
+            let reasons = settings.weights.weigh(reasons, &super::traits_of(article));
             let points = reasons.iter().map(|reason| reason.points).sum();
             let candidate = Candidate {
                 article: article.id,

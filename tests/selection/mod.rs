@@ -1,2 +1,3 @@
 //! Tests of the room `selection`.
 mod learning;
+mod learning_mornings;

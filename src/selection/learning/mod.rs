@@ -1,19 +1,22 @@
 //! Learning from the editors: the same terms with other weights, pulled towards the given ones.
 //!
-//! Pure: lessons in, [`Weights`] out; the same lessons give the same weights. Owns the fit, how near a line-up came
+//! Pure but for its `store`: lessons in, [`Weights`] out; the same lessons give the same weights. Owns the fit, how near a line-up came
 //! to what the editors made of it, and the test that says whether the learned weights are worth a promotion; leaves
 //! promoting to people. The rule a newcomer would break: a lesson holds every item of the final line-up, untouched
 //! ones too, against what was *shown* and not taken. Lessons of changes alone contradict the given weights by
 //! construction, and items nobody saw say nothing.
 
 mod agreement;
+mod event;
 mod fit;
+pub mod store;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use agreement::{Morning, Verdict, agreement, verdict};
+pub use event::{Event, What, Wish, steps};
 pub use fit::fit;
 
 use super::Reason;
@@ -22,7 +25,7 @@ use super::Reason;
 pub const GIVEN: i64 = 1000;
 
 /// One item that the editors saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// The points of each of its terms, by the given weights.
     pub terms: BTreeMap<String, i64>,
@@ -59,6 +62,21 @@ impl Weights {
         self.terms.values().all(|weight| *weight == GIVEN) && self.traits.values().all(|points| *points == 0)
     }
 
+    /// The weights for people: `freshness ×1.25, country SN +40`.
+    pub fn in_words(&self) -> String {
+        let factor = |weight: i64| {
+            let sign = if weight < 0 { "-" } else { "" };
+            format!("{sign}{}.{:02}", weight.abs() / GIVEN, weight.abs() % GIVEN / 10)
+        };
+        let terms = self.terms.iter().map(|(term, weight)| format!("{term} ×{}", factor(*weight)));
+        let traits = self
+            .traits
+            .iter()
+            .filter(|(_, points)| **points != 0)
+            .map(|(name, points)| format!("{name} {points:+}"));
+        terms.chain(traits).collect::<Vec<_>>().join(", ")
+    }
+
     /// The points of a term under these weights.
     pub fn points(&self, term: &str, points: i64) -> i64 {
         let weight = self.terms.get(term).copied().unwrap_or(GIVEN);
@@ -91,6 +109,15 @@ pub fn traits_of(country: Option<&str>, section: Option<&str>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_are_told_in_words() {
+        let weights = Weights {
+            terms: BTreeMap::from([("freshness".to_owned(), 1250), ("seen".to_owned(), 990)]),
+            traits: BTreeMap::from([("country ML".to_owned(), 0), ("country SN".to_owned(), -40)]),
+        };
+        assert_eq!(weights.in_words(), "freshness ×1.25, seen ×0.99, country SN -40");
+    }
 
     #[test]
     fn p7_weighed_reasons_are_whole_points_and_told() {

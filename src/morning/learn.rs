@@ -1,0 +1,227 @@
+//! Learning, morning after morning: at each lock what the editors saw and took is kept as a lesson, and how near the
+//! given and the learned weights had come by themselves. Putting learned weights in force is for people alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::line_up::{Gathered, gather};
+use super::{House, Result};
+use crate::articles::ArticleId;
+use crate::config::Newsletter;
+use crate::editions::{self, Edition, LineUp, Who};
+use crate::selection::learning::store::{self, KeptLesson};
+use crate::selection::learning::{Lesson, Morning, Shown, Verdict, Weights, agreement, fit, verdict};
+use crate::selection::{self, Candidate, Proposal, Settings, Standing, traits_of};
+
+/// So many editions are learned from; what is older weighs next to nothing.
+const MEMORY: i64 = 200;
+
+impl Gathered {
+    /// What these weights would propose if no editor had said a word.
+    pub(super) fn alone(&self, weights: Weights) -> Proposal {
+        let settings = Settings { weights, ..self.settings.clone() };
+        selection::propose(&self.articles, &self.ran, &Standing::default(), &settings, self.cut_off)
+    }
+}
+
+/// Keeps the lesson of an edition that is locked. What goes wrong here is said and harms nothing: the edition leaves.
+pub(super) async fn keep(house: &House, newsletter: &Newsletter, edition: &Edition) {
+    if let Err(error) = try_keep(house, newsletter, edition).await {
+        tracing::warn!(
+            newsletter.id = %newsletter.id,
+            edition.date = %edition.date,
+            %error,
+            "nothing was learned from this edition"
+        );
+    }
+}
+
+async fn try_keep(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+    let date = edition.date;
+    let mut conn = house.db.read().await?;
+    let gathered = gather(&mut conn, newsletter, edition).await?;
+    let kept = store::lessons(&mut conn, &newsletter.id, date, MEMORY).await?;
+    let seen = store::shown(&mut conn, &newsletter.id, date).await?;
+    let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    drop(conn);
+    let lesson = tokio::task::spawn_blocking(move || lesson(date, &gathered, &kept, &line_up, seen))
+        .await
+        .map_err(|error| super::Error::Start(error.to_string()))?;
+    let mut tx = house.db.write().await?;
+    store::record_lesson(&mut tx, &newsletter.id, &lesson, house.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What an edition teaches, and how near each way of choosing came to it without having learned from it.
+fn lesson(
+    date: Date,
+    gathered: &Gathered,
+    kept: &[KeptLesson],
+    line_up: &LineUp,
+    seen: Vec<ArticleId>,
+) -> KeptLesson {
+    let weights = fit(&seen_from(kept, date));
+    let given = gathered.alone(Weights::default());
+    let learned = if weights.is_given() { given.clone() } else { gathered.alone(weights.clone()) };
+    // What editors leant towards is what really stood there.
+    let stood = if gathered.settings.weights.is_given() {
+        given.clone()
+    } else {
+        gathered.alone(gathered.settings.weights.clone())
+    };
+    let stood: BTreeSet<ArticleId> = stood.chosen.iter().map(|candidate| candidate.article).collect();
+    let candidates: BTreeMap<ArticleId, &Candidate> = given
+        .chosen
+        .iter()
+        .chain(&given.reserves)
+        .chain(&given.left_out)
+        .map(|candidate| (candidate.article, candidate))
+        .collect();
+    let story = |article: ArticleId, otherwise: &str| {
+        candidates.get(&article).map_or_else(|| otherwise.to_owned(), |candidate| candidate.story.clone())
+    };
+    let last: Vec<String> = line_up.chosen.iter().map(|item| story(item.article, &item.story)).collect();
+    let taken: BTreeSet<ArticleId> = line_up.chosen.iter().map(|item| item.article).collect();
+    let seen: BTreeSet<ArticleId> = seen
+        .into_iter()
+        .chain(line_up.chosen.iter().chain(&line_up.reserves).map(|item| item.article))
+        .collect();
+    let shown = seen
+        .into_iter()
+        .filter_map(|id| {
+            let candidate = candidates.get(&id)?;
+            // Another report of a story that runs was not disliked.
+            if !taken.contains(&id) && last.contains(&candidate.story) {
+                return None;
+            }
+            let article = gathered.articles.iter().find(|article| article.id == id)?;
+            Some(Shown {
+                terms: candidate.reasons.iter().map(|reason| (reason.term.clone(), reason.points)).collect(),
+                traits: traits_of(article),
+                proposed: stood.contains(&id),
+                taken: taken.contains(&id),
+            })
+        })
+        .collect();
+    let stories = |proposal: &Proposal| -> Vec<String> {
+        proposal.chosen.iter().map(|candidate| candidate.story.clone()).collect()
+    };
+    let relaxed = |proposal: &Proposal| i64::try_from(proposal.relaxed.len()).unwrap_or(i64::MAX);
+    let morning = Morning {
+        given: agreement(&stories(&given), &last),
+        learned: agreement(&stories(&learned), &last),
+        given_relaxed: relaxed(&given),
+        learned_relaxed: relaxed(&learned),
+    };
+    let lessons = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    KeptLesson { date, shown, morning, lessons, weights }
+}
+
+/// The lessons as they weigh on this date, oldest first.
+fn seen_from(kept: &[KeptLesson], date: Date) -> Vec<Lesson> {
+    kept.iter().rev().map(|lesson| lesson.lesson(date)).collect()
+}
+
+/// One morning of the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// The edition's date.
+    pub date: String,
+    /// nDCG@10 of the given weights' own line-up against the final one, in ten-thousandths.
+    pub given: i64,
+    /// The same of the learned weights, before they had seen this edition.
+    pub learned: i64,
+    /// From how many editions those were learned.
+    pub lessons: i64,
+}
+
+/// How learning is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The mornings, newest first.
+    pub mornings: Vec<Compared>,
+    /// What the newest of them say.
+    pub verdict: Verdict,
+    /// What would be put in force now.
+    pub learned: Weights,
+    /// What a person put in force; `None` while the given weights are.
+    pub in_force: Option<Weights>,
+}
+
+/// How near given and learned weights came, and what is to be learned today.
+pub async fn report(house: &House, newsletter: &Newsletter) -> Result<Report> {
+    let today = house.clock.civil().to_zoned_datetime(newsletter.timezone.clone()).date();
+    let mut conn = house.db.read().await?;
+    let kept = store::lessons(&mut conn, &newsletter.id, Date::MAX, MEMORY).await?;
+    let in_force = store::in_force(&mut conn, &newsletter.id).await?;
+    drop(conn);
+    let mornings: Vec<Morning> = kept.iter().map(|lesson| lesson.morning).collect();
+    let compared = kept.iter().map(|lesson| Compared {
+        date: lesson.date.to_string(),
+        given: lesson.morning.given,
+        learned: lesson.morning.learned,
+        lessons: lesson.lessons,
+    });
+    Ok(Report {
+        mornings: compared.collect(),
+        verdict: verdict(&mornings),
+        learned: fit(&seen_from(&kept, today)),
+        in_force,
+    })
+}
+
+/// Puts the learned weights in force: a person's word, and only when the mornings warrant it or `anyway`.
+pub async fn promote(
+    house: &House,
+    newsletter: &Newsletter,
+    anyway: bool,
+    who: &Who,
+) -> Result<std::result::Result<Weights, String>> {
+    let report = report(house, newsletter).await?;
+    if report.learned.is_given() {
+        return Ok(Err("nothing has been learned yet: the weights are the given ones".to_owned()));
+    }
+    if !report.verdict.promote && !anyway {
+        return Ok(Err(format!("{}; --anyway puts them in force all the same", in_words(&report.verdict))));
+    }
+    let mut tx = house.db.write().await?;
+    let now = house.clock.now();
+    store::promote(&mut tx, &newsletter.id, Some(&report.learned), &who.0, now).await?;
+    tx.commit().await?;
+    Ok(Ok(report.learned))
+}
+
+/// Puts the given weights in force again; `false` when they were.
+pub async fn demote(house: &House, newsletter: &Newsletter, who: &Who) -> Result<bool> {
+    let mut tx = house.db.write().await?;
+    if store::in_force(&mut tx, &newsletter.id).await?.is_none() {
+        return Ok(false);
+    }
+    store::promote(&mut tx, &newsletter.id, None, &who.0, house.clock.now()).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// A verdict for people.
+pub fn in_words(verdict: &Verdict) -> String {
+    let Verdict { mornings, needed, gain, chance, .. } = verdict;
+    let sign = if *gain < 0 { '-' } else { '+' };
+    let part = |value: i64| format!("{}.{:04}", value.abs() / 10_000, value.abs() % 10_000);
+    let told = format!(
+        "over {mornings} mornings {sign}{} nDCG@10, by chance as much: {}",
+        part(*gain),
+        part(*chance)
+    );
+    if mornings < needed {
+        format!("{mornings} of {needed} mornings compared: too early ({told})")
+    } else if verdict.limits_worse {
+        format!("limits gave way more often under the learned weights ({told})")
+    } else if verdict.promote {
+        format!("the learned weights come nearer to the editors ({told})")
+    } else {
+        format!("the learned weights are not clearly nearer to the editors ({told})")
+    }
+}

@@ -1,0 +1,317 @@
+//! The tables `proposal`, `proposal_item`, `editor_event`, `lesson` and `promotion`.
+//!
+//! Reads no other room's tables. Proposals, events and lessons are only ever added to: they are what happened.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::de::DeserializeOwned;
+use sqlx::FromRow;
+
+use super::{Event, Lesson, Morning, Shown, Weights, What};
+use crate::articles::ArticleId;
+use crate::db::{Conn, Error, Result, on};
+use crate::selection::{Candidate, Proposal};
+
+const LAST_PROPOSAL: &str = "
+SELECT fingerprint
+FROM proposal
+WHERE newsletter = $1 AND date = $2
+ORDER BY id DESC
+LIMIT 1";
+
+const ADD_PROPOSAL: &str = "
+INSERT INTO proposal (newsletter, date, at, fingerprint)
+VALUES ($1, $2, $3, $4)
+RETURNING id";
+
+const ADD_PROPOSAL_ITEM: &str = "
+INSERT INTO proposal_item (proposal, place, position, article, story, points, reasons)
+VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+/// Keeps what was proposed for an edition; `false` when it is what was proposed last.
+pub async fn record_proposal(
+    conn: &mut Conn,
+    newsletter: &str,
+    date: Date,
+    proposal: &Proposal,
+    at: Timestamp,
+) -> Result<bool> {
+    let fingerprint = fingerprint(proposal);
+    let last: Option<String> = on!(conn, |c| sqlx::query_scalar(LAST_PROPOSAL)
+        .bind(newsletter)
+        .bind(date.to_string())
+        .fetch_optional(c)
+        .await?);
+    if last.as_deref() == Some(fingerprint.as_str()) {
+        return Ok(false);
+    }
+    let id: i64 = on!(conn, |c| sqlx::query_scalar(ADD_PROPOSAL)
+        .bind(newsletter)
+        .bind(date.to_string())
+        .bind(at.as_millisecond())
+        .bind(&fingerprint)
+        .fetch_one(c)
+        .await?);
+    for (place, candidates) in places(proposal) {
+        for (candidate, position) in candidates.iter().zip(1_i64..) {
+            let reasons = json(&candidate.reasons);
+            on!(conn, |c| sqlx::query(ADD_PROPOSAL_ITEM)
+                .bind(id)
+                .bind(place)
+                .bind(position)
+                .bind(candidate.article.0)
+                .bind(&candidate.story)
+                .bind(candidate.points)
+                .bind(reasons)
+                .execute(c)
+                .await
+                .map(drop)?);
+        }
+    }
+    Ok(true)
+}
+
+fn places(proposal: &Proposal) -> [(&'static str, &[Candidate]); 2] {
+    [("chosen", proposal.chosen.as_slice()), ("reserve", proposal.reserves.as_slice())]
+}
+
+fn fingerprint(proposal: &Proposal) -> String {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    for (place, candidates) in places(proposal) {
+        for candidate in candidates {
+            hash.update(json(&(
+                place,
+                candidate.article,
+                &candidate.story,
+                candidate.points,
+                &candidate.reasons,
+            )));
+        }
+    }
+    data_encoding::HEXLOWER.encode(&hash.finalize()[..16])
+}
+
+const SHOWN: &str = "
+SELECT DISTINCT proposal_item.article
+FROM proposal
+JOIN proposal_item ON proposal_item.proposal = proposal.id
+WHERE proposal.newsletter = $1 AND proposal.date = $2
+ORDER BY proposal_item.article";
+
+/// Every article that was ever proposed for an edition, as chosen or in reserve.
+pub async fn shown(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec<ArticleId>> {
+    let ids: Vec<i64> =
+        on!(conn, |c| sqlx::query_scalar(SHOWN).bind(newsletter).bind(date.to_string()).fetch_all(c).await?);
+    Ok(ids.into_iter().map(ArticleId).collect())
+}
+
+const RECORD_EVENT: &str = "
+INSERT INTO editor_event (newsletter, date, at, who, what, article, from_position, to_position)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+/// Keeps what an editor did to the line-up of an edition.
+pub async fn record_event(
+    conn: &mut Conn,
+    newsletter: &str,
+    date: Date,
+    event: &Event,
+    who: &str,
+    at: Timestamp,
+) -> Result<()> {
+    on!(conn, |c| sqlx::query(RECORD_EVENT)
+        .bind(newsletter)
+        .bind(date.to_string())
+        .bind(at.as_millisecond())
+        .bind(who)
+        .bind(event.what.as_str())
+        .bind(event.article.0)
+        .bind(event.from)
+        .bind(event.to)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    id: i64,
+    what: String,
+    article: i64,
+    from_position: Option<i64>,
+    to_position: Option<i64>,
+}
+
+const EVENTS: &str = "
+SELECT id, what, article, from_position, to_position
+FROM editor_event
+WHERE newsletter = $1 AND date = $2
+ORDER BY id";
+
+/// Everything that editors did to the line-up of an edition, in order.
+pub async fn events(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec<Event>> {
+    let rows: Vec<EventRow> =
+        on!(conn, |c| sqlx::query_as(EVENTS).bind(newsletter).bind(date.to_string()).fetch_all(c).await?);
+    rows.into_iter()
+        .map(|row| {
+            let what: What = row.what.parse().map_err(|()| Error::Row {
+                table: "editor_event",
+                column: "what",
+                id: row.id,
+                value: row.what.clone(),
+            })?;
+            Ok(Event { what, article: ArticleId(row.article), from: row.from_position, to: row.to_position })
+        })
+        .collect()
+}
+
+/// One morning as it was learned from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptLesson {
+    /// The date of the edition.
+    pub date: Date,
+    /// What its editors saw and took.
+    pub shown: Vec<Shown>,
+    /// How near each way of choosing had come.
+    pub morning: Morning,
+    /// From how many editions the learned weights were learned.
+    pub lessons: i64,
+    /// The learned weights that ran in shadow.
+    pub weights: Weights,
+}
+
+impl KeptLesson {
+    /// The lesson, seen from this date.
+    pub fn lesson(&self, today: Date) -> Lesson {
+        let days = today.since(self.date).map_or(0, |span| i64::from(span.get_days()));
+        Lesson { days, shown: self.shown.clone() }
+    }
+}
+
+const RECORD_LESSON: &str = "
+INSERT INTO lesson (newsletter, date, at, shown, given, learned, given_relaxed, learned_relaxed, lessons, weights)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (newsletter, date) DO NOTHING";
+
+/// Keeps what an edition teaches; the first word stands.
+pub async fn record_lesson(
+    conn: &mut Conn,
+    newsletter: &str,
+    lesson: &KeptLesson,
+    at: Timestamp,
+) -> Result<()> {
+    let (shown, weights) = (json(&lesson.shown), json(&lesson.weights));
+    on!(conn, |c| sqlx::query(RECORD_LESSON)
+        .bind(newsletter)
+        .bind(lesson.date.to_string())
+        .bind(at.as_millisecond())
+        .bind(shown)
+        .bind(lesson.morning.given)
+        .bind(lesson.morning.learned)
+        .bind(lesson.morning.given_relaxed)
+        .bind(lesson.morning.learned_relaxed)
+        .bind(lesson.lessons)
+        .bind(weights)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct LessonRow {
+    date: String,
+    shown: String,
+    given: i64,
+    learned: i64,
+    given_relaxed: i64,
+    learned_relaxed: i64,
+    lessons: i64,
+    weights: String,
+}
+
+const LESSONS: &str = "
+SELECT date, shown, given, learned, given_relaxed, learned_relaxed, lessons, weights
+FROM lesson
+WHERE newsletter = $1 AND date < $2
+ORDER BY date DESC
+LIMIT $3";
+
+/// The lessons of the editions before this date, newest first.
+pub async fn lessons(conn: &mut Conn, newsletter: &str, before: Date, limit: i64) -> Result<Vec<KeptLesson>> {
+    let rows: Vec<LessonRow> = on!(conn, |c| sqlx::query_as(LESSONS)
+        .bind(newsletter)
+        .bind(before.to_string())
+        .bind(limit)
+        .fetch_all(c)
+        .await?);
+    rows.into_iter()
+        .map(|row| {
+            let date: Date = row.date.parse().map_err(|_| wrong("lesson", "date", &row.date))?;
+            Ok(KeptLesson {
+                date,
+                shown: parse_json("lesson", "shown", &row.shown)?,
+                morning: Morning {
+                    given: row.given,
+                    learned: row.learned,
+                    given_relaxed: row.given_relaxed,
+                    learned_relaxed: row.learned_relaxed,
+                },
+                lessons: row.lessons,
+                weights: parse_json("lesson", "weights", &row.weights)?,
+            })
+        })
+        .collect()
+}
+
+const IN_FORCE: &str = "
+SELECT weights
+FROM promotion
+WHERE newsletter = $1
+ORDER BY id DESC
+LIMIT 1";
+
+/// The learned weights that a person put in force; `None` while the given ones are.
+pub async fn in_force(conn: &mut Conn, newsletter: &str) -> Result<Option<Weights>> {
+    let text: Option<Option<String>> =
+        on!(conn, |c| sqlx::query_scalar(IN_FORCE).bind(newsletter).fetch_optional(c).await?);
+    text.flatten().map(|text| parse_json("promotion", "weights", &text)).transpose()
+}
+
+const PROMOTE: &str = "
+INSERT INTO promotion (newsletter, at, who, weights)
+VALUES ($1, $2, $3, $4)";
+
+/// Puts learned weights in force, or with `None` the given ones again.
+pub async fn promote(
+    conn: &mut Conn,
+    newsletter: &str,
+    weights: Option<&Weights>,
+    who: &str,
+    at: Timestamp,
+) -> Result<()> {
+    let weights = weights.map(json);
+    on!(conn, |c| sqlx::query(PROMOTE)
+        .bind(newsletter)
+        .bind(at.as_millisecond())
+        .bind(who)
+        .bind(weights)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain structs of texts and numbers always serialise")
+}
+
+fn parse_json<T: DeserializeOwned>(table: &'static str, column: &'static str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|_| wrong(table, column, text))
+}
+
+// These rows are known by newsletter and date.
+fn wrong(table: &'static str, column: &'static str, value: &str) -> Error {
+    Error::Row { table, column, id: 0, value: value.to_owned() }
+}
