@@ -15,9 +15,7 @@ use crate::mail::content::{
 use crate::mail::dkim::Signer;
 use crate::mail::{self, Language, Personal, Prepared, Rendered};
 use crate::readers::{self, Address, SubscriberId, SubscriptionId};
-
-/// A short article's own beginning stands for a standfirst, up to so many characters.
-const EXTRACT: usize = 320;
+use crate::selection::extract;
 
 /// Puts an edition's content together.
 pub(super) fn compose(
@@ -52,7 +50,7 @@ pub(super) fn compose(
                 published_at: article.published_at,
                 image: None.or_else(|| image_of(article)).filter(|_| position == 1),
                 language: article.language.clone().unwrap_or_default(),
-                reading_minutes: None,
+                reading_minutes: extract::reading_minutes(&article.body),
             }
         })
         .collect();
@@ -110,20 +108,12 @@ pub(super) fn compose(
     }
 }
 
-/// The standfirst, or the article's own first sentences: never invented.
+/// The standfirst, or the article's own best sentences: never invented, never cut.
 pub(super) fn summary_of(article: &Article) -> String {
-    if !article.summary.is_empty() {
-        return article.summary.clone();
-    }
-    let first =
-        article.body.split("\n\n").find(|paragraph| paragraph.chars().count() > 40).unwrap_or(&article.body);
-    if first.chars().count() <= EXTRACT {
-        return first.to_owned();
-    }
-    let cut: String = first.chars().take(EXTRACT).collect();
-    match cut.rfind(". ").filter(|at| *at > 60) {
-        Some(at) => cut[..=at].to_owned(),
-        None => format!("{}…", cut.rsplit_once(' ').map_or(cut.as_str(), |(kept, _)| kept)),
+    if article.summary.is_empty() {
+        extract::extract(&article.title, &article.body, article.language.as_deref())
+    } else {
+        article.summary.clone()
     }
 }
 

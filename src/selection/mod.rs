@@ -4,9 +4,11 @@
 //! arrive. The rule a newcomer would break: every point is an integer and stands in a [`Reason`] (P7); and what an
 //! editor decided comes in as a [`Standing`] and is never undone (P8).
 
+pub mod extract;
 pub mod learning;
 mod pick;
 mod points;
+pub mod sentences;
 mod stopwords;
 pub mod stories;
 pub mod text;

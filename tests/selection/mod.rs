@@ -1,3 +1,4 @@
 //! Tests of the room `selection`.
+mod extract;
 mod learning;
 mod learning_mornings;
