@@ -367,6 +367,66 @@ relays = ["main"]
     }
 
     #[test]
+    fn a_newsletter_looks_like_itself_without_recompiling() {
+        let good =
+            GOOD.replace("[dkim.\"news.example.org\"]\nselector = \"m1\"\nkey_file = \"missing.pem\"\n", "");
+        let theme = r##"
+[newsletter.la-matinale.theme]
+text_font = "Verdana, sans-serif"
+footer = "Gratuite."
+[newsletter.la-matinale.theme.light]
+accent = "#0B5394"
+[newsletter.la-matinale.theme.logo]
+url = "https://news.example.org/logo.png"
+alt = "La Matinale"
+[newsletter.la-matinale.theme.social]
+"Mastodon, en français" = "https://social.example.org/@matinale"
+[newsletter.la-matinale.theme.sections]
+ECONOMIE = "Économie"
+"##;
+        let config = load(&format!("{good}{theme}"), &[]).unwrap();
+        let read = &config.newsletters["la-matinale"].theme;
+        assert_eq!(read.light.accent.to_string(), "#0B5394");
+        assert_eq!(read.light.ink, theme::Palette::LIGHT.ink);
+        assert_eq!(read.text_font, "Verdana, sans-serif");
+        assert_eq!(read.logo.as_ref().map(|logo| logo.width), Some(200));
+        assert_eq!(read.social[0].name, "Mastodon, en français");
+        assert_eq!(read.sections["ECONOMIE"], "Économie");
+        let plain = &load(&good, &[]).unwrap().newsletters["la-matinale"].theme;
+        assert_eq!(*plain, theme::Theme::default());
+    }
+
+    #[test]
+    fn m5_a_theme_that_cannot_be_read_is_refused_with_its_key() {
+        let good =
+            GOOD.replace("[dkim.\"news.example.org\"]\nselector = \"m1\"\nkey_file = \"missing.pem\"\n", "");
+        let theme = r##"
+[newsletter.la-matinale.theme]
+title_font = "x;color:red"
+[newsletter.la-matinale.theme.light]
+accent = "#FFB27A"
+paper = "beige"
+gold = "#FFFFFF"
+[newsletter.la-matinale.theme.logo]
+url = "https://news.example.org/logo.svg"
+[newsletter.la-matinale.theme.social]
+Mastodon = "http://social.example.org/"
+"##;
+        let text = load(&format!("{good}{theme}"), &[]).unwrap_err().join("\n");
+        for expected in [
+            "matinale.toml: newsletter.la-matinale.theme.title_font: a font stack is",
+            "matinale.toml: newsletter.la-matinale.theme.light.accent: #FFB27A on paper #FBF8F2 has a contrast of 1.7:1",
+            "matinale.toml: newsletter.la-matinale.theme.light.paper: expected a colour such as",
+            "matinale.toml: newsletter.la-matinale.theme.light.gold: unknown key",
+            "matinale.toml: newsletter.la-matinale.theme.logo.url: a mail shows PNG",
+            "matinale.toml: newsletter.la-matinale.theme.logo.alt: say in words",
+            "matinale.toml: newsletter.la-matinale.theme.social.Mastodon: expected an https URL",
+        ] {
+            assert!(text.contains(expected), "{expected}\n-- not in --\n{text}");
+        }
+    }
+
+    #[test]
     fn an_environment_name_that_could_mean_two_tables_is_an_error() {
         let text = "[relay.a-b]\nurl = \"smtp://h\"\n[relay.\"a.b\"]\nurl = \"smtp://h\"\n";
         let faults = load(text, &[("MATINALE__RELAY__A_B__URL", "smtp://x")]).unwrap_err();

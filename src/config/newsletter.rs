@@ -8,6 +8,7 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::reader::Section;
+use super::theme::Theme;
 use super::values;
 
 /// Which date an edition bears.
@@ -96,6 +97,8 @@ pub struct Newsletter {
     pub languages: Vec<String>,
     /// Dates without an edition.
     pub days_off: Vec<Date>,
+    /// How its mail looks.
+    pub theme: Theme,
 }
 
 impl Newsletter {
@@ -175,6 +178,7 @@ impl Newsletter {
             days_off: section.parsed_list("days_off", |text| {
                 text.parse::<Date>().map_err(|_| "expected a date such as \"2026-12-25\"".to_owned())
             }),
+            theme: Theme::read(&section.section("theme")),
         };
         (from.is_some() && send_at.is_some()).then_some(newsletter)
     }

@@ -11,6 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::reader::Section;
+
 /// The least contrast of any text with what it stands on (WCAG 1.4.3).
 pub const LEAST_CONTRAST: f64 = 4.5;
 
@@ -110,6 +112,20 @@ impl Palette {
         accent: Colour([0xFF, 0xB2, 0x7A]),
     };
 
+    /// The colours that are given, and the house's where they are not.
+    fn read(section: &Section, house: Self) -> Self {
+        let colour =
+            |key: &str, otherwise: Colour| section.parse(key, str::parse::<Colour>).unwrap_or(otherwise);
+        Self {
+            paper: colour("paper", house.paper),
+            card: colour("card", house.card),
+            ink: colour("ink", house.ink),
+            muted: colour("muted", house.muted),
+            line: colour("line", house.line),
+            accent: colour("accent", house.accent),
+        }
+    }
+
     fn faults(&self, scheme: &str) -> Vec<(String, String)> {
         let mut faults = Vec::new();
         for (name, ink) in [("ink", self.ink), ("muted", self.muted), ("accent", self.accent)] {
@@ -140,6 +156,16 @@ pub struct Logo {
     pub alt: String,
     /// How wide it is shown, in CSS pixels.
     pub width: u32,
+}
+
+impl Logo {
+    /// The logo, where its URL is given.
+    fn read(section: &Section) -> Option<Self> {
+        let url = section.text("url");
+        let alt = section.text("alt").unwrap_or_default();
+        let width = section.count("width", 16..=600).unwrap_or(200);
+        Some(Self { url: url?, alt, width })
+    }
 }
 
 /// A page of the publisher elsewhere.
@@ -189,6 +215,37 @@ impl Default for Theme {
 }
 
 impl Theme {
+    /// Reads `[newsletter.NAME.theme]`; every fault is told with its key.
+    pub(super) fn read(section: &Section) -> Self {
+        let house = Self::default();
+        let (light, dark) = (section.section("light"), section.section("dark"));
+        let (logo, social, sections) =
+            (section.section("logo"), section.section("social"), section.section("sections"));
+        let free = |table: &Section| -> Vec<(String, String)> {
+            table.keys().into_iter().filter_map(|key| Some((key.clone(), table.text(&key)?))).collect()
+        };
+        let theme = Self {
+            light: Palette::read(&light, house.light),
+            dark: Palette::read(&dark, house.dark),
+            title_font: section.text("title_font").unwrap_or(house.title_font),
+            text_font: section.text("text_font").unwrap_or(house.text_font),
+            logo: Logo::read(&logo),
+            footer: section.text("footer").filter(|text| !text.trim().is_empty()),
+            social: free(&social).into_iter().map(|(name, url)| Social { name, url }).collect(),
+            sections: free(&sections).into_iter().collect(),
+        };
+        for (key, message) in theme.faults() {
+            match key.split_once('.') {
+                Some(("light", key)) => light.fault(key, message),
+                Some(("dark", key)) => dark.fault(key, message),
+                Some(("logo", key)) => logo.fault(key, message),
+                Some(("social", key)) => social.fault(key, message),
+                _ => section.fault(&key, message),
+            }
+        }
+        theme
+    }
+
     /// Everything that is wrong with it: the key below the theme, and what would be right.
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = self.light.faults("light");
@@ -204,6 +261,10 @@ impl Theme {
         }
         if let Some(logo) = &self.logo {
             faults.extend(https("logo.url", &logo.url));
+            if !is_for_mail(&logo.url) {
+                faults
+                    .push(("logo.url".to_owned(), "a mail shows PNG, JPEG or GIF, no other kind".to_owned()));
+            }
             if logo.alt.trim().is_empty() {
                 faults.push(("logo.alt".to_owned(), "say in words what the logo shows".to_owned()));
             }
@@ -225,6 +286,12 @@ pub fn is_font_stack(stack: &str) -> bool {
         && stack.len() <= 200
         && quotes.is_multiple_of(2)
         && stack.chars().all(|c| c.is_alphanumeric() || " ,-_'".contains(c))
+}
+
+/// Whether every mail program shows what this address ends in (M14).
+fn is_for_mail(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    ![".svg", ".webp", ".avif", ".heic"].iter().any(|ending| path.ends_with(ending))
 }
 
 fn https(key: &str, url: &str) -> Option<(String, String)> {

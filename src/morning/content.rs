@@ -67,7 +67,7 @@ pub(super) fn compose(
             reply_to: newsletter.reply_to.as_ref().map(ToString::to_string),
             publisher: newsletter.publisher.clone(),
             public_url: config.web.base().to_owned(),
-            theme: crate::config::theme::Theme::default(),
+            theme: newsletter.theme.clone(),
         },
         date: edition.date,
         number: None,
