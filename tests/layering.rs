@@ -26,7 +26,7 @@ const ORDER: [(&str, usize); 16] = [
 
 const TABLES: [(&str, &[&str]); 7] = [
     ("access", &["editor", "token", "fact"]),
-    ("articles", &["article", "feed"]),
+    ("articles", &["article", "feed", "picture", "picture_source"]),
     ("editions", &["edition", "item", "decision", "edition_event", "revision", "rendering"]),
     ("readers", &["subscriber", "subscription", "suppression"]),
     ("delivery", &["daemon", "delivery", "attempt", "relay"]),

@@ -1,7 +1,7 @@
 //! The article store, and everything that fills it: feeds, the push interface, imports.
 //!
 //! Owns [`Article`], what makes two URLs the same article ([`canonical`]), what counts as a change
-//! ([`fingerprint`]), the tables `article` and `feed`, and the cleaning of whatever comes from outside. Leaves to
+//! ([`fingerprint`]), the tables `article`, `feed`, `picture` and `picture_source`, and the cleaning of whatever comes from outside. Leaves to
 //! `selection` which article is worth a place, and to `editions` what an editor makes of it.
 //!
 //! Whatever the door, an article comes in as a [`Draft`] (what was said, field by field), is made a clean one by
@@ -17,6 +17,7 @@ pub mod formats;
 pub mod guard;
 pub mod import;
 pub mod ingest;
+pub mod picture;
 pub mod poll;
 pub mod push;
 pub mod store;

@@ -25,7 +25,7 @@ use secrecy::SecretString;
 pub use database::Database;
 pub use delivery::{Bounces, Delivery, Dkim, Notices, Timeouts, Uncertain, domain};
 pub use feed::Feed;
-pub use newsletter::{Alert, Approval, ForDay, Newsletter};
+pub use newsletter::{Alert, Approval, ForDay, Images, Newsletter};
 pub use reader::{Fault, Section};
 pub use relay::{Relay, RelayKind, Tls};
 pub use values::Rate;

@@ -33,6 +33,16 @@ pub enum Approval {
     AutoUnlessHeld,
 }
 
+/// What becomes of pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Images {
+    /// Fetched once, made fit for mail, served by us.
+    #[default]
+    Serve,
+    /// Left where their source has them.
+    Leave,
+}
+
 /// Where an alarm goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alert {
@@ -81,6 +91,8 @@ pub struct Newsletter {
     pub relays: Vec<String>,
     /// Its List-Id (RFC 2919).
     pub list_id: String,
+    /// What becomes of pictures.
+    pub images: Images,
     /// Who publishes it, and where they are to be found.
     pub publisher: String,
     /// Who is told when something is wrong.
@@ -137,6 +149,11 @@ impl Newsletter {
             "auto-unless-held" => Ok(Approval::AutoUnlessHeld),
             other => Err(format!("expected \"auto\", \"approve\" or \"auto-unless-held\", found {other:?}")),
         });
+        let images = section.parse("images", |text| match text {
+            "serve" => Ok(Images::Serve),
+            "leave" => Ok(Images::Leave),
+            other => Err(format!("expected \"serve\" or \"leave\", found {other:?}")),
+        });
         let reply_to = section.parse("reply_to", mailbox);
         let language = section.parse("language", language).unwrap_or_else(|| "fr".to_owned());
         let items = section.count("items", 1..=50).unwrap_or(10);
@@ -168,6 +185,7 @@ impl Newsletter {
             for_day: for_day.unwrap_or_default(),
             catch_up: section.duration("catch_up").unwrap_or(Duration::from_secs(3 * 3600)),
             relays,
+            images: images.unwrap_or_default(),
             publisher: section.text("publisher").unwrap_or_default(),
             alerts: section.parsed_list("alerts", alert),
             approval: approval.unwrap_or_default(),

@@ -48,7 +48,7 @@ pub(super) fn compose(
                 section: own.kicker.or_else(|| article.section.clone()),
                 source: article.source.clone(),
                 published_at: article.published_at,
-                image: None.or_else(|| image_of(article)).filter(|_| position == 1),
+                image: image_of(article).filter(|_| position == 1),
                 language: article.language.clone().unwrap_or_default(),
                 reading_minutes: extract::reading_minutes(&article.body),
             }
@@ -117,13 +117,10 @@ pub(super) fn summary_of(article: &Article) -> String {
     }
 }
 
-/// A picture that a mail may show as it is: over http(s), and no WebP or SVG, which many readers cannot see.
+/// An article's picture, where its source has it.
 fn image_of(article: &Article) -> Option<Image> {
-    let url = article.image_url.clone()?;
-    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    let shown = [".jpg", ".jpeg", ".png", ".gif"].iter().any(|ending| path.ends_with(ending));
-    shown.then(|| Image {
-        url,
+    Some(Image {
+        url: article.image_url.clone()?,
         alt: article.image_alt.clone().unwrap_or_else(|| article.title.clone()),
         credit: article.image_credit.clone(),
         width: None,
@@ -141,7 +138,10 @@ pub(super) async fn load(
     let mut conn = house.db.read().await?;
     let decisions = editions::store::decisions(&mut conn, edition.id).await?;
     let articles = articles_of(&mut conn, line_up).await?;
-    Ok(compose(newsletter, edition, line_up, &decisions, &articles, &house.config))
+    drop(conn);
+    let mut content = compose(newsletter, edition, line_up, &decisions, &articles, &house.config);
+    super::pictures::place(house, newsletter, &mut content).await?;
+    Ok(content)
 }
 
 /// The languages that a newsletter's mail is rendered in: its own, and those of its readers that mails speak.

@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod learn;
 pub mod line_up;
 pub mod lock;
+mod pictures;
 pub mod replay;
 pub mod send;
 pub mod serve;

@@ -5,6 +5,7 @@
 
 mod api;
 mod ops;
+mod pictures;
 mod public;
 
 use std::io;
@@ -65,6 +66,7 @@ pub fn routes(state: State) -> Router {
     };
     Router::new()
         .merge(public::routes())
+        .merge(pictures::routes())
         .merge(ops::routes())
         .merge(api::routes())
         .with_state(state)

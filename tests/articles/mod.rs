@@ -4,6 +4,7 @@ mod api;
 mod feeds;
 mod fetch;
 mod import;
+mod pictures;
 mod push;
 mod store;
 
