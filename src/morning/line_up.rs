@@ -14,6 +14,7 @@ use crate::editions::edit::{self, Document, DocumentItem};
 use crate::editions::{self, Decision, Edition, Item, ItemWords, LineUp, Place, Who, schedule};
 use crate::mail::{self, Language};
 use crate::selection::learning::{self, Wish};
+use crate::selection::places;
 use crate::selection::{self, Candidate, Proposal, Ran, Reason, Settings, Standing};
 
 /// The edition of this date, opened where there is none yet.
@@ -99,6 +100,7 @@ pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &E
         .filter(|id| articles.iter().all(|article| article.id != *id))
         .collect();
     articles.extend(articles::store::find_by_ids(conn, &missing).await?);
+    articles.iter_mut().for_each(places::complete);
     let mut ran: Vec<Ran> = Vec::new();
     let mut dates: Vec<String> = Vec::new();
     for item in editions::store::ran(conn, &newsletter.id, edition.date, 3).await? {
@@ -234,11 +236,12 @@ pub async fn shown(house: &House, newsletter: &Newsletter, edition: &Edition) ->
     })
 }
 
-/// The articles of a line-up, by id.
+/// The articles of a line-up, by id, with the countries that they name where they brought none.
 pub(super) async fn articles_of(conn: &mut Conn, line_up: &LineUp) -> Result<BTreeMap<ArticleId, Article>> {
     let ids: Vec<ArticleId> =
         line_up.chosen.iter().chain(&line_up.reserves).map(|item| item.article).collect();
-    let articles = articles::store::find_by_ids(conn, &ids).await?;
+    let mut articles = articles::store::find_by_ids(conn, &ids).await?;
+    articles.iter_mut().for_each(places::complete);
     Ok(articles.into_iter().map(|article| (article.id, article)).collect())
 }
 

@@ -7,6 +7,7 @@
 pub mod extract;
 pub mod learning;
 mod pick;
+pub mod places;
 mod points;
 pub mod sentences;
 mod stopwords;

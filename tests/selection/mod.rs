@@ -2,3 +2,4 @@
 mod extract;
 mod learning;
 mod learning_mornings;
+mod places;
