@@ -189,6 +189,12 @@ impl ItemView {
         } else {
             put(phrases.read_at, &[("source", &item.source)])
         };
+        let link = match item.reading_minutes.and_then(|minutes| usize::try_from(minutes).ok()) {
+            Some(minutes) => {
+                format!("{link} · {}", put(phrases.reading, &[("minutes", &language.number(minutes))]))
+            }
+            None => link,
+        };
         Self {
             position: item.position,
             url: item.url.clone(),
