@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Decision, EditionWords, ItemWords, KeyFigure, Sponsor};
+use super::{
+    AgendaLine, CorrectionLine, Decision, EditionWords, ItemWords, KeyFigure, LighterItem, Sponsor,
+};
 use crate::articles::ArticleId;
 
 /// The document that `edition edit` gives and takes.
@@ -41,16 +43,16 @@ pub struct Document {
     pub figure: Option<Option<KeyFigure>>,
     /// What is coming up today.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub agenda: Option<Option<Vec<String>>>,
+    pub agenda: Option<Option<Vec<AgendaLine>>>,
     /// Something lighter to close with.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub lighter: Option<Option<String>>,
+    pub lighter: Option<Option<LighterItem>>,
     /// The sponsor's place.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub sponsor: Option<Option<Sponsor>>,
     /// What the edition of the day before got wrong.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub corrections: Option<Option<Vec<String>>>,
+    pub corrections: Option<Option<Vec<CorrectionLine>>>,
     /// The order, from the first place on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<DocumentItem>>,
@@ -77,6 +79,9 @@ pub struct DocumentItem {
     /// The editors' own line above the title.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub kicker: Option<Option<String>>,
+    /// The editors' own words for the menu.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub label: Option<Option<String>>,
 }
 
 /// Tells a `null` from a key that is not there.
@@ -187,6 +192,7 @@ pub fn changes(
             take(&mut decision.words.title, item.title.as_ref(), &format!("{place}.title"), true)?;
             take(&mut decision.words.summary, item.summary.as_ref(), &format!("{place}.summary"), false)?;
             take(&mut decision.words.kicker, item.kicker.as_ref(), &format!("{place}.kicker"), true)?;
+            take(&mut decision.words.label, item.label.as_ref(), &format!("{place}.label"), true)?;
         }
     }
     changes.decisions = wanted
@@ -202,20 +208,60 @@ fn apply_words(document: &Document, words: &EditionWords) -> Result<EditionWords
     take(&mut words.preheader, document.preheader.as_ref(), "preheader", true)?;
     take(&mut words.opening, document.opening.as_ref(), "opening", false)?;
     take(&mut words.signature, document.signature.as_ref(), "signature", true)?;
-    take(&mut words.lighter, document.lighter.as_ref(), "lighter", false)?;
+    if let Some(lighter) = &document.lighter {
+        if let Some(lighter) = lighter {
+            said("lighter.text", &lighter.text)?;
+            link("lighter.url", lighter.url.as_ref())?;
+        }
+        words.lighter.clone_from(lighter);
+    }
     if let Some(figure) = &document.figure {
+        if let Some(figure) = figure {
+            said("figure.figure", &figure.figure)?;
+            said("figure.words", &figure.words)?;
+            link("figure.url", figure.url.as_ref())?;
+        }
         words.figure.clone_from(figure);
     }
     if let Some(sponsor) = &document.sponsor {
+        if let Some(sponsor) = sponsor {
+            said("sponsor.name", &sponsor.name)?;
+            said("sponsor.text", &sponsor.text)?;
+            link("sponsor.url", sponsor.url.as_ref())?;
+        }
         words.sponsor.clone_from(sponsor);
     }
     if let Some(agenda) = &document.agenda {
         words.agenda = agenda.clone().unwrap_or_default();
+        for (at, line) in words.agenda.iter().enumerate() {
+            said(&format!("agenda[{at}]"), &line.text)?;
+        }
     }
     if let Some(corrections) = &document.corrections {
         words.corrections = corrections.clone().unwrap_or_default();
+        for (at, line) in words.corrections.iter().enumerate() {
+            said(&format!("corrections[{at}]"), &line.text)?;
+        }
     }
     Ok(words)
+}
+
+/// A part that is there says something; `null` takes it away.
+fn said(place: &str, text: &str) -> Result<(), Refused> {
+    if text.trim().is_empty() {
+        return Err(Refused::Text { place: place.to_owned(), message: "is empty; null takes the part away" });
+    }
+    Ok(())
+}
+
+/// A link leads to a page that every reader can open.
+fn link(place: &str, url: Option<&String>) -> Result<(), Refused> {
+    let Some(text) = url else { return Ok(()) };
+    let good = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if good {
+        return Ok(());
+    }
+    Err(Refused::Text { place: place.to_owned(), message: "expected an https or http URL" })
 }
 
 /// Takes a text where one was given. An empty one is the machine's again, like `null`.
@@ -266,6 +312,7 @@ impl DocumentItem {
             title: Some(words.title.clone()),
             summary: Some(words.summary.clone()),
             kicker: Some(words.kicker.clone()),
+            label: Some(words.label.clone()),
         }
     }
 }
@@ -312,6 +359,28 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_around_the_items_are_given_as_a_text_or_in_parts() {
+        let changes = edit(
+            r#"{"figure": {"figure": "62 %", "words": "of the harvest", "source": "the ministry"},
+                "agenda": ["Cabinet meets", {"when": "10:00", "text": "Verdict"}],
+                "lighter": {"title": "A goal", "text": "From his own half.", "url": "https://a.example/goal"},
+                "sponsor": {"name": "Bank", "text": "Saves.", "url": "https://bank.example/", "link": "Open an account"},
+                "corrections": [{"date": "2026-11-23", "text": "It was Tuesday."}]}"#,
+            &BTreeMap::new(),
+        )
+        .unwrap();
+        let words = changes.words.unwrap();
+        assert_eq!(words.agenda[0], AgendaLine { when: None, text: "Cabinet meets".to_owned() });
+        assert_eq!(words.agenda[1].when.as_deref(), Some("10:00"));
+        assert_eq!(words.lighter.as_ref().unwrap().title.as_deref(), Some("A goal"));
+        assert_eq!(words.corrections[0].date.unwrap().to_string(), "2026-11-23");
+        let kept = serde_json::to_string(&words).unwrap();
+        assert_eq!(serde_json::from_str::<EditionWords>(&kept).unwrap(), words);
+        let old = r#"{"lighter": "A song.", "agenda": ["Noon"], "corrections": ["Two."]}"#;
+        assert_eq!(serde_json::from_str::<EditionWords>(old).unwrap().lighter.unwrap().text, "A song.");
+    }
+
+    #[test]
     fn p10_what_cannot_be_is_refused_with_its_place() {
         let none = BTreeMap::new();
         let refused = |text: &str| edit(text, &none).unwrap_err().to_string();
@@ -324,6 +393,13 @@ mod tests {
             "items[0]: \"https://a.example/1\" is named twice"
         );
         assert_eq!(refused("{\"subject\": \"two\\nlines\"}"), "subject: line breaks have no place in it");
+        assert_eq!(
+            refused(r#"{"sponsor": {"name": "B", "text": "x", "url": "javascript:alert(1)"}}"#),
+            "sponsor.url: expected an https or http URL"
+        );
+        assert_eq!(refused(r#"{"agenda": ["  "]}"#), "agenda[0]: is empty; null takes the part away");
+        let wrong = serde_json::from_str::<Document>(r#"{"agenda": [{"hour": "10"}]}"#).unwrap_err();
+        assert!(wrong.to_string().starts_with("a line of the agenda is a text, or an object"), "{wrong}");
         assert!(serde_json::from_str::<Document>(r#"{"subjet": "x"}"#).is_err());
     }
 }

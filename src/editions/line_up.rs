@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words::ItemWords;
 use crate::articles::ArticleId;
 use crate::selection::Reason;
 
@@ -51,84 +52,6 @@ pub struct Decision {
     pub removed: bool,
     /// The editors' own words.
     pub words: ItemWords,
-}
-
-/// The editors' own words for one item; what is `None` comes from the article.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ItemWords {
-    /// The title.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-    /// The line above the title.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kicker: Option<String>,
-}
-
-impl ItemWords {
-    /// Whether the editors said nothing.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// The editors' words around the items; what is `None` is proposed by the machine, or left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EditionWords {
-    /// The subject.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// The first visible line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preheader: Option<String>,
-    /// Two sentences of the editor of the day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub opening: Option<String>,
-    /// Who signs them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
-    /// The key figure of the day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub figure: Option<KeyFigure>,
-    /// What is coming up today.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub agenda: Vec<String>,
-    /// Something lighter to close with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lighter: Option<String>,
-    /// One labelled sponsor place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sponsor: Option<Sponsor>,
-    /// What the edition of the day before got wrong.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub corrections: Vec<String>,
-}
-
-/// A figure and what it says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyFigure {
-    /// `62 %`.
-    pub figure: String,
-    /// Of what, by whom.
-    pub words: String,
-}
-
-/// The sponsor's place: text that works without any picture.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sponsor {
-    /// Who pays.
-    pub name: String,
-    /// What they say.
-    pub text: String,
-    /// Where it leads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
 }
 
 /// A line-up as it stands.

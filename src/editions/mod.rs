@@ -9,15 +9,17 @@ mod line_up;
 pub mod schedule;
 mod state;
 pub mod store;
+mod words;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 pub use edit::Document;
-pub use line_up::{Decision, EditionWords, Item, ItemWords, KeyFigure, LineUp, Place, Sponsor};
+pub use line_up::{Decision, Item, LineUp, Place};
 pub use state::{EditionState, NotAllowed};
 pub use store::NewRevision;
+pub use words::{AgendaLine, CorrectionLine, EditionWords, ItemWords, KeyFigure, LighterItem, Sponsor};
 
 /// An edition's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

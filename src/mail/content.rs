@@ -196,7 +196,8 @@ pub struct Sponsor {
     pub name: String,
     /// What they say, plain text.
     pub text: String,
-    /// Where it leads.
+    /// Where it leads; empty where it leads nowhere.
+    #[serde(default)]
     pub url: String,
     /// What the link says.
     pub link_text: String,

@@ -43,7 +43,7 @@ pub(super) fn compose(
                 ),
                 title: own.title.unwrap_or_else(|| article.title.clone()),
                 summary: own.summary.unwrap_or_else(|| summary_of(article)),
-                label: None,
+                label: own.label,
                 countries: if own.kicker.is_some() { Vec::new() } else { article.countries.clone() },
                 section: own.kicker.or_else(|| article.section.clone()),
                 source: article.source.clone(),
@@ -81,28 +81,30 @@ pub(super) fn compose(
         figure: words.figure.clone().map(|figure| Figure {
             value: figure.figure,
             text: figure.words,
-            source: None,
-            url: None,
+            source: figure.source,
+            url: figure.url,
         }),
-        agenda: words.agenda.iter().map(|text| Appointment { when: None, text: text.clone() }).collect(),
-        lighter: words.lighter.clone().map(|text| Lighter {
-            title: String::new(),
-            text,
-            url: None,
-            source: None,
+        agenda: words
+            .agenda
+            .iter()
+            .map(|line| Appointment { when: line.when.clone(), text: line.text.clone() })
+            .collect(),
+        lighter: words.lighter.clone().map(|lighter| Lighter {
+            title: lighter.title.unwrap_or_default(),
+            text: lighter.text,
+            url: lighter.url,
+            source: lighter.source,
         }),
-        sponsor: words.sponsor.clone().and_then(|sponsor| {
-            Some(Sponsor {
-                link_text: sponsor.name.clone(),
-                name: sponsor.name,
-                text: sponsor.text,
-                url: sponsor.url?,
-            })
+        sponsor: words.sponsor.clone().map(|sponsor| Sponsor {
+            link_text: sponsor.link.unwrap_or_else(|| sponsor.name.clone()),
+            name: sponsor.name,
+            text: sponsor.text,
+            url: sponsor.url.unwrap_or_default(),
         }),
         corrections: words
             .corrections
             .iter()
-            .map(|text| Correction { date: None, text: text.clone() })
+            .map(|line| Correction { date: line.date, text: line.text.clone() })
             .collect(),
         correction_note: None,
     }
