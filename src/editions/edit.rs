@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{
-    AgendaLine, CorrectionLine, Decision, EditionWords, ItemWords, KeyFigure, LighterItem, Sponsor,
-};
+use super::{AgendaLine, CorrectionLine, Decision, EditionWords, ItemWords, KeyFigure, LighterItem, Sponsor};
 use crate::articles::ArticleId;
 
 /// The document that `edition edit` gives and takes.

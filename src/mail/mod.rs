@@ -10,9 +10,11 @@ pub mod dkim;
 mod encode;
 pub mod language;
 pub mod notice;
+mod plain;
 mod prepared;
 mod render;
 mod typography;
+mod view;
 
 pub use content::Content;
 pub use language::Language;

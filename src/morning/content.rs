@@ -15,7 +15,10 @@ use crate::mail::content::{
 use crate::mail::dkim::Signer;
 use crate::mail::{self, Language, Personal, Prepared, Rendered};
 use crate::readers::{self, Address, SubscriberId, SubscriptionId};
-use crate::selection::extract;
+use crate::selection::{extract, sentences};
+
+/// Items from this position on say one sentence.
+const BRIEF_FROM: u32 = 8;
 
 /// Puts an edition's content together.
 pub(super) fn compose(
@@ -42,7 +45,10 @@ pub(super) fn compose(
                     ToOwned::to_owned,
                 ),
                 title: own.title.unwrap_or_else(|| article.title.clone()),
-                summary: own.summary.unwrap_or_else(|| summary_of(article)),
+                summary: own.summary.unwrap_or_else(|| {
+                    let summary = summary_of(article);
+                    if position < BRIEF_FROM { summary } else { first_sentence(summary) }
+                }),
                 label: own.label,
                 countries: if own.kicker.is_some() { Vec::new() } else { article.countries.clone() },
                 section: own.kicker.or_else(|| article.section.clone()),
@@ -116,6 +122,14 @@ pub(super) fn summary_of(article: &Article) -> String {
         extract::extract(&article.title, &article.body, article.language.as_deref())
     } else {
         article.summary.clone()
+    }
+}
+
+/// What a short item says where no editor wrote it: the first whole sentence.
+fn first_sentence(summary: String) -> String {
+    match sentences::split(&summary).first() {
+        Some(first) if sentences::is_whole(first) => (*first).to_owned(),
+        _ => summary,
     }
 }
 

@@ -1,1 +1,4 @@
-//! Tests of the room `mail`.
+//! The mail: what it looks like, how big it gets, and that nothing breaks out of its place.
+
+mod golden;
+mod samples;

@@ -55,6 +55,7 @@ pub static ARABIC: Phrases = Phrases {
     archive: "كل الأعداد",
     quote_open: "«",
     quote_close: "»",
+    colon: ": ",
     arrow: "←",
     empty_links: &["اقرأ المزيد", "المزيد", "هنا", "اضغط هنا", "اقرأ", "رابط"],
     notices: NoticePhrases {

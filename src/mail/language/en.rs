@@ -55,6 +55,7 @@ pub static ENGLISH: Phrases = Phrases {
     archive: "All editions",
     quote_open: "“",
     quote_close: "”",
+    colon: ": ",
     arrow: "→",
     empty_links: &[
         "read more",

@@ -55,6 +55,7 @@ pub static FRENCH: Phrases = Phrases {
     archive: "Toutes les éditions",
     quote_open: "«\u{202F}",
     quote_close: "\u{202F}»",
+    colon: "\u{A0}: ",
     arrow: "→",
     empty_links: &[
         "lire la suite",

@@ -194,6 +194,8 @@ pub struct Phrases {
     pub archive: &'static str,
     pub quote_open: &'static str,
     pub quote_close: &'static str,
+    /// Between a link and what it is about.
+    pub colon: &'static str,
     pub arrow: &'static str,
     /// Link texts that say nothing (M4), lower-case.
     pub empty_links: &'static [&'static str],

@@ -63,6 +63,7 @@ pub static PORTUGUESE: Phrases = Phrases {
     archive: "Todas as edições",
     quote_open: "«",
     quote_close: "»",
+    colon: ": ",
     arrow: "→",
     empty_links: &["ler mais", "mais", "clique aqui", "aqui", "saiba mais", "ler", "ver", "ligação"],
     notices: NoticePhrases {

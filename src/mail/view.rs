@@ -1,0 +1,438 @@
+//! A content as its templates show it: in one language, clean, set, with proposals where editors wrote nothing.
+//!
+//! Fixed phrases, dates and numbers speak the reader's language; editors' words and items keep their own, and say so
+//! with `lang` and `dir`. Every part may be missing: what is empty here is not in the mail.
+
+use std::collections::BTreeMap;
+
+use super::content::{Content, Item, Newsletter};
+use super::language::{Language, Phrases, is_right_to_left, put};
+use super::plain;
+use super::prepared::SLOT;
+use crate::config::theme::Theme;
+
+/// Words a minute.
+const PACE: usize = 230;
+/// Items from this position on are short.
+pub(super) const BRIEF_FROM: u32 = 8;
+/// The partner's place is after this item.
+const SPONSOR_AFTER: u32 = 3;
+/// The longest proposed subject, in characters.
+pub(super) const SUBJECT: usize = 60;
+/// The longest proposed preheader, in characters.
+pub(super) const PREHEADER: usize = 90;
+
+pub(super) struct View<'a> {
+    pub(super) theme: &'a Theme,
+    pub(super) language: Language,
+    pub(super) subject: String,
+    pub(super) preheader: String,
+    /// The language of the editors' own words.
+    pub(super) own: Tongue,
+    pub(super) name: String,
+    pub(super) publisher: String,
+    pub(super) date: String,
+    pub(super) length: String,
+    pub(super) opening: Option<(String, String)>,
+    pub(super) lead: Vec<ItemView>,
+    pub(super) stories: Vec<ItemView>,
+    pub(super) brief: Vec<ItemView>,
+    pub(super) menu: Vec<MenuLine>,
+    pub(super) sponsor: Option<SponsorView>,
+    /// The item that the sponsor stands after.
+    pub(super) sponsor_after: u32,
+    pub(super) figure: Option<FigureView>,
+    pub(super) agenda: Vec<(String, String)>,
+    pub(super) lighter: Option<LighterView>,
+    pub(super) corrections: Vec<(String, String)>,
+    pub(super) links: Links,
+    pub(super) why: String,
+    pub(super) social: Vec<(String, String)>,
+}
+
+pub(super) struct Links {
+    pub(super) unsubscribe: String,
+    pub(super) preferences: String,
+    pub(super) browser: String,
+    pub(super) subscribe: String,
+}
+
+/// A language, how it runs, and where its lines begin when that is not where the page's begin.
+#[derive(Clone)]
+pub(super) struct Tongue {
+    pub(super) lang: String,
+    pub(super) dir: &'static str,
+    pub(super) align: &'static str,
+}
+
+pub(super) struct MenuLine {
+    pub(super) position: u32,
+    pub(super) label: String,
+    pub(super) lang: String,
+}
+
+pub(super) struct ItemView {
+    pub(super) position: u32,
+    pub(super) url: String,
+    pub(super) kicker: String,
+    pub(super) title: String,
+    pub(super) summary: String,
+    /// What the link says, in the reader's language.
+    pub(super) link: String,
+    /// What it is about, in the item's language; where another link says the same, or nothing says where it goes.
+    pub(super) about: Option<String>,
+    /// How long it takes to read there.
+    pub(super) reading: Option<String>,
+    pub(super) lang: String,
+    pub(super) dir: &'static str,
+    pub(super) align: &'static str,
+    pub(super) image: Option<ImageView>,
+}
+
+pub(super) struct ImageView {
+    pub(super) url: String,
+    pub(super) alt: String,
+    pub(super) credit: Option<String>,
+}
+
+pub(super) struct SponsorView {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) link: Option<(String, String)>,
+}
+
+pub(super) struct FigureView {
+    pub(super) value: String,
+    pub(super) text: String,
+    pub(super) link: Option<(String, String)>,
+    pub(super) source: Option<String>,
+}
+
+pub(super) struct LighterView {
+    pub(super) title: String,
+    pub(super) text: String,
+    pub(super) link: Option<(String, String)>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(content: &'a Content, language: Language) -> Self {
+        let newsletter = &content.newsletter;
+        let phrases = language.phrases();
+        let base = &newsletter.public_url;
+        let links = Links {
+            unsubscribe: format!("{base}/u/{SLOT}"),
+            preferences: format!("{base}/p/{SLOT}"),
+            browser: format!("{base}/e/{}/{}", newsletter.id, content.date),
+            subscribe: format!("{base}/s/{}", newsletter.id),
+        };
+        let own_words = Language::of(&newsletter.language).unwrap_or(language);
+        let own = |text: &str| own_words.polish(&plain::line(text));
+        let mut items: Vec<ItemView> =
+            content.items.iter().map(|item| ItemView::new(item, newsletter, language, &links)).collect();
+        let menu: Vec<MenuLine> =
+            items.iter().zip(&content.items).map(|(view, item)| MenuLine::new(view, item)).collect();
+        distinguish(&mut items, &menu, phrases.read_on);
+        let linked = |url: Option<&String>, source: Option<&String>, about: &str| {
+            let source = source.map(|source| own(source)).filter(|source| !source.is_empty());
+            let text = match source {
+                Some(source) => put(phrases.read_at, &[("source", &source)]),
+                None => phrases.read_on.to_owned(),
+            };
+            Some((plain::page(url?)?, format!("{}{}{about}", language.polish(&text), phrases.colon)))
+        };
+        let opening = content
+            .opening
+            .as_ref()
+            .map(|opening| (own(&opening.text), own(&opening.signature)))
+            .filter(|(text, _)| !text.is_empty());
+        let figure = content.figure.as_ref().map(|figure| FigureView {
+            value: own(&figure.value),
+            text: own(&figure.text),
+            link: linked(figure.url.as_ref(), figure.source.as_ref(), &own(&figure.value)),
+            source: figure
+                .source
+                .as_ref()
+                .filter(|_| figure.url.is_none())
+                .map(|source| format!("{}{}{}", phrases.source, phrases.colon, plain::line(source))),
+        });
+        let lighter = content.lighter.as_ref().map(|lighter| {
+            let (title, text) = (own(&lighter.title), own(&lighter.text));
+            let about = if title.is_empty() { first_words(&text) } else { title.clone() };
+            LighterView { link: linked(lighter.url.as_ref(), lighter.source.as_ref(), &about), title, text }
+        });
+        let agenda: Vec<(String, String)> = content
+            .agenda
+            .iter()
+            .map(|line| (line.when.as_deref().map_or_else(String::new, own), own(&line.text)))
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
+        let corrections: Vec<(String, String)> = content
+            .corrections
+            .iter()
+            .map(|correction| {
+                let heading = correction.date.map_or_else(
+                    || phrases.correction.to_owned(),
+                    |date| {
+                        let day = put(
+                            phrases.correction_of,
+                            &[("date", &in_sentence(language, &language.date(date)))],
+                        );
+                        format!("{} · {day}", phrases.correction)
+                    },
+                );
+                (heading, own(&correction.text))
+            })
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
+        let words: usize = items.iter().map(|item| count(&item.title) + count(&item.summary)).sum::<usize>()
+            + opening.as_ref().map_or(0, |(text, _)| count(text))
+            + figure.as_ref().map_or(0, |figure| count(&figure.value) + count(&figure.text))
+            + agenda.iter().map(|(when, text)| count(when) + count(text)).sum::<usize>()
+            + lighter.as_ref().map_or(0, |lighter| count(&lighter.title) + count(&lighter.text))
+            + corrections.iter().map(|(_, text)| count(text)).sum::<usize>();
+        let length = put(
+            phrases.length,
+            &[("minutes", &language.number(words.div_ceil(PACE).max(1))), ("words", &language.number(words))],
+        );
+        let (mut lead, mut stories, mut brief) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
+            match item.position {
+                1 => lead.push(item),
+                position if position < BRIEF_FROM => stories.push(item),
+                _ => brief.push(item),
+            }
+        }
+        let last = stories.last().or(lead.last()).map_or(0, |item: &ItemView| item.position);
+        let sponsor = content.sponsor.as_ref().map(|sponsor| SponsorView {
+            name: own(&sponsor.name),
+            text: own(&sponsor.text),
+            link: plain::page(&sponsor.url).map(|url| (url, own(&sponsor.link_text))),
+        });
+        let name = plain::line(&newsletter.name);
+        let date = match content.number {
+            Some(number) => {
+                let number = put(phrases.edition_number, &[("number", &number.to_string())]);
+                format!("{} · {number}", language.date(content.date))
+            }
+            None => language.date(content.date),
+        };
+        Self {
+            theme: &newsletter.theme,
+            language,
+            subject: subject(content, &lead, &own),
+            preheader: preheader(content, &stories, &own),
+            own: Tongue::new(&newsletter.language, language),
+            why: language.polish(&put(phrases.why, &[("newsletter", &name)])),
+            name,
+            publisher: plain::line(&newsletter.publisher),
+            date,
+            length,
+            opening,
+            lead,
+            stories,
+            brief,
+            menu: menu.into_iter().filter(|line| !line.label.is_empty()).collect(),
+            sponsor,
+            sponsor_after: last.min(SPONSOR_AFTER),
+            figure,
+            agenda,
+            lighter,
+            corrections,
+            links,
+            social: newsletter
+                .theme
+                .social
+                .iter()
+                .filter_map(|social| Some((plain::line(&social.name), plain::page(&social.url)?)))
+                .collect(),
+        }
+    }
+
+    pub(super) fn tag(&self) -> &'static str {
+        self.language.tag()
+    }
+
+    pub(super) fn dir(&self) -> &'static str {
+        self.language.dir()
+    }
+
+    /// Where text begins.
+    pub(super) fn start(&self) -> &'static str {
+        if self.language.phrases().right_to_left { "right" } else { "left" }
+    }
+
+    pub(super) fn text_font(&self) -> &str {
+        self.language.phrases().font.unwrap_or(&self.theme.text_font)
+    }
+
+    pub(super) fn title_font(&self) -> &str {
+        self.language.phrases().font.unwrap_or(&self.theme.title_font)
+    }
+
+    pub(super) fn p(&self) -> &'static Phrases {
+        self.language.phrases()
+    }
+}
+
+impl Tongue {
+    fn new(tag: &str, page: Language) -> Self {
+        let right_to_left = is_right_to_left(tag);
+        let align = match (right_to_left, page.phrases().right_to_left) {
+            (true, false) => "text-align:right;",
+            (false, true) => "text-align:left;",
+            _ => "",
+        };
+        Self { lang: tag.to_owned(), dir: if right_to_left { "rtl" } else { "ltr" }, align }
+    }
+}
+
+impl ItemView {
+    fn new(item: &Item, newsletter: &Newsletter, language: Language, links: &Links) -> Self {
+        let tongue = Tongue::new(item.language_or(newsletter), language);
+        let setting = Language::of(&tongue.lang);
+        let set = |text: &str| {
+            let text = plain::line(text);
+            setting.map_or_else(|| text.clone(), |language| language.polish(&text))
+        };
+        let phrases = language.phrases();
+        let source = plain::line(&item.source);
+        let link = match source.as_str() {
+            "" => phrases.read_on.to_owned(),
+            source => language.polish(&put(phrases.read_at, &[("source", source)])),
+        };
+        let (title, summary) = (set(&item.title), set(&item.summary));
+        let title = match (title.as_str(), summary.as_str()) {
+            ("", "") => source.clone(),
+            // A heading is never empty.
+            ("", summary) => shortened(summary, SUBJECT),
+            _ => title,
+        };
+        Self {
+            position: item.position,
+            // A page that is none is read where the whole edition is.
+            url: plain::page(&item.url).unwrap_or_else(|| links.browser.clone()),
+            kicker: kicker(item, newsletter, language),
+            title,
+            summary,
+            link,
+            about: None,
+            reading: item
+                .reading_minutes
+                .and_then(|minutes| usize::try_from(minutes).ok())
+                .map(|minutes| put(phrases.reading, &[("minutes", &language.number(minutes))])),
+            image: item.image.as_ref().and_then(|image| {
+                Some(ImageView {
+                    url: plain::page(&image.url)?,
+                    alt: set(&image.alt),
+                    credit: image
+                        .credit
+                        .as_ref()
+                        .map(|credit| put(phrases.photo, &[("credit", &plain::line(credit))])),
+                })
+            }),
+            lang: tongue.lang,
+            dir: tongue.dir,
+            align: tongue.align,
+        }
+    }
+}
+
+impl MenuLine {
+    /// Two to four words: an editor's, or the first of the title.
+    fn new(view: &ItemView, item: &Item) -> Self {
+        let own = item.label.as_deref().map(plain::line).filter(|label| !label.is_empty());
+        Self {
+            position: view.position,
+            label: own.unwrap_or_else(|| first_words(&view.title)),
+            lang: view.lang.clone(),
+        }
+    }
+}
+
+/// M4: no two links say the same, and each says where it goes.
+fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &str) {
+    let mut said: BTreeMap<String, usize> = BTreeMap::new();
+    for item in items.iter() {
+        *said.entry(item.link.clone()).or_default() += 1;
+    }
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    for (item, line) in items.iter_mut().zip(menu) {
+        if said[&item.link] > 1 || item.link == vague {
+            let again = taken.entry(format!("{}\0{}", item.link, line.label)).or_default();
+            *again += 1;
+            item.about = Some(if *again > 1 {
+                format!("{} ({})", line.label, item.position)
+            } else {
+                line.label.clone()
+            });
+        }
+    }
+}
+
+/// `PAYS · thème`.
+fn kicker(item: &Item, newsletter: &Newsletter, language: Language) -> String {
+    let country = item.countries.first().map(|code| language.country(&plain::line(code)));
+    let section = item
+        .section
+        .as_ref()
+        .map(|section| plain::line(newsletter.theme.sections.get(section).unwrap_or(section)));
+    [country, section].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+}
+
+/// The first two to four words of a title, not ending on a small one.
+fn first_words(title: &str) -> String {
+    let mut words: Vec<&str> = title.split(' ').filter(|word| !word.is_empty()).take(4).collect();
+    while words.len() > 2 && words.last().is_some_and(|word| word.chars().count() <= 3) {
+        words.pop();
+    }
+    let label = words.join(" ");
+    let label = label.trim_end_matches([':', ',', ';', '.', '-', '–', '—', '«', '\u{202F}', '\u{A0}', ' ']);
+    // One long word is no label.
+    if label.chars().count() > 40 { shortened(label, 40) } else { label.to_owned() }
+}
+
+/// The editors' subject, or the lead's fact in at most sixty characters.
+fn subject(content: &Content, lead: &[ItemView], own: &impl Fn(&str) -> String) -> String {
+    let given = own(&content.subject);
+    if !given.is_empty() {
+        return given;
+    }
+    match lead.first() {
+        Some(lead) if !lead.title.is_empty() => shortened(&lead.title, SUBJECT),
+        _ => own(&content.newsletter.name),
+    }
+}
+
+/// The editors' preheader, or what stories two and three add.
+fn preheader(content: &Content, stories: &[ItemView], own: &impl Fn(&str) -> String) -> String {
+    let given = own(&content.preheader);
+    if !given.is_empty() {
+        return given;
+    }
+    let next: Vec<String> = stories.iter().take(2).map(|item| shortened(&item.title, 44)).collect();
+    shortened(&next.join(" · "), PREHEADER)
+}
+
+/// Cut between words, with an ellipsis where something is left out.
+fn shortened(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(longest - 1).collect();
+    let kept = cut.rsplit_once(' ').map_or(cut.as_str(), |(kept, _)| kept);
+    format!("{}…", kept.trim_end_matches([',', ';', ':', ' ', '.', '·', '\u{202F}', '\u{A0}']))
+}
+
+/// A date inside a sentence: French and Portuguese write the weekday small there.
+fn in_sentence(language: Language, date: &str) -> String {
+    let mut chars = date.chars();
+    match chars.next() {
+        Some(first) if matches!(language.tag(), "fr" | "pt") => first.to_lowercase().chain(chars).collect(),
+        _ => date.to_owned(),
+    }
+}
+
+/// How many words; a mark that stands alone is none.
+pub(super) fn count(text: &str) -> usize {
+    text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count()
+}

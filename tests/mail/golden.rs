@@ -1,0 +1,27 @@
+//! What mails look like, kept in files: whoever changes one sees it here first.
+
+use matinale::mail::{Language, render};
+
+use super::samples::{self, LANGUAGES};
+
+#[test]
+fn every_kind_of_day_reads_as_it_was_last_looked_at() {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/mail"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _guard = settings.bind_to_scope();
+    for language in LANGUAGES {
+        let days = [
+            ("full", samples::full(language)),
+            ("poor", samples::poor(language)),
+            ("ugly", samples::ugly(language)),
+        ];
+        for (day, content) in days {
+            let rendered = render(&content, Language::of(language).unwrap()).unwrap();
+            let head = format!("{}\n{}\n\n", rendered.subject, rendered.preheader);
+            insta::assert_snapshot!(format!("{day}.{language}.html"), rendered.html);
+            insta::assert_snapshot!(format!("{day}.{language}.txt"), head + &rendered.text);
+        }
+    }
+}
