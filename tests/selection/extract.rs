@@ -39,3 +39,23 @@ proptest! {
         prop_assert_eq!(out, extract::extract(&title, &body, None));
     }
 }
+
+#[test]
+fn an_arabic_and_a_portuguese_article_give_their_own_sentences() {
+    let body = "أعلنت مفوضية الانتخابات في ليبيا اليوم الاثنين موعد الاقتراع البلدي في ستين بلدية. وقال د. أحمد سالم إن \
+        القوائم النهائية جاهزة. هل تشارك المدن الكبرى؟";
+    let out = extract::extract("ليبيا تحدد موعد الاقتراع البلدي", body, Some("ar"));
+    assert_eq!(
+        out,
+        "أعلنت مفوضية الانتخابات في ليبيا اليوم الاثنين موعد الاقتراع البلدي في ستين بلدية. وقال د. أحمد سالم إن \
+         القوائم النهائية جاهزة."
+    );
+    let body = "Foi uma noite longa na sede do partido. O Sr. Costa e a Dra. Lima assinaram em Luanda o acordo sobre o \
+        porto do Lobito. O texto prevê obras novas até ao fim de 2028.";
+    let out = extract::extract("Angola assina acordo sobre o porto do Lobito", body, Some("pt"));
+    assert_eq!(
+        out,
+        "O Sr. Costa e a Dra. Lima assinaram em Luanda o acordo sobre o porto do Lobito. O texto prevê obras novas até ao \
+         fim de 2028."
+    );
+}

@@ -2,6 +2,7 @@
 
 use matinale::mail::Language;
 use matinale::selection::places;
+use proptest::prelude::*;
 
 #[test]
 fn every_country_that_is_recognised_has_a_name_in_every_language_of_the_mails() {
@@ -31,4 +32,17 @@ fn what_is_recognised_in_articles_that_name_their_countries_is_hardly_ever_wrong
     println!("{right} right, {} wrong, {} not recognised", wrong.len(), none.len());
     assert!(wrong.len() * 20 <= right, "{wrong:#?}");
     assert!(none.len() <= right, "{none:#?}");
+}
+
+proptest! {
+    #[test]
+    fn p10_any_text_at_all_has_at_most_three_countries_each_of_the_table(
+        title in "([A-Za-zéèàç' -]{0,8}|[ء-ي ]{0,8}|Mali|Niger|RDC|Congo|في|Guin|\\PC{0,6}){0,8}",
+        lead in "\\PC{0,120}",
+    ) {
+        let found = places::countries(&title, &lead);
+        prop_assert!(found.len() <= 3);
+        prop_assert!(found.iter().all(|code| places::codes().contains(&code.as_str())));
+        prop_assert_eq!(&found, &places::countries(&title, &lead));
+    }
 }

@@ -19,7 +19,8 @@ const STEPS: usize = 50;
 
 /// A taken item less one that was shown and not taken, and what the pair weighs.
 struct Pair {
-    difference: Vec<f64>,
+    /// By place among the features, in order; only where they differ.
+    difference: Vec<(usize, f64)>,
     weight: f64,
 }
 
@@ -76,7 +77,13 @@ fn pairs(lessons: &[Lesson], terms: &[&str], traits: &[&str]) -> Vec<Pair> {
             let better = features(better, terms, traits);
             for worse in &left {
                 let worse = features(worse, terms, traits);
-                let difference = better.iter().zip(&worse).map(|(better, worse)| better - worse).collect();
+                let difference = better
+                    .iter()
+                    .zip(&worse)
+                    .map(|(better, worse)| better - worse)
+                    .enumerate()
+                    .filter(|(_, difference)| *difference != 0.0)
+                    .collect();
                 out.push(Pair { difference, weight });
             }
         }
@@ -124,8 +131,8 @@ fn solve(pairs: &[Pair], given: &[f64], free: &[bool]) -> Vec<f64> {
     weights
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+fn dot(weights: &[f64], difference: &[(usize, f64)]) -> f64 {
+    difference.iter().map(|(at, value)| weights[*at] * value).sum()
 }
 
 fn loss_of(pairs: &[Pair], given: &[f64], weights: &[f64]) -> f64 {
@@ -150,10 +157,10 @@ fn newton(pairs: &[Pair], given: &[f64], weights: &[f64], free: &[bool]) -> Opti
     for pair in pairs {
         let chance = 1.0 / (1.0 + dot(weights, &pair.difference).exp());
         let (slope, bend) = (-pair.weight * chance, pair.weight * chance * (1.0 - chance));
-        for (row, left) in pair.difference.iter().enumerate() {
-            gradient[row] += slope * left;
-            for (column, right) in pair.difference.iter().enumerate().take(row + 1) {
-                curve[row][column] += bend * left * right;
+        for (count, (row, left)) in pair.difference.iter().enumerate() {
+            gradient[*row] += slope * left;
+            for (column, right) in &pair.difference[..=count] {
+                curve[*row][*column] += bend * left * right;
             }
         }
     }
