@@ -95,6 +95,7 @@ async fn everything(db: &Db) -> Vec<String> {
     say("edition", &editions::find(&mut tx, "m", date).await.unwrap());
     say("live", &editions::list_live(&mut tx).await.unwrap().len());
     say("all", &editions::list(&mut tx, "m", 5).await.unwrap().len());
+    say("sent", &editions::list_sent(&mut tx, "m", None, 5).await.unwrap().len());
     say("ran", &editions::ran(&mut tx, "m", "2026-11-25".parse().unwrap(), 3).await.unwrap());
     say("events", &editions::events(&mut tx, edition.id).await.unwrap());
 

@@ -106,6 +106,32 @@ pub async fn list(conn: &mut Conn, newsletter: &str, limit: i64) -> Result<Vec<E
     rows.into_iter().map(Edition::try_from).collect()
 }
 
+const LIST_SENT: &str = "
+SELECT id, newsletter, date, corrects, state, held_from, revision, version, lock_at, words,
+       approved_by, approved_at, reason, refreshed_at, locked_at, sent_at
+FROM edition
+WHERE newsletter = $1 AND corrects = 0 AND revision > 0 AND date < $2 AND state IN ('sending', 'sent')
+ORDER BY date DESC
+LIMIT $3";
+
+/// The editions that have gone out or are going out, newest first; those before this date where one is given.
+pub async fn list_sent(
+    conn: &mut Conn,
+    newsletter: &str,
+    before: Option<Date>,
+    limit: i64,
+) -> Result<Vec<Edition>> {
+    // Dates are kept as text, and compared as such: this one stands behind all of them.
+    let before = before.map_or_else(|| "9999-99-99".to_owned(), |date| date.to_string());
+    let rows: Vec<EditionRow> = on!(conn, |c| sqlx::query_as(LIST_SENT)
+        .bind(newsletter)
+        .bind(&before)
+        .bind(limit)
+        .fetch_all(c)
+        .await?);
+    rows.into_iter().map(Edition::try_from).collect()
+}
+
 const LIST_LIVE: &str = "
 SELECT id, newsletter, date, corrects, state, held_from, revision, version, lock_at, words,
        approved_by, approved_at, reason, refreshed_at, locked_at, sent_at

@@ -4,6 +4,9 @@
 //! changes anything (W3), for scanners follow every link in every mail.
 
 mod api;
+mod archive;
+mod edition;
+mod feeds;
 mod ops;
 mod pictures;
 mod public;
@@ -66,6 +69,8 @@ pub fn routes(state: State) -> Router {
     };
     Router::new()
         .merge(public::routes())
+        .merge(archive::routes())
+        .merge(feeds::routes())
         .merge(pictures::routes())
         .merge(ops::routes())
         .merge(api::routes())

@@ -1,27 +1,24 @@
-//! Readers' pages: goodbye in one click, preferences, the archive.
+//! Readers' pages: goodbye in one click, preferences.
 
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State as Extract};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::State;
 use crate::clock::time_zone;
 use crate::config::values;
-use crate::mail::{self, Content, Language};
+use crate::db;
+use crate::mail::{self, Language};
 use crate::readers::store::{self, Subscriber, Subscription};
 use crate::readers::{SubscriberId, SubscriptionId};
-use crate::{db, editions};
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
-        .route("/", get(home))
         .route("/u/{token}", get(goodbye_page).post(goodbye))
         .route("/p/{token}", get(preferences_page).post(preferences))
-        .route("/e/{newsletter}/{date}", get(edition_page))
-        .route("/s/{newsletter}", get(newsletter_page))
 }
 
 #[derive(Template)]
@@ -145,7 +142,7 @@ fn words(language: Language) -> Words {
 }
 
 /// What a page cannot do; told in the log, and to the reader as a moment of silence.
-struct Away(db::Error);
+pub(super) struct Away(db::Error);
 
 impl From<db::Error> for Away {
     fn from(error: db::Error) -> Self {
@@ -170,7 +167,7 @@ fn page<T: Template>(status: StatusCode, template: &T) -> Response {
     }
 }
 
-fn lost(language: Language) -> Response {
+pub(super) fn lost(language: Language) -> Response {
     page(StatusCode::NOT_FOUND, &Lost { words: words(language) })
 }
 
@@ -323,47 +320,4 @@ async fn preferences(
         Some(known) => Ok(preferences_of(&state, &token, &known, true, None)),
         None => Ok(lost(language_of(&state, None))),
     }
-}
-
-async fn edition_page(
-    Extract(state): Extract<State>,
-    Path((newsletter, date)): Path<(String, String)>,
-) -> Result<Response, Away> {
-    let language = language_of(&state, None);
-    let Ok(date) = date.parse() else { return Ok(lost(language)) };
-    let mut conn = state.db.read().await?;
-    let Some(edition) = editions::store::find(&mut conn, &newsletter, date).await? else {
-        return Ok(lost(language));
-    };
-    let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-    Ok(shown(content).unwrap_or_else(|| lost(language)))
-}
-
-/// A frozen edition as a page for everybody.
-fn shown(content: Option<String>) -> Option<Response> {
-    let content: Content = serde_json::from_str(&content?).ok()?;
-    let html = mail::web_page(&content, Language::first_of([content.newsletter.language.as_str()])).ok()?;
-    Some(([(header::CACHE_CONTROL, "public, max-age=300")], Html(html)).into_response())
-}
-
-/// The newest edition is the pitch.
-async fn home(Extract(state): Extract<State>) -> Result<Response, Away> {
-    match state.config.newsletters.keys().next() {
-        Some(id) => newest(&state, id).await,
-        None => Ok(lost(language_of(&state, None))),
-    }
-}
-
-async fn newsletter_page(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Response, Away> {
-    newest(&state, &id).await
-}
-
-async fn newest(state: &State, id: &str) -> Result<Response, Away> {
-    let mut conn = state.db.read().await?;
-    let editions = editions::store::list(&mut conn, id, 30).await?;
-    let Some(edition) = editions.iter().find(|edition| edition.revision > 0) else {
-        return Ok(lost(language_of(state, None)));
-    };
-    let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-    Ok(shown(content).unwrap_or_else(|| lost(language_of(state, None))))
 }

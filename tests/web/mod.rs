@@ -1,1 +1,3 @@
 //! Tests of the room `web`.
+
+mod archive;

@@ -1,12 +1,12 @@
 // Every judge over every sample mail. Prints what each found, and ends with one line that counts.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HtmlValidate } from "html-validate";
 import { caniemail } from "caniemail";
 import { Browser } from "./browser.mjs";
-import { build, mails } from "./house.mjs";
+import { build, mails, serve, titles } from "./house.mjs";
 
 const here = "tests/mail/judges/";
 const findings = [];
@@ -72,12 +72,15 @@ function dkim(name, eml, folder) {
 
 const folder = mkdtempSync(join(tmpdir(), "matinale-judges-"));
 const browser = await Browser.open();
+let house;
+let end = () => {};
 try {
-    const house = build(folder, "127.0.0.1:0");
+    house = await build(folder);
     const config = JSON.parse(readFileSync(join(here, "htmlvalidate.json"), "utf8"));
     const exceptions = JSON.parse(readFileSync(join(here, "exceptions.json"), "utf8"));
     const used = new Set();
-    for (const { name, html, eml } of mails(folder, house)) {
+    const all = await mails(folder, house);
+    for (const { name, html, eml } of all) {
         await htmlValidate(name, html, config.mail);
         clients(name, html, exceptions, used);
         spam(name, eml, folder);
@@ -89,7 +92,25 @@ try {
     for (const entry of exceptions.filter((entry) => !used.has(entry))) {
         found("exceptions.json", entry.feature, "nothing needs this exception any more");
     }
+    end = await serve(house);
+    const paths = titles.flatMap(({ id }) => [[`archive-${id}`, `/archive/${id}`], [`edition-${id}`, `/archive/${id}/${house.date}`]]);
+    for (const [name, path] of paths) {
+        const answer = await fetch(`http://${house.listen}${path}`);
+        const html = await answer.text();
+        if (answer.status !== 200) found("page", path, `answers ${answer.status}`);
+        if (html.length > 60 * 1024) found("page", path, `weighs ${html.length} bytes`);
+        await htmlValidate(name, html, config.page);
+        for (const { variant, violations } of await browser.site(house, path)) {
+            for (const { rule, target, why } of violations) found("axe", `${name}, ${variant}`, `${rule} at ${target}: ${why}`);
+        }
+    }
+    if (process.env.SHOTS) {
+        mkdirSync(process.env.SHOTS, { recursive: true });
+        await browser.shots(process.env.SHOTS, house, all, paths);
+    }
 } finally {
+    end();
+    house?.close();
     await browser.close();
     if (process.env.KEEP) console.log(`kept: ${folder}`);
     else rmSync(folder, { recursive: true });

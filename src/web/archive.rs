@@ -1,0 +1,201 @@
+//! The public archive: the list of editions, and each of them as a page.
+//!
+//! What is shown is what was frozen and sent; an edition that nobody may read yet, or that was cancelled, is no page.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query, State as Extract};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use jiff::civil::Date;
+
+use super::State;
+use super::edition::{Edition, Page, look};
+use super::public::{Away, lost};
+use crate::config::Newsletter;
+use crate::config::theme::Theme;
+use crate::editions::{self, EditionState};
+use crate::mail::language::Phrases;
+use crate::mail::{Content, Language};
+
+/// Editions on one page of the archive, and in a feed.
+pub(super) const A_PAGE: i64 = 30;
+/// A correction is seen within five minutes.
+pub(super) const CACHE: &str = "public, max-age=300";
+
+pub(super) fn routes() -> Router<State> {
+    Router::new()
+        .route("/", get(home))
+        .route("/s/{newsletter}", get(newest))
+        // What mails link to; the page says itself where it stands for good.
+        .route("/e/{newsletter}/{date}", get(edition))
+        .route("/archive/{newsletter}", get(list))
+        .route("/archive/{newsletter}/{date}", get(edition))
+}
+
+#[derive(Template)]
+#[template(path = "public/archive.html")]
+struct Archive<'a> {
+    language: Language,
+    words: &'static Phrases,
+    name: &'a str,
+    promise: Option<&'a str>,
+    publisher: &'a str,
+    look: String,
+    address: String,
+    editions: Vec<Line>,
+    /// Where the ones before these are listed.
+    older: Option<String>,
+    older_words: &'static str,
+    nothing: &'static str,
+}
+
+/// One edition in the list.
+struct Line {
+    iso: String,
+    date: String,
+    address: String,
+    headline: String,
+    standfirst: String,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Before {
+    before: Option<String>,
+}
+
+/// The newsletter's own language.
+fn language_of(newsletter: Option<&Newsletter>) -> Language {
+    Language::first_of(newsletter.map(|newsletter| newsletter.language.as_str()))
+}
+
+/// A page that everybody may keep for a while.
+fn shown<T: Template>(template: &T) -> Response {
+    match template.render() {
+        Ok(html) => ([(header::CACHE_CONTROL, CACHE)], Html(tidy(&html))).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Without the empty lines of the template.
+fn tidy(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    for line in html.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// What these editions say, each as it was frozen last, newest first.
+pub(super) async fn contents(
+    state: &State,
+    newsletter: &str,
+    before: Option<Date>,
+) -> Result<Vec<Content>, Away> {
+    let mut conn = state.db.read().await?;
+    let editions = editions::store::list_sent(&mut conn, newsletter, before, A_PAGE + 1).await?;
+    let mut out = Vec::new();
+    for edition in editions {
+        let text = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
+        out.extend(text.and_then(|text| serde_json::from_str::<Content>(&text).ok()));
+    }
+    Ok(out)
+}
+
+async fn list(
+    Extract(state): Extract<State>,
+    Path(id): Path<String>,
+    Query(Before { before }): Query<Before>,
+) -> Result<Response, Away> {
+    let Some(newsletter) = state.config.newsletters.get(&id) else { return Ok(lost(language_of(None))) };
+    let language = language_of(Some(newsletter));
+    let before = match before.map(|text| text.parse::<Date>()) {
+        Some(Err(_)) => return Ok(lost(language)),
+        Some(Ok(date)) => Some(date),
+        None => None,
+    };
+    let mut contents = contents(&state, &id, before).await?;
+    let more = contents.len() > usize::try_from(A_PAGE).unwrap_or_default();
+    if more {
+        contents.pop();
+    }
+    let address = format!("{}/archive/{id}", state.config.web.base());
+    let older = contents.last().filter(|_| more).map(|last| format!("{address}?before={}", last.date));
+    let house = Theme::default();
+    let theme = contents.first().map_or(&house, |content| &content.newsletter.theme);
+    let look = look(theme, language);
+    let editions = contents
+        .iter()
+        .map(Edition::new)
+        .map(|edition| Line {
+            iso: edition.content.date.to_string(),
+            date: edition.date,
+            address: edition.address,
+            headline: edition.headline,
+            standfirst: edition.standfirst,
+        })
+        .collect();
+    let (older_words, nothing) = match language.tag() {
+        "en" => ("Older editions", "The first edition is being prepared."),
+        "pt" => ("Edições anteriores", "A primeira edição está a ser preparada."),
+        "ar" => ("أعداد أقدم", "العدد الأول قيد الإعداد."),
+        _ => ("Éditions plus anciennes", "La première édition se prépare."),
+    };
+    Ok(shown(&Archive {
+        language,
+        words: language.phrases(),
+        name: &newsletter.name,
+        promise: newsletter.promise.as_deref(),
+        publisher: &newsletter.publisher,
+        look,
+        address,
+        editions,
+        older,
+        older_words,
+        nothing,
+    }))
+}
+
+async fn edition(
+    Extract(state): Extract<State>,
+    Path((id, date)): Path<(String, String)>,
+) -> Result<Response, Away> {
+    let language = language_of(state.config.newsletters.get(&id));
+    let Ok(date) = date.parse() else { return Ok(lost(language)) };
+    let mut conn = state.db.read().await?;
+    let found = editions::store::find(&mut conn, &id, date).await?;
+    let Some(edition) = found.filter(|edition| edition.state != EditionState::Cancelled) else {
+        return Ok(lost(language));
+    };
+    let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
+    Ok(page(content).unwrap_or_else(|| lost(language)))
+}
+
+fn page(content: Option<String>) -> Option<Response> {
+    let content: Content = serde_json::from_str(&content?).ok()?;
+    let edition = Edition::new(&content);
+    Some(shown(&Page { edition: &edition }))
+}
+
+/// The newest edition is the pitch.
+async fn home(extract: Extract<State>) -> Result<Response, Away> {
+    match extract.0.config.newsletters.keys().next().cloned() {
+        Some(id) => newest(extract, Path(id)).await,
+        None => Ok(lost(language_of(None))),
+    }
+}
+
+async fn newest(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Response, Away> {
+    let language = language_of(state.config.newsletters.get(&id));
+    let mut conn = state.db.read().await?;
+    let Some(edition) = editions::store::list_sent(&mut conn, &id, None, 1).await?.pop() else {
+        return Ok(lost(language));
+    };
+    let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
+    Ok(page(content).unwrap_or_else(|| lost(language)))
+}

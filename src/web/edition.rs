@@ -1,0 +1,180 @@
+//! One edition as a page: the same content as the mail, in a template of its own. Nothing in it belongs to one reader.
+
+use askama::Template;
+use url::Url;
+
+use crate::config::theme::Theme;
+use crate::mail::Language;
+use crate::mail::content::{Content, Item};
+use crate::mail::language::{Phrases, is_right_to_left, put};
+
+/// Items from this position on are short, as in the mail.
+const BRIEF_FROM: u32 = 8;
+
+/// An edition, ready for its page and for the feeds.
+pub(super) struct Edition<'a> {
+    pub(super) content: &'a Content,
+    pub(super) theme: &'a Theme,
+    pub(super) language: Language,
+    /// The editor's subject, or the lead's title: whole, for a page has room.
+    pub(super) headline: String,
+    /// The editor's preheader, or the next two titles.
+    pub(super) standfirst: String,
+    pub(super) date: String,
+    /// Where the page stands for good.
+    pub(super) address: String,
+    pub(super) archive: String,
+    pub(super) subscribe: String,
+    pub(super) items: Vec<Shown>,
+    /// The lead's picture, for previews elsewhere.
+    pub(super) card: Option<Picture>,
+}
+
+/// One item.
+pub(super) struct Shown {
+    pub(super) position: u32,
+    pub(super) url: String,
+    pub(super) kicker: String,
+    pub(super) title: String,
+    pub(super) summary: String,
+    pub(super) link: String,
+    pub(super) dir: &'static str,
+    pub(super) lang: String,
+    pub(super) picture: Option<Picture>,
+    /// One of the short ones at the end.
+    pub(super) brief: bool,
+}
+
+/// A picture with what must stand beside it.
+#[derive(Clone)]
+pub(super) struct Picture {
+    pub(super) url: String,
+    pub(super) alt: String,
+    pub(super) credit: Option<String>,
+    pub(super) width: Option<u32>,
+    pub(super) height: Option<u32>,
+}
+
+#[derive(Template)]
+#[template(path = "public/edition.html")]
+pub(super) struct Page<'a> {
+    pub(super) edition: &'a Edition<'a>,
+}
+
+/// What stands in a feed: the items without the page around them.
+#[derive(Template)]
+#[template(path = "public/items.html")]
+pub(super) struct Items<'a> {
+    pub(super) edition: &'a Edition<'a>,
+}
+
+impl<'a> Edition<'a> {
+    /// An edition in its newsletter's own language.
+    pub(super) fn new(content: &'a Content) -> Self {
+        let newsletter = &content.newsletter;
+        let language = Language::first_of([newsletter.language.as_str()]);
+        let archive = format!("{}/archive/{}", newsletter.public_url, newsletter.id);
+        let items: Vec<Shown> =
+            content.items.iter().map(|item| Shown::new(item, content, language)).collect();
+        let or = |own: &str, otherwise: String| match own {
+            "" => otherwise,
+            own => language.polish(own),
+        };
+        let titles = |from: usize, count: usize| {
+            let titles: Vec<&str> =
+                items.iter().skip(from).take(count).map(|item| item.title.as_str()).collect();
+            titles.join(" · ")
+        };
+        let headline = or(&content.subject, titles(0, 1));
+        Self {
+            content,
+            theme: &newsletter.theme,
+            language,
+            headline: or(&headline, newsletter.name.clone()),
+            standfirst: or(&content.preheader, titles(1, 2)),
+            date: language.date(content.date),
+            address: format!("{archive}/{}", content.date),
+            archive,
+            subscribe: format!("{}/s/{}", newsletter.public_url, newsletter.id),
+            card: items.iter().find_map(|item| item.picture.clone()),
+            items,
+        }
+    }
+
+    pub(super) fn words(&self) -> &'static Phrases {
+        self.language.phrases()
+    }
+
+    /// The page's colours and fonts. The configuration lets nothing into them that could leave a style sheet.
+    pub(super) fn look(&self) -> String {
+        look(self.theme, self.language)
+    }
+
+    /// Whether the short ones begin with this item.
+    fn begins_brief(&self, item: &Shown) -> bool {
+        item.brief
+            && self.items.iter().find(|item| item.brief).map(|first| first.position) == Some(item.position)
+    }
+}
+
+impl Shown {
+    fn new(item: &Item, content: &Content, language: Language) -> Self {
+        let own = item.language_or(&content.newsletter);
+        let setting = Language::of(own).unwrap_or(language);
+        let phrases = language.phrases();
+        let link = if item.source.is_empty() {
+            phrases.read_on.to_owned()
+        } else {
+            put(phrases.read_at, &[("source", &item.source)])
+        };
+        Self {
+            position: item.position,
+            // What was made elsewhere leads only where a page may lead.
+            url: Url::parse(&item.url)
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https"))
+                .map(|_| item.url.clone())
+                .unwrap_or_default(),
+            kicker: kicker(item, content, language),
+            title: setting.polish(&item.title),
+            summary: setting.polish(&item.summary),
+            link: language.polish(&link),
+            dir: if is_right_to_left(own) { "rtl" } else { "ltr" },
+            lang: own.to_owned(),
+            picture: item.image.as_ref().map(|image| Picture {
+                url: image.url.clone(),
+                alt: setting.polish(&image.alt),
+                credit: image.credit.as_ref().map(|credit| put(phrases.photo, &[("credit", credit)])),
+                width: image.width,
+                height: image.height,
+            }),
+            brief: item.position >= BRIEF_FROM,
+        }
+    }
+}
+
+fn kicker(item: &Item, content: &Content, language: Language) -> String {
+    let country = item.countries.first().map(|code| language.country(code));
+    let sections = &content.newsletter.theme.sections;
+    let section = item.section.as_ref().map(|section| sections.get(section).unwrap_or(section).clone());
+    [country, section].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+}
+
+/// A theme as the variables that the pages' style sheet is written with.
+pub(super) fn look(theme: &Theme, language: Language) -> String {
+    let palette = |p: &crate::config::theme::Palette| {
+        format!(
+            "--paper:{};--card:{};--ink:{};--muted:{};--line:{};--accent:{};",
+            p.paper, p.card, p.ink, p.muted, p.line, p.accent
+        )
+    };
+    let own = language.phrases().font;
+    format!(
+        ":root{{{}--titles:{};--text:{};}}@media (prefers-color-scheme: dark){{:root{{{}}}}}",
+        palette(&theme.light),
+        own.unwrap_or(&theme.title_font),
+        own.unwrap_or(&theme.text_font),
+        palette(&theme.dark),
+    )
+    .replace('<', "")
+}
