@@ -94,7 +94,9 @@ impl Composer {
             date: &timestamp(date_at).to_zoned_datetime(zone),
             subscription_token: &self.links.subscription_token(SubscriptionId(held.subscription)),
         };
-        prepared.fill(&personal, self.signers.get(newsletter.domain()), &mut body);
+        prepared.fill(&personal, self.signers.get(newsletter.domain()), &mut body).map_err(|error| {
+            Error::Message { edition: held.edition, revision, message: error.to_string() }
+        })?;
         let domain = self.config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
         let from = format!("b.{}@{domain}", self.links.delivery_token(held.id.0));
         Ok(Composed { release, envelope: Envelope { from, to: wire_address(&held.address) }, body })

@@ -7,13 +7,18 @@ const LINE: usize = 76;
 
 /// Encodes a body as quoted-printable with CRLF line ends. `slot` stands on a line of its own wherever it occurs, so
 /// that what takes its place (letters and digits, at most 60 of them) changes no other line.
+///
+/// No line begins with a dot or with "From ", none ends in a blank, and no two blanks stand together: the wire has
+/// nothing to stuff, no mailbox anything to mend, and the relaxed form of a signature is the text itself.
 pub(super) fn quoted_printable(text: &str, slot: &str) -> String {
     let mut out = String::with_capacity(text.len() * 5 / 4);
     for line in text.split('\n') {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let mut width = 0;
-        for (at, part) in line.split(slot).enumerate() {
-            if at > 0 {
+        let mut parts = line.split(slot).peekable();
+        let mut first = true;
+        while let Some(part) = parts.next() {
+            if !first {
                 if width > 0 {
                     out.push_str("=\r\n");
                 }
@@ -21,15 +26,8 @@ pub(super) fn quoted_printable(text: &str, slot: &str) -> String {
                 out.push_str("=\r\n");
                 width = 0;
             }
-            push_quoted(&mut out, part, &mut width);
-        }
-        // White space at the end of a line would be lost.
-        if out.ends_with(' ') || out.ends_with('\t') {
-            let last = out.pop().unwrap_or(' ');
-            if width + 2 > LINE {
-                out.push_str("=\r\n");
-            }
-            out.push_str(if last == ' ' { "=20" } else { "=09" });
+            first = false;
+            push_quoted(&mut out, part, &mut width, parts.peek().is_none());
         }
         out.push_str("\r\n");
     }
@@ -40,15 +38,25 @@ pub(super) fn quoted_printable(text: &str, slot: &str) -> String {
     out
 }
 
-fn push_quoted(out: &mut String, part: &str, width: &mut usize) {
+/// `ends`: the line ends after this part.
+fn push_quoted(out: &mut String, part: &str, width: &mut usize, ends: bool) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in part.bytes() {
-        let plain = matches!(byte, b' ' | b'\t' | 33..=60 | 62..=126);
-        let needed = if plain { 1 } else { 3 };
+    let bytes = part.as_bytes();
+    let mut blank = false;
+    for (at, &byte) in bytes.iter().enumerate() {
+        let needed_if = |plain: bool| if plain { 1 } else { 3 };
+        let mut plain = match byte {
+            b' ' => !blank && (!ends || at + 1 < bytes.len()),
+            b'.' => *width > 0,
+            b'F' => *width > 0 || !bytes[at..].starts_with(b"From "),
+            33..=60 | 62..=126 => true,
+            _ => false,
+        };
         // Room for the soft break itself.
-        if *width + needed > LINE - 1 {
+        if *width + needed_if(plain) > LINE - 1 {
             out.push_str("=\r\n");
             *width = 0;
+            plain = plain && byte != b'.' && !bytes[at..].starts_with(b"From ");
         }
         if plain {
             out.push(char::from(byte));
@@ -57,7 +65,8 @@ fn push_quoted(out: &mut String, part: &str, width: &mut usize) {
             out.push(char::from(HEX[usize::from(byte >> 4)]));
             out.push(char::from(HEX[usize::from(byte & 15)]));
         }
-        *width += needed;
+        *width += needed_if(plain);
+        blank = plain && byte == b' ';
     }
 }
 
@@ -126,7 +135,25 @@ mod tests {
         assert!(!encoded.contains(" \r\n"));
         let decoded = encoded.replace("=\r\n", "");
         assert!(decoded.starts_with("Caf=C3=A9 =C3=A0"));
-        assert!(encoded.ends_with(".point\r\n"));
+        assert!(encoded.ends_with("=2Epoint\r\n"));
+    }
+
+    #[test]
+    fn what_the_wire_the_mailbox_and_the_signature_would_change_is_not_there() {
+        let long = "x".repeat(75);
+        for text in [
+            ".\n..\n.a\n",
+            "From here\nFrom there",
+            "a  b   c \t d\n \n  \n x ",
+            &format!("{long}.{long}From here {long} \n{}.", "y ".repeat(60)),
+            "SLOT.SLOT From SLOT  SLOT",
+        ] {
+            let encoded = quoted_printable(text, "SLOT");
+            assert_eq!(stuff(&encoded), encoded, "{text:?}");
+            let ended = format!("{}end\r\n", encoded.strip_suffix("\r\n").unwrap_or(&encoded));
+            assert_eq!(crate::mail::dkim::relaxed_body(&ended), ended, "{text:?}");
+            assert!(encoded.lines().all(|line| !line.starts_with("From ") && line.len() <= 76), "{encoded}");
+        }
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub enum Error {
     /// The prepared bytes are not ours, or of another version.
     #[error("the prepared bytes cannot be read: {0}")]
     Prepared(String),
+    /// What is personal could not stand in its place: this part of it. It is not told itself, it may be an address.
+    #[error("its {0} is unfit for its place in a mail")]
+    Unfit(&'static str),
     /// The key signs nothing.
     #[error("the DKIM key: {0}")]
     Key(String),

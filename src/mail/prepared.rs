@@ -1,7 +1,10 @@
 //! One revision in one language as bytes, with places for what is personal.
 //!
-//! Encoded, folded and dot-stuffed once; filling one subscriber in is copying, and one signature. The places stand
-//! where nothing that fills them can need encoding or move a line: tokens are letters and digits.
+//! Encoded and folded once, so that the body on the wire, the body that is read and the body that is signed are the
+//! same bytes; filling one subscriber in is copying, and one signature. The places stand where nothing that fills
+//! them can need encoding or move a line: tokens are letters and digits, and what is not is refused.
+
+use std::borrow::Cow;
 
 use jiff::ZonedDateTime;
 use serde::{Deserialize, Serialize};
@@ -15,7 +18,7 @@ use super::render::Rendered;
 
 /// Stands for the subscription's token until it is filled in.
 pub(super) const SLOT: &str = "subscriptiontokengoesherexxxxx";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is personal in a message.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +37,16 @@ pub struct Personal<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     version: u32,
-    /// The headers that are the same for everybody, in order: name and value.
-    headers: Vec<(String, String)>,
+    /// The headers that are the same for everybody, with their line ends.
+    head: String,
+    /// The names of those that are signed, in their order.
+    signed: Vec<String>,
+    /// Those in the relaxed form that is signed.
+    relaxed: String,
     /// What List-Unsubscribe begins with, before the token.
     unsubscribe: String,
-    /// The body between its slots, dot-stuffed.
+    /// The body between its slots. Its encoding leaves nothing to dot-stuffing or to the relaxed form.
     body: Vec<String>,
-    /// The same not stuffed, where it differs.
-    plain: Vec<String>,
-    /// The same in the relaxed form that is signed.
-    relaxed: Vec<String>,
 }
 
 impl Prepared {
@@ -55,19 +58,19 @@ impl Prepared {
         let domain = newsletter.from_address.rsplit_once('@').map_or("", |(_, domain)| domain);
         let sender: String = domain.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
         let mut headers = vec![
-            ("From".to_owned(), encode::mailbox(&newsletter.from_name, &newsletter.from_address)),
-            ("Subject".to_owned(), encode::unstructured(&rendered.subject)),
+            ("From", encode::mailbox(&newsletter.from_name, &newsletter.from_address)),
+            ("Subject", encode::unstructured(&rendered.subject)),
         ];
         if let Some(reply_to) = &newsletter.reply_to {
-            headers.push(("Reply-To".to_owned(), encode::one_line(reply_to)));
+            headers.push(("Reply-To", encode::one_line(reply_to)));
         }
         headers.extend([
-            ("MIME-Version".to_owned(), "1.0".to_owned()),
-            ("Content-Type".to_owned(), format!("multipart/alternative; boundary=\"{boundary}\"")),
-            ("List-Id".to_owned(), encode::mailbox(&newsletter.name, &newsletter.list_id)),
-            ("List-Unsubscribe-Post".to_owned(), "List-Unsubscribe=One-Click".to_owned()),
-            ("Feedback-ID".to_owned(), format!("{}:{}:edition:{:0<5}", newsletter.id, content.date, sender)),
-            ("Precedence".to_owned(), "bulk".to_owned()),
+            ("MIME-Version", "1.0".to_owned()),
+            ("Content-Type", format!("multipart/alternative; boundary=\"{boundary}\"")),
+            ("List-Id", encode::mailbox(&newsletter.name, &newsletter.list_id)),
+            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
+            ("Feedback-ID", format!("{}:{}:edition:{:0<5}", newsletter.id, content.date, sender)),
+            ("Precedence", "bulk".to_owned()),
         ]);
         let part = |kind: &str, text: &str| {
             format!(
@@ -77,30 +80,82 @@ impl Prepared {
         };
         let body =
             format!("{}{}--{boundary}--\r\n", part("plain", &rendered.text), part("html", &rendered.html));
-        let pieces = |text: &str| text.split(SLOT).map(str::to_owned).collect::<Vec<_>>();
+        let is_signed = |name: &str| dkim::SIGNED.contains(&name);
         Self {
             version: VERSION,
-            headers,
+            signed: headers
+                .iter()
+                .filter(|(name, _)| is_signed(name))
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
+            relaxed: headers
+                .iter()
+                .filter(|(name, _)| is_signed(name))
+                .map(|(name, value)| dkim::relaxed_header(name, value))
+                .collect(),
+            head: headers.iter().flat_map(|(name, value)| [name, ": ", value.as_str(), "\r\n"]).collect(),
             unsubscribe: format!("<{}/u/", newsletter.public_url),
-            body: pieces(&encode::stuff(&body)),
-            relaxed: pieces(&dkim::relaxed_body(&body)),
-            plain: pieces(&body),
+            body: body.split(SLOT).map(str::to_owned).collect(),
         }
     }
 
-    /// Writes the whole message as the wire wants it: dot-stuffed, ended by CRLF, without the final dot.
-    pub fn fill(&self, personal: &Personal<'_>, signer: Option<&Signer>, out: &mut Vec<u8>) {
-        self.write(personal, signer, &self.body, out);
-    }
-
-    /// Writes the whole message as it is read: not dot-stuffed.
-    pub fn fill_plain(&self, personal: &Personal<'_>, signer: Option<&Signer>, out: &mut Vec<u8>) {
-        self.write(personal, signer, &self.plain, out);
+    /// Writes the whole message as the wire wants it and as it is read, which is the same: no line of it begins with
+    /// a dot, so there is nothing to stuff. It ends with CRLF, without the final dot.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for what is personal and could not stand in its place; nothing is written then.
+    pub fn fill(
+        &self,
+        personal: &Personal<'_>,
+        signer: Option<&Signer>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let token = personal.subscription_token;
+        if !is_token(token) {
+            return Err(Error::Unfit("token"));
+        }
+        if !is_message_id(personal.message_id) {
+            return Err(Error::Unfit("Message-ID"));
+        }
+        let to = to_header(personal.address).ok_or(Error::Unfit("address"))?;
+        let date = personal.date.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
+        let unsubscribe = format!("{}{token}>", self.unsubscribe);
+        let own = [
+            ("To", to.as_ref()),
+            ("Date", &date),
+            ("Message-ID", personal.message_id),
+            ("List-Unsubscribe", &unsubscribe),
+        ];
+        out.reserve(self.len());
+        if let Some(signer) = signer {
+            let names: Vec<&str> =
+                self.signed.iter().map(String::as_str).chain(own.iter().map(|(name, _)| *name)).collect();
+            let mut headers = String::with_capacity(self.relaxed.len() + 512);
+            headers.push_str(&self.relaxed);
+            for (name, value) in own {
+                headers.push_str(&dkim::relaxed_header(name, value));
+            }
+            out.extend_from_slice(signer.sign(&names, &headers, self.hash(token).as_ref()).as_bytes());
+        }
+        out.extend_from_slice(self.head.as_bytes());
+        for (name, value) in own {
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        for (at, piece) in self.body.iter().enumerate() {
+            if at > 0 {
+                out.extend_from_slice(token.as_bytes());
+            }
+            out.extend_from_slice(piece.as_bytes());
+        }
+        Ok(())
     }
 
     /// About how long a message is.
     pub fn len(&self) -> usize {
-        self.body.iter().map(String::len).sum::<usize>() + 2048
+        self.head.len() + self.body.iter().map(String::len).sum::<usize>() + 2048
     }
 
     /// Never: a message has headers.
@@ -127,53 +182,16 @@ impl Prepared {
         }
     }
 
-    fn write(&self, personal: &Personal<'_>, signer: Option<&Signer>, body: &[String], out: &mut Vec<u8>) {
-        let token = personal.subscription_token;
-        let to = to_header(personal.address);
-        let date = personal.date.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
-        let unsubscribe = format!("{}{token}>", self.unsubscribe);
-        let own = [
-            ("To", to.as_str()),
-            ("Date", &date),
-            ("Message-ID", personal.message_id),
-            ("List-Unsubscribe", &unsubscribe),
-        ];
-        if let Some(signer) = signer {
-            let mut hash = Sha256::new();
-            for (at, piece) in self.relaxed.iter().enumerate() {
-                if at > 0 {
-                    hash.update(token.as_bytes());
-                }
-                hash.update(piece.as_bytes());
-            }
-            let mut names = Vec::with_capacity(dkim::SIGNED.len());
-            let mut headers = String::with_capacity(1024);
-            for name in dkim::SIGNED {
-                let value = own.iter().find(|(own, _)| *own == name).map(|(_, value)| *value).or_else(|| {
-                    self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-                });
-                if let Some(value) = value {
-                    names.push(name);
-                    headers.push_str(&dkim::relaxed_header(name, value));
-                }
-            }
-            out.extend_from_slice(signer.sign(&names, &headers, &hash.finalize()).as_bytes());
-        }
-        for (name, value) in
-            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own)
-        {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-        for (at, piece) in body.iter().enumerate() {
+    /// The SHA-256 of the body in relaxed form, which is the body as it stands.
+    fn hash(&self, token: &str) -> aws_lc_rs::digest::Digest {
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for (at, piece) in self.body.iter().enumerate() {
             if at > 0 {
-                out.extend_from_slice(token.as_bytes());
+                hash.update(token.as_bytes());
             }
-            out.extend_from_slice(piece.as_bytes());
+            hash.update(piece.as_bytes());
         }
+        hash.finish()
     }
 }
 
@@ -182,13 +200,31 @@ pub fn fill_text(text: &str, subscription_token: &str) -> String {
     text.replace(SLOT, subscription_token)
 }
 
-/// The domain in A-labels; a local part beyond ASCII stays as it is (RFC 6532), for servers that take it.
-fn to_header(address: &str) -> String {
-    let address = encode::one_line(address);
-    match address.rsplit_once('@') {
-        Some((local, domain)) => {
-            format!("{local}@{}", crate::config::domain(domain).unwrap_or_else(|_| domain.to_owned()))
-        }
-        None => address,
+/// Letters and digits, as many as stand on a line of their own: nothing that could need encoding or end a link.
+fn is_token(token: &str) -> bool {
+    (1..=60).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// `<left@right>`, of letters, digits, dots and hyphens.
+fn is_message_id(id: &str) -> bool {
+    let inner = id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).and_then(|id| id.split_once('@'));
+    let plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    id.len() <= 250 && inner.is_some_and(|(left, right)| plain(left) && plain(right))
+}
+
+/// The address as it stands in To, with the domain in A-labels; a local part beyond ASCII stays as it is (RFC 6532),
+/// for servers that take it. `None` for what could end the header, or name a second reader.
+fn to_header(address: &str) -> Option<Cow<'_, str>> {
+    let (local, domain) = address.rsplit_once('@')?;
+    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    if local.is_empty() || !local.chars().all(atom) || address.len() > 320 {
+        return None;
     }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+    if !domain.is_empty() && domain.bytes().all(plain) && !domain.contains("xn--") {
+        return Some(Cow::Borrowed(address));
+    }
+    Some(Cow::Owned(format!("{local}@{}", crate::config::domain(domain).ok()?)))
 }

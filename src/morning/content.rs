@@ -265,7 +265,7 @@ pub async fn preview(
     };
     let signer = signer(house, newsletter).map_err(|error| super::Error::Start(error.to_string()))?;
     let mut eml = Vec::new();
-    prepared.fill_plain(&personal, signer.as_ref(), &mut eml);
+    prepared.fill(&personal, signer.as_ref(), &mut eml)?;
     let fill = |text: &str| mail::fill_text(text, &token);
     Ok(Ok(Preview {
         subject: rendered.subject.clone(),

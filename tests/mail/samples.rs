@@ -1,9 +1,12 @@
 //! Three days in three languages: one with everything in it, one with little, one with everything that goes wrong.
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use matinale::config::theme::{Social, Theme};
 use matinale::mail::content::{
     Appointment, Content, Correction, Figure, Image, Item, Lighter, Newsletter, Opening, Sponsor,
 };
+use matinale::mail::dkim::Signer;
 
 /// The languages of the samples.
 pub const LANGUAGES: [&str; 3] = ["fr", "en", "ar"];
@@ -461,4 +464,13 @@ fn item(language: &str, line: &Line, position: u32) -> Item {
         language: language.to_owned(),
         reading_minutes: Some(4),
     }
+}
+
+/// A signer with a key of its own, made now.
+pub fn signer() -> Signer {
+    let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+    let der: Pkcs8V1Der<'_> = key.as_der().expect("an encoding");
+    let base64 = data_encoding::BASE64.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
+    Signer::new("news.example", "m1", pem.as_bytes()).expect("a signer")
 }
