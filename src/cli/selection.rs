@@ -83,13 +83,14 @@ async fn learning(newsletter: &Newsletter, cx: &Context) -> anyhow::Result<Exit>
     if cx.json {
         out.json(&report)?;
     } else {
-        let mut table = Table::new(&["date", "given", "learned", "from editions"]);
+        let mut table = Table::new(&["date", "given", "learned", "from editions", ""]);
         for morning in &report.mornings {
             table.row(&[
                 morning.date.clone(),
                 part(morning.given),
                 part(morning.learned),
                 morning.lessons.to_string(),
+                if morning.looked { String::new() } else { "no editor looked: not counted".to_owned() },
             ]);
         }
         out.table(&table)?;

@@ -45,10 +45,14 @@ async fn try_keep(house: &House, newsletter: &Newsletter, edition: &Edition) -> 
     let kept = store::lessons(&mut conn, &newsletter.id, date, MEMORY).await?;
     let seen = store::shown(&mut conn, &newsletter.id, date).await?;
     let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    let looked =
+        edition.approved_at.is_some() || !store::events(&mut conn, &newsletter.id, date).await?.is_empty();
     drop(conn);
     let lesson = tokio::task::spawn_blocking(move || lesson(date, &gathered, &kept, &line_up, seen))
         .await
         .map_err(|error| super::Error::Start(error.to_string()))?;
+    // An edition that left as the machine had it, with no editor near, would only teach the machine that it is right.
+    let lesson = if looked { lesson } else { KeptLesson { shown: Vec::new(), ..lesson } };
     let mut tx = house.db.write().await?;
     store::record_lesson(&mut tx, &newsletter.id, &lesson, house.clock.now()).await?;
     tx.commit().await?;
@@ -116,7 +120,7 @@ fn lesson(
         given_relaxed: relaxed(&given),
         learned_relaxed: relaxed(&learned),
     };
-    let lessons = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    let lessons = i64::try_from(kept.iter().filter(|lesson| lesson.teaches()).count()).unwrap_or(i64::MAX);
     KeptLesson { date, shown, morning, lessons, weights }
 }
 
@@ -136,6 +140,8 @@ pub struct Compared {
     pub learned: i64,
     /// From how many editions those were learned.
     pub lessons: i64,
+    /// Whether an editor had a hand in it; else it says nothing about either.
+    pub looked: bool,
 }
 
 /// How learning is doing.
@@ -158,12 +164,14 @@ pub async fn report(house: &House, newsletter: &Newsletter) -> Result<Report> {
     let kept = store::lessons(&mut conn, &newsletter.id, Date::MAX, MEMORY).await?;
     let in_force = store::in_force(&mut conn, &newsletter.id).await?;
     drop(conn);
-    let mornings: Vec<Morning> = kept.iter().map(|lesson| lesson.morning).collect();
+    let mornings: Vec<Morning> =
+        kept.iter().filter(|lesson| lesson.teaches()).map(|lesson| lesson.morning).collect();
     let compared = kept.iter().map(|lesson| Compared {
         date: lesson.date.to_string(),
         given: lesson.morning.given,
         learned: lesson.morning.learned,
         lessons: lesson.lessons,
+        looked: lesson.teaches(),
     });
     Ok(Report {
         mornings: compared.collect(),

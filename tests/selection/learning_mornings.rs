@@ -69,8 +69,8 @@ async fn bring(house: &House, date: Date) {
     import::read(&house.db, "test".to_owned(), bytes, &says, house.clock.now()).await.unwrap();
 }
 
-/// One morning: proposed at half past four, the economy put in front by an editor, locked at five.
-async fn morning(house: &House, date: Date) {
+/// One morning: proposed at half past four, the economy put in front by an editor (if one is there), locked at five.
+async fn morning(house: &House, date: Date, edited: bool) {
     house.clock.set(format!("{date}T04:30:00Z").parse().unwrap());
     bring(house, date).await;
     tick::tick(house).await.unwrap();
@@ -83,7 +83,10 @@ async fn morning(house: &House, date: Date) {
         .map(|n| serde_json::json!({ "url": format!("https://press.example/{date}/{n}") }))
         .collect();
     let document: Document = serde_json::from_value(serde_json::json!({ "items": items })).unwrap();
-    line_up::edit(house, &newsletter, &edition, &document, &Who("Awa".to_owned())).await.unwrap().unwrap();
+    if edited {
+        let who = Who("Awa".to_owned());
+        line_up::edit(house, &newsletter, &edition, &document, &who).await.unwrap().unwrap();
+    }
     house.clock.advance(Duration::from_secs(1801));
     tick::tick(house).await.unwrap();
 }
@@ -101,7 +104,7 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         let newsletter = house.config.newsletters["test"].clone();
         let first: Date = "2026-10-01".parse().unwrap();
         for date in first.series(jiff::Span::new().days(1)).take(3) {
-            morning(&house, date).await;
+            morning(&house, date, true).await;
         }
         let mut conn = house.db.read().await.unwrap();
         let events = store::events(&mut conn, "test", first).await.unwrap();
@@ -121,7 +124,7 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         assert!(refused.starts_with("3 of 20 mornings compared: too early"), "{refused}");
 
         for date in first.series(jiff::Span::new().days(1)).skip(3).take(19) {
-            morning(&house, date).await;
+            morning(&house, date, true).await;
         }
         let report = learn::report(&house, &newsletter).await.unwrap();
         assert_eq!((report.mornings.len(), &report.in_force), (22, &None), "{}", test.name);
@@ -142,8 +145,14 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         let unknown = days(vec!["glamour=2".parse().unwrap()]).await.unwrap_err();
         assert!(unknown.contains("\"glamour\""), "{unknown}");
 
+        // A morning without an editor is compared and counts for nobody.
+        morning(&house, "2026-10-23".parse().unwrap(), false).await;
+        let after = learn::report(&house, &newsletter).await.unwrap();
+        assert_eq!((after.mornings.len(), after.mornings[0].looked), (23, false), "{}", test.name);
+        assert_eq!((after.mornings[0].given, &after.verdict), (10_000, &report.verdict), "{}", test.name);
+
         learn::promote(&house, &newsletter, true, &who).await.unwrap().unwrap();
-        let date: Date = "2026-10-23".parse().unwrap();
+        let date: Date = "2026-10-24".parse().unwrap();
         let edition = line_up::open(&house, &newsletter, date).await.unwrap();
         house.clock.set(format!("{date}T04:30:00Z").parse().unwrap());
         bring(&house, date).await;

@@ -171,7 +171,7 @@ pub async fn events(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec
 pub struct KeptLesson {
     /// The date of the edition.
     pub date: Date,
-    /// What its editors saw and took.
+    /// What its editors saw and took; empty where nobody looked.
     pub shown: Vec<Shown>,
     /// How near each way of choosing had come.
     pub morning: Morning,
@@ -182,6 +182,11 @@ pub struct KeptLesson {
 }
 
 impl KeptLesson {
+    /// Whether it says anything: an edition that left as the machine had it, with no editor near, agrees with nobody.
+    pub fn teaches(&self) -> bool {
+        !self.shown.is_empty()
+    }
+
     /// The lesson, seen from this date.
     pub fn lesson(&self, today: Date) -> Lesson {
         let days = today.since(self.date).map_or(0, |span| i64::from(span.get_days()));
