@@ -431,6 +431,10 @@ async fn lock(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Res
             .await?
             .map_err(Refusal)?;
     cx.say(&format!("Locked: revision {revision}, {planned} deliveries planned."));
+    let events = editions::store::events(&mut place.house.db.read().await?, edition.id).await?;
+    for event in events.iter().filter(|event| event.what == morning::lock::WARNED) {
+        cx.say(&event.detail);
+    }
     Ok(Exit::Done)
 }
 

@@ -93,6 +93,8 @@ pub struct Newsletter {
     pub list_id: String,
     /// What becomes of pictures.
     pub images: Images,
+    /// Whether links are asked at the lock.
+    pub check_links: bool,
     /// Who publishes it, and where they are to be found.
     pub publisher: String,
     /// Who is told when something is wrong.
@@ -185,6 +187,7 @@ impl Newsletter {
             for_day: for_day.unwrap_or_default(),
             catch_up: section.duration("catch_up").unwrap_or(Duration::from_secs(3 * 3600)),
             relays,
+            check_links: section.flag("check_links").unwrap_or(true),
             images: images.unwrap_or_default(),
             publisher: section.text("publisher").unwrap_or_default(),
             alerts: section.parsed_list("alerts", alert),

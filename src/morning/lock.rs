@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{House, Result, content, line_up};
+use super::{House, Result, content, line_up, links};
 use crate::clock::Clock;
 use crate::config::{Approval, Newsletter};
 use crate::delivery::due::Morning;
@@ -11,6 +11,9 @@ use crate::editions::{self, Edition, EditionState, NewRevision, Who};
 use crate::mail::{self, Content, Language, Prepared};
 use crate::selection::{Proposal, learning};
 use crate::{db, delivery};
+
+/// What an event is called that tells of something to be looked at.
+pub const WARNED: &str = "warned";
 
 /// What a lock came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,26 @@ pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who
     let line_up = line_up::line_up_of(&proposal);
     let content = content::load(house, newsletter, edition, &line_up).await?;
     let renderings = renderings(house, newsletter, &content).await?;
-    freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await
+    let warnings = links::check(house, newsletter, &content).await?;
+    let locked = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?;
+    if matches!(locked, Locked::Done { .. }) {
+        warn(house, edition, &warnings, who).await?;
+    }
+    Ok(locked)
+}
+
+/// Keeps with the edition what should be looked at; it goes out all the same.
+async fn warn(house: &House, edition: &Edition, warnings: &[String], who: &Who) -> Result<()> {
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    let mut tx = house.db.write().await?;
+    for warning in warnings {
+        tracing::warn!(edition.id = edition.id.0, warning, "a link of the edition seems dead");
+        editions::store::record(&mut tx, edition.id, house.clock.now(), who, WARNED, warning).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 /// The prepared bytes of a content, in each language that its readers read.

@@ -10,6 +10,7 @@ mod ears;
 pub mod inbox;
 pub mod learn;
 pub mod line_up;
+mod links;
 pub mod lock;
 mod pictures;
 pub mod replay;

@@ -37,7 +37,7 @@ fn config(server: &Scripted, folder: &tempfile::TempDir) -> Config {
          [delivery]\nretry = [\"20ms\", \"20ms\", \"20ms\"]\n\
          [relay.main]\nurl = \"smtp://{}?tls=none\"\nconnections = 4\n\
          [newsletter.test]\nname = \"Test\"\nfrom = \"Test <test@example.org>\"\nlock = \"0 0 5 * * *\"\n\
-         send_at = \"06:30\"\nrelays = [\"main\"]\n",
+         send_at = \"06:30\"\nrelays = [\"main\"]\ncheck_links = false\n",
         server.address
     );
     std::fs::write(&file, text).unwrap();

@@ -23,7 +23,7 @@ fn config(more: &str) -> Config {
     let text = format!(
         "[keys]\nsecret_file = \"secret.key\"\n[relay.main]\nurl = \"smtp://127.0.0.1:1\"\n\
          [newsletter.test]\nname = \"Test\"\nfrom = \"test@example.org\"\nlock = \"0 0 5 * * *\"\nsend_at = \"06:30\"\n\
-         timezone = \"Africa/Abidjan\"\nrelays = [\"main\"]\nalerts = [\"ops@example.org\"]\n{more}\n"
+         timezone = \"Africa/Abidjan\"\nrelays = [\"main\"]\ncheck_links = false\nalerts = [\"ops@example.org\"]\n{more}\n"
     );
     std::fs::write(&file, text).unwrap();
     Config::load(&[file], &BTreeMap::new()).unwrap()

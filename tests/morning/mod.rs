@@ -1,3 +1,4 @@
 //! Tests of the room `morning`.
 
 mod clock;
+mod links;

@@ -25,7 +25,7 @@ fn config() -> Config {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let text = "[keys]\nsecret_file = \"secret.key\"\n[relay.main]\nurl = \"smtp://127.0.0.1:1\"\n\
          [newsletter.test]\nname = \"Test\"\nfrom = \"test@example.org\"\nlock = \"0 0 5 * * *\"\nsend_at = \"06:30\"\n\
-         timezone = \"Africa/Abidjan\"\nrelays = [\"main\"]\n";
+         timezone = \"Africa/Abidjan\"\nrelays = [\"main\"]\ncheck_links = false\n";
     std::fs::write(&file, text).unwrap();
     Config::load(&[file], &BTreeMap::new()).unwrap()
 }

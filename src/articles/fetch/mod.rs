@@ -136,7 +136,22 @@ impl Fetcher {
         set(header::IF_MODIFIED_SINCE, request.last_modified.as_deref());
         set(header::ACCEPT, request.accept);
         let most = request.max_bytes.unwrap_or(self.config.max_bytes).min(self.config.max_bytes);
-        self.within(self.follow(url, headers, most)).await
+        self.within(self.follow(Method::GET, url, headers, most)).await
+    }
+
+    /// Asks whether a URL still leads somewhere: HEAD, and where that is not liked, GET without its body.
+    ///
+    /// # Errors
+    /// [`Error`]; any status of HTTP is an answer.
+    pub async fn probe(&self, url: &Url) -> Result<u16, Error> {
+        let probe = async {
+            match self.follow(Method::HEAD, url, HeaderMap::new(), 0).await {
+                Ok(answer) if answer.status < 400 => Ok(answer),
+                // Many a server answers HEAD with 403, 405 or nothing, and GET well.
+                Ok(_) | Err(_) => self.follow(Method::GET, url, HeaderMap::new(), 0).await,
+            }
+        };
+        Ok(self.within(probe).await?.status)
     }
 
     /// Posts a body to a URL, as webhooks do; redirects are not followed, the answer is an answer.
@@ -154,12 +169,18 @@ impl Fetcher {
         tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::TooSlow(limit)))
     }
 
-    async fn follow(&self, start: &Url, headers: HeaderMap, most: u64) -> Result<Answer, Error> {
+    async fn follow(
+        &self,
+        method: Method,
+        start: &Url,
+        headers: HeaderMap,
+        most: u64,
+    ) -> Result<Answer, Error> {
         let mut url = start.clone();
         let mut moved = None;
         let mut for_good = true;
         for _ in 0..=self.config.redirects {
-            let mut answer = self.hop(Method::GET, &url, headers.clone(), Vec::new(), most).await?;
+            let mut answer = self.hop(method.clone(), &url, headers.clone(), Vec::new(), most).await?;
             let Some(next) = answer.moved.take() else {
                 answer.moved = moved;
                 return Ok(answer);
@@ -173,7 +194,7 @@ impl Fetcher {
         Err(Error::Redirects(self.config.redirects))
     }
 
-    /// One request; where it is a redirect, `moved` says where to.
+    /// One request; where it is a redirect, `moved` says where to. With room for nothing the body is not read.
     async fn hop(
         &self,
         method: Method,
@@ -215,7 +236,7 @@ impl Fetcher {
             body: Vec::new(),
             cut: false,
         };
-        if answer.moved.is_some() {
+        if answer.moved.is_some() || most == 0 {
             return Ok(answer);
         }
         loop {

@@ -158,6 +158,8 @@ lock = "0 0 4 * * *"
 timezone = "Africa/Abidjan"
 send_at = "06:30"
 relays = ["inbox"]
+# The sample articles stand nowhere.
+check_links = false
 publisher = "Example Press, 1 rue du Port, Dakar"
 "#
     );

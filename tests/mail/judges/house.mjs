@@ -110,6 +110,7 @@ lock = "0 0 4 * * *"
 timezone = "Africa/Abidjan"
 send_at = "06:30"
 relays = ["main"]
+check_links = false
 items = ${items}
 promise = "${name}: 10."
 publisher = "Example Press, 1 rue du Port, Dakar"
