@@ -4,7 +4,7 @@ use super::dates::DateArg;
 use super::{Context, Exit, Misuse, Refusal, Table};
 use crate::config::Newsletter;
 use crate::editions::Who;
-use crate::morning::{learn, replay};
+use crate::morning::{learn, replay, words};
 use crate::selection::learning::Weights;
 
 /// What `selection` takes.
@@ -12,6 +12,8 @@ use crate::selection::learning::Weights;
 pub enum Args {
     /// How near the given and the learned weights come to the editors, morning by morning
     Learning(Which),
+    /// Every proposal for an edition and every step of its editors
+    History(History),
     /// Put the learned weights in force; refused while the mornings do not warrant it
     Promote(Promote),
     /// Put the given weights in force again
@@ -25,6 +27,16 @@ pub enum Args {
 pub struct Which {
     /// The newsletter's id
     newsletter: String,
+}
+
+/// What `selection history` takes.
+#[derive(Debug, clap::Args)]
+pub struct History {
+    #[command(flatten)]
+    which: Which,
+    /// The edition's date [default: today]
+    #[arg(long)]
+    date: Option<DateArg>,
 }
 
 /// What `selection promote` takes.
@@ -56,6 +68,7 @@ pub struct Replay {
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     match args {
         Args::Learning(which) => learning(cx.newsletter(&which.newsletter)?, cx).await,
+        Args::History(args) => history(args, cx).await,
         Args::Promote(args) => {
             let newsletter = cx.newsletter(&args.which.newsletter)?;
             let weights = learn::promote(&cx.house().await?, newsletter, args.anyway, &Who::command_line())
@@ -104,6 +117,38 @@ async fn learning(newsletter: &Newsletter, cx: &Context) -> anyhow::Result<Exit>
         }
     }
     out.finish()?;
+    Ok(Exit::Done)
+}
+
+async fn history(args: &History, cx: &Context) -> anyhow::Result<Exit> {
+    let newsletter = cx.newsletter(&args.which.newsletter)?;
+    let date = args.date.unwrap_or(DateArg::Relative(0));
+    let date = date.resolve(cx.clock().civil(), &newsletter.timezone)?;
+    let happened = learn::history(&cx.house().await?, newsletter, date).await?;
+    let mut out = cx.out();
+    let mut table = Table::new(&["at", "who", "what", "from", "to", "title"]);
+    for step in &happened {
+        if cx.json {
+            out.json(step)?;
+            continue;
+        }
+        let place = |at: Option<i64>| at.map(|at| at.to_string()).unwrap_or_default();
+        table.row(&[
+            words::instant(step.at, &newsletter.timezone),
+            step.who.clone(),
+            step.what.to_owned(),
+            place(step.from),
+            place(step.to),
+            step.title.clone(),
+        ]);
+    }
+    if !cx.json {
+        out.table(&table)?;
+    }
+    out.finish()?;
+    if happened.is_empty() {
+        cx.say(&format!("Nothing was proposed for {} of {date}.", newsletter.id));
+    }
     Ok(Exit::Done)
 }
 

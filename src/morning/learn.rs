@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
 use super::line_up::{Gathered, gather};
 use super::{House, Result};
-use crate::articles::ArticleId;
+use crate::articles::{self, ArticleId};
+use crate::clock::timestamp;
 use crate::config::Newsletter;
 use crate::editions::{self, Edition, LineUp, Who};
 use crate::selection::learning::store::{self, KeptLesson};
@@ -127,6 +129,63 @@ fn lesson(
 /// The lessons as they weigh on this date, oldest first.
 fn seen_from(kept: &[KeptLesson], date: Date) -> Vec<Lesson> {
     kept.iter().rev().map(|lesson| lesson.lesson(date)).collect()
+}
+
+/// One thing that happened to a line-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Happened {
+    /// When.
+    pub at: Timestamp,
+    /// `the machine`, or an editor.
+    pub who: String,
+    /// `proposed`, or what an editor did.
+    pub what: &'static str,
+    /// To which article, by its title; or how many were proposed.
+    pub title: String,
+    /// The article's URL.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// Where it stood.
+    pub from: Option<i64>,
+    /// Where it was put.
+    pub to: Option<i64>,
+}
+
+/// Every proposal for an edition and every step of its editors, in order of time.
+pub async fn history(house: &House, newsletter: &Newsletter, date: Date) -> Result<Vec<Happened>> {
+    let mut conn = house.db.read().await?;
+    let mut out: Vec<Happened> = store::proposals(&mut conn, &newsletter.id, date)
+        .await?
+        .into_iter()
+        .map(|kept| Happened {
+            at: timestamp(kept.at),
+            who: "the machine".to_owned(),
+            what: "proposed",
+            title: format!("{} items, {} in reserve", kept.chosen, kept.reserves),
+            url: String::new(),
+            from: None,
+            to: None,
+        })
+        .collect();
+    let events = store::events(&mut conn, &newsletter.id, date).await?;
+    let ids: Vec<ArticleId> = events.iter().map(|kept| kept.event.article).collect();
+    let articles = articles::store::find_by_ids(&mut conn, &ids).await?;
+    out.extend(events.into_iter().map(|kept| {
+        let article = articles.iter().find(|article| article.id == kept.event.article);
+        Happened {
+            at: kept.at,
+            who: kept.who,
+            what: kept.event.what.as_str(),
+            title: article
+                .map_or_else(|| format!("article {}", kept.event.article), |known| known.title.clone()),
+            url: article.map(|known| known.url.clone()).unwrap_or_default(),
+            from: kept.event.from,
+            to: kept.event.to,
+        }
+    }));
+    // A refresh follows the steps of the same moment.
+    out.sort_by_key(|happened| (happened.at, happened.what == "proposed"));
+    Ok(out)
 }
 
 /// One morning of the report.

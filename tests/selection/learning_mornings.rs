@@ -109,8 +109,15 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         let mut conn = house.db.read().await.unwrap();
         let events = store::events(&mut conn, "test", first).await.unwrap();
         assert_eq!(events.len(), 6, "{}: {events:?}", test.name);
-        assert!(events.iter().any(|event| event.what == What::Moved && event.to == Some(1)), "{events:?}");
-        assert!(events.iter().any(|event| event.what == What::Added), "{events:?}");
+        assert!(
+            events.iter().any(|kept| kept.event.what == What::Moved && kept.event.to == Some(1)),
+            "{events:?}"
+        );
+        assert!(events.iter().any(|kept| kept.event.what == What::Added), "{events:?}");
+        assert!(events.iter().all(|kept| kept.who == "Awa"), "{events:?}");
+        let proposals = store::proposals(&mut conn, "test", first).await.unwrap();
+        assert!(proposals.len() >= 2, "one by the machine, one with the editor's wishes: {proposals:?}");
+        assert!(proposals.iter().all(|kept| (kept.chosen, kept.reserves) == (10, 10)), "{proposals:?}");
         assert!(store::shown(&mut conn, "test", first).await.unwrap().len() >= 20);
         let kept = store::lessons(&mut conn, "test", Date::MAX, 100).await.unwrap();
         assert_eq!(kept.len(), 3, "{}", test.name);

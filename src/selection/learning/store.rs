@@ -9,6 +9,7 @@ use sqlx::FromRow;
 
 use super::{Event, Lesson, Morning, Shown, Weights, What};
 use crate::articles::ArticleId;
+use crate::clock::timestamp;
 use crate::db::{Conn, Error, Result, on};
 use crate::selection::{Candidate, Proposal};
 
@@ -134,9 +135,48 @@ pub async fn record_event(
     Ok(())
 }
 
+/// One proposal, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct KeptProposal {
+    /// When, in milliseconds since the epoch.
+    pub at: i64,
+    /// How many items it chose.
+    pub chosen: i64,
+    /// How many stood in reserve.
+    pub reserves: i64,
+}
+
+const PROPOSALS: &str = "
+SELECT proposal.at,
+       COUNT(CASE WHEN proposal_item.place = 'chosen' THEN 1 END) AS chosen,
+       COUNT(CASE WHEN proposal_item.place = 'reserve' THEN 1 END) AS reserves
+FROM proposal
+LEFT JOIN proposal_item ON proposal_item.proposal = proposal.id
+WHERE proposal.newsletter = $1 AND proposal.date = $2
+GROUP BY proposal.id, proposal.at
+ORDER BY proposal.id";
+
+/// The proposals of an edition, in order.
+pub async fn proposals(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec<KeptProposal>> {
+    Ok(on!(conn, |c| sqlx::query_as(PROPOSALS).bind(newsletter).bind(date.to_string()).fetch_all(c).await?))
+}
+
+/// A step of an editor, with when and who.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptEvent {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub who: String,
+    /// The step.
+    pub event: Event,
+}
+
 #[derive(FromRow)]
 struct EventRow {
     id: i64,
+    at: i64,
+    who: String,
     what: String,
     article: i64,
     from_position: Option<i64>,
@@ -144,13 +184,13 @@ struct EventRow {
 }
 
 const EVENTS: &str = "
-SELECT id, what, article, from_position, to_position
+SELECT id, at, who, what, article, from_position, to_position
 FROM editor_event
 WHERE newsletter = $1 AND date = $2
 ORDER BY id";
 
 /// Everything that editors did to the line-up of an edition, in order.
-pub async fn events(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec<Event>> {
+pub async fn events(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec<KeptEvent>> {
     let rows: Vec<EventRow> =
         on!(conn, |c| sqlx::query_as(EVENTS).bind(newsletter).bind(date.to_string()).fetch_all(c).await?);
     rows.into_iter()
@@ -161,7 +201,9 @@ pub async fn events(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec
                 id: row.id,
                 value: row.what.clone(),
             })?;
-            Ok(Event { what, article: ArticleId(row.article), from: row.from_position, to: row.to_position })
+            let event =
+                Event { what, article: ArticleId(row.article), from: row.from_position, to: row.to_position };
+            Ok(KeptEvent { at: timestamp(row.at), who: row.who, event })
         })
         .collect()
 }
