@@ -1,6 +1,7 @@
 //! One edition as a page: the same content as the mail, in a template of its own. Nothing in it belongs to one reader.
 
 use askama::Template;
+use jiff::civil::Date;
 use url::Url;
 
 use crate::config::theme::Theme;
@@ -26,6 +27,10 @@ pub(super) struct Edition<'a> {
     pub(super) archive: String,
     pub(super) subscribe: String,
     pub(super) items: Vec<Shown>,
+    /// The item that the partner's place stands behind.
+    sponsor_after: u32,
+    /// What each correction is headed with, and what is right.
+    corrections: Vec<(String, &'a str)>,
     /// The lead's picture, for previews elsewhere.
     pub(super) card: Option<Picture>,
 }
@@ -96,6 +101,12 @@ impl<'a> Edition<'a> {
             address: format!("{archive}/{}", content.date),
             archive,
             subscribe: format!("{}/s/{}", newsletter.public_url, newsletter.id),
+            sponsor_after: items.iter().map(|item| item.position).take(3).next_back().unwrap_or_default(),
+            corrections: content
+                .corrections
+                .iter()
+                .map(|correction| (heading(correction.date, language), correction.text.as_str()))
+                .collect(),
             card: items.iter().find_map(|item| item.picture.clone()),
             items,
         }
@@ -108,6 +119,16 @@ impl<'a> Edition<'a> {
     /// The page's colours and fonts. The configuration lets nothing into them that could leave a style sheet.
     pub(super) fn look(&self) -> String {
         look(self.theme, self.language)
+    }
+
+    /// A link of the editors' own, with what it says; only where a page may lead.
+    fn link(&self, url: Option<&String>, source: Option<&String>) -> Option<(String, String)> {
+        let url = url.map(|url| led(url)).filter(|url| !url.is_empty())?;
+        let text = match source {
+            Some(source) => put(self.words().read_at, &[("source", source)]),
+            None => self.words().read_on.to_owned(),
+        };
+        Some((url, self.language.polish(&text)))
     }
 
     /// Whether the short ones begin with this item.
@@ -129,12 +150,7 @@ impl Shown {
         };
         Self {
             position: item.position,
-            // What was made elsewhere leads only where a page may lead.
-            url: Url::parse(&item.url)
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https"))
-                .map(|_| item.url.clone())
-                .unwrap_or_default(),
+            url: led(&item.url),
             kicker: kicker(item, content, language),
             title: setting.polish(&item.title),
             summary: setting.polish(&item.summary),
@@ -150,6 +166,24 @@ impl Shown {
             }),
             brief: item.position >= BRIEF_FROM,
         }
+    }
+}
+
+/// What was made elsewhere leads only where a page may lead; nowhere otherwise.
+fn led(url: &str) -> String {
+    Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .map(|_| url.to_owned())
+        .unwrap_or_default()
+}
+
+/// What a correction is headed with: the edition that had it wrong, where it is known.
+fn heading(of: Option<Date>, language: Language) -> String {
+    let phrases = language.phrases();
+    match of {
+        Some(date) => format!("{} · {}", phrases.correction, language.date(date)),
+        None => phrases.correction.to_owned(),
     }
 }
 
