@@ -401,7 +401,7 @@ async fn preview(args: &Preview, cx: &Context) -> anyhow::Result<Exit> {
     }
     out.finish()?;
     for finding in &preview.findings {
-        cx.say(finding);
+        cx.say(&finding.to_string());
     }
     Ok(Exit::Done)
 }

@@ -111,6 +111,8 @@ pub struct Newsletter {
     pub languages: Vec<String>,
     /// Dates without an edition.
     pub days_off: Vec<Date>,
+    /// Words that the newsroom does not want to see; preflight finds them.
+    pub avoid: Vec<String>,
     /// How its mail looks.
     pub theme: Theme,
 }
@@ -199,6 +201,7 @@ impl Newsletter {
             days_off: section.parsed_list("days_off", |text| {
                 text.parse::<Date>().map_err(|_| "expected a date such as \"2026-12-25\"".to_owned())
             }),
+            avoid: section.list("avoid"),
             theme: Theme::read(&section.section("theme")),
         };
         (from.is_some() && send_at.is_some()).then_some(newsletter)

@@ -11,6 +11,7 @@ mod encode;
 pub mod language;
 pub mod notice;
 mod plain;
+pub mod preflight;
 mod prepared;
 mod render;
 mod typography;

@@ -13,6 +13,7 @@ use crate::mail::content::{
     self, Appointment, Content, Correction, Figure, Image, Lighter, Opening, Sponsor,
 };
 use crate::mail::dkim::Signer;
+use crate::mail::preflight::{self, Asked, Finding, Ran};
 use crate::mail::{self, Language, Personal, Prepared, Rendered};
 use crate::readers::{self, Address, SubscriberId, SubscriptionId};
 use crate::selection::{extract, sentences};
@@ -183,7 +184,7 @@ pub struct Preview {
     /// The bytes of the wire, not dot-stuffed.
     pub eml: Vec<u8>,
     /// What is to be looked at before it goes out.
-    pub findings: Vec<String>,
+    pub findings: Vec<Finding>,
 }
 
 /// Shows an edition as this address gets it, or a sample reader. Two calls give the same bytes.
@@ -272,7 +273,7 @@ pub async fn preview(
         html: fill(&rendered.html),
         text: fill(&rendered.text),
         eml,
-        findings: findings(&content, &rendered, newsletter),
+        findings: findings(house, newsletter, &content, &[(language, &rendered)]).await?,
     }))
 }
 
@@ -290,24 +291,28 @@ pub(super) fn signer(
         .transpose()
 }
 
-/// What is to be looked at before an edition goes out.
-pub(super) fn findings(content: &Content, rendered: &Rendered, newsletter: &Newsletter) -> Vec<String> {
-    let mut out = Vec::new();
-    let wanted = newsletter.items as usize;
-    if content.items.len() < wanted {
-        out.push(format!("items: {} instead of {wanted}", content.items.len()));
+/// How many editions back a story counts as told.
+const EDITIONS_BACK: usize = 3;
+
+/// What is to be looked at before an edition goes out, in each of these renderings.
+pub(super) async fn findings(
+    house: &House,
+    newsletter: &Newsletter,
+    content: &Content,
+    renderings: &[(Language, &Rendered)],
+) -> Result<Vec<Finding>> {
+    let mut before = Vec::new();
+    let mut conn = house.db.read().await?;
+    let editions = editions::store::list(&mut conn, &newsletter.id, 10).await?;
+    let past = editions.iter().filter(|past| past.date < content.date && past.revision > 0);
+    for past in past.take(EDITIONS_BACK) {
+        let frozen = editions::store::find_content(&mut conn, past.id, past.revision).await?;
+        let Some(frozen) = frozen.and_then(|text| serde_json::from_str::<Content>(&text).ok()) else {
+            continue;
+        };
+        let ran = |item: content::Item| Ran { date: past.date, url: item.url, title: item.title };
+        before.extend(frozen.items.into_iter().map(ran));
     }
-    for item in content.items.iter().filter(|item| item.summary.is_empty()) {
-        out.push(format!("item {}: has no text; write one or take another", item.position));
-    }
-    if rendered.html.len() > 60 * 1024 {
-        out.push(format!(
-            "the HTML part has {} KiB; above 60 some readers see it cut off",
-            rendered.html.len() / 1024
-        ));
-    }
-    if newsletter.publisher.is_empty() {
-        out.push("publisher: is not configured; the mail owes its readers a name and an address".to_owned());
-    }
-    out
+    let asked = Asked { items: newsletter.items as usize, avoid: &newsletter.avoid, before: &before };
+    Ok(preflight::check(content, renderings, &asked))
 }

@@ -8,7 +8,8 @@ use crate::config::{Approval, Newsletter};
 use crate::delivery::due::Morning;
 use crate::delivery::plan::{self, Plan};
 use crate::editions::{self, Edition, EditionState, NewRevision, Who};
-use crate::mail::{self, Content, Language, Prepared};
+use crate::mail::preflight::{self, Weight};
+use crate::mail::{self, Content, Language, Prepared, Rendered};
 use crate::selection::{Proposal, learning};
 use crate::{db, delivery};
 
@@ -52,7 +53,10 @@ pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who
     }
     let line_up = line_up::line_up_of(&proposal);
     let content = content::load(house, newsletter, edition, &line_up).await?;
-    let renderings = renderings(house, newsletter, &content).await?;
+    let renderings = match renderings(house, newsletter, &content).await? {
+        Ok(renderings) => renderings,
+        Err(why) => return Ok(Locked::Preflight(why)),
+    };
     let warnings = links::check(house, newsletter, &content).await?;
     let locked = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?;
     if matches!(locked, Locked::Done { .. }) {
@@ -75,18 +79,31 @@ async fn warn(house: &House, edition: &Edition, warnings: &[String], who: &Who) 
     Ok(())
 }
 
-/// The prepared bytes of a content, in each language that its readers read.
+/// The prepared bytes of a content, in each language that its readers read; or, in lines, what stops it.
 async fn renderings(
     house: &House,
     newsletter: &Newsletter,
     content: &Content,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut out = Vec::new();
+) -> Result<std::result::Result<Vec<(String, Vec<u8>)>, String>> {
+    let mut rendered = Vec::new();
     for tag in content::languages(house, newsletter).await? {
-        let rendered = mail::render(content, Language::first_of([tag.as_str()]))?;
-        out.push((tag, Prepared::new(&rendered, content).to_bytes()));
+        let language = Language::first_of([tag.as_str()]);
+        rendered.push((tag, language, mail::render(content, language)?));
     }
-    Ok(out)
+    let each: Vec<(Language, &Rendered)> =
+        rendered.iter().map(|(_, language, rendered)| (*language, rendered)).collect();
+    let findings = content::findings(house, newsletter, content, &each).await?;
+    for finding in &findings {
+        tracing::info!(newsletter.id = %newsletter.id, edition.date = %content.date, %finding, "preflight");
+    }
+    if preflight::stops(&findings) {
+        let errors = findings.iter().filter(|finding| finding.weight == Weight::Error);
+        return Ok(Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+    }
+    let bytes = |(tag, _, rendered): (String, Language, Rendered)| {
+        (tag, Prepared::new(&rendered, content).to_bytes())
+    };
+    Ok(Ok(rendered.into_iter().map(bytes).collect()))
 }
 
 async fn freeze(
@@ -199,7 +216,10 @@ pub async fn correct(
     let line_up = editions::store::line_up(&mut conn, edition.id).await?;
     drop(conn);
     let content = content::load(house, newsletter, edition, &line_up).await?;
-    let renderings = renderings(house, newsletter, &content).await?;
+    let renderings = match renderings(house, newsletter, &content).await? {
+        Ok(renderings) => renderings,
+        Err(why) => return Ok(Err(format!("the correction cannot be frozen:\n{why}"))),
+    };
     let json = serde_json::to_string(&content).map_err(|error| super::Error::Start(error.to_string()))?;
     let number = edition.revision + 1;
     let mut tx = house.db.write().await?;

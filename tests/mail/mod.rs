@@ -1,5 +1,6 @@
 //! The mail: what it looks like, how big it gets, and that nothing breaks out of its place.
 
 mod golden;
+mod preflight;
 mod properties;
 mod samples;

@@ -1,0 +1,52 @@
+//! Section 2.8: the text part says what the HTML part says.
+
+use super::{Findings, page};
+use crate::mail::content::Content;
+use crate::mail::prepared::SLOT;
+use crate::mail::render::Rendered;
+
+const COLUMNS: usize = 72;
+
+pub(super) fn check(content: &Content, rendered: &Rendered, findings: &mut Findings) {
+    let flat = page::plain(&rendered.text);
+    let titles = page::elements(&page::pieces(&rendered.html), "h2");
+    let mut from = 0;
+    for (at, (_, title)) in titles.iter().enumerate() {
+        // The number stands inside the heading of a short item.
+        let title = title
+            .split_once(' ')
+            .filter(|(number, _)| number.parse::<u32>().is_ok())
+            .map_or(title.as_str(), |(_, rest)| rest.trim());
+        match flat[from..].find(title) {
+            Some(found) => from += found + title.len(),
+            None => findings.error(
+                "X1",
+                "text part",
+                format!("title {} of the HTML part is not there in its order", at + 1),
+            ),
+        }
+    }
+    if titles.len() != content.items.len() {
+        findings.error(
+            "X3",
+            "text part",
+            format!("{} titles for {} items", titles.len(), content.items.len()),
+        );
+    }
+    if !rendered.text.contains(&format!("/u/{SLOT}")) {
+        findings.error("X1", "text part", "it does not say how to unsubscribe");
+    }
+    for line in rendered.text.lines().filter(|line| line.chars().count() > COLUMNS) {
+        if line.trim().contains(' ') {
+            findings.error("X2", "text part", format!("a line is longer than {COLUMNS} columns: {line:?}"));
+        }
+    }
+    for mark in ["&amp;", "&lt;", "&gt;", "&quot;", "&nbsp;", "&#"] {
+        if rendered.text.contains(mark) {
+            findings.warn("X3", "text part", format!("{mark} is left over from a page: write the character"));
+        }
+    }
+    if rendered.text.contains(['\u{200B}', '\u{FEFF}', '\u{2060}']) {
+        findings.error("X3", "text part", "it has characters that nobody sees");
+    }
+}
