@@ -20,7 +20,7 @@ mod view;
 pub use content::Content;
 pub use language::Language;
 pub use prepared::{Personal, Prepared, fill_text};
-pub use render::{Rendered, render, web_page};
+pub use render::{Rendered, render};
 
 /// Why a mail cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -24,8 +24,6 @@ pub struct Rendered {
 #[template(path = "mail/edition.html")]
 struct Html<'a> {
     view: &'a View<'a>,
-    /// Whether this is the mail, or a page of the archive for everybody.
-    mail: bool,
 }
 
 #[derive(Template)]
@@ -37,8 +35,7 @@ struct Text<'a> {
 /// Renders a content as a mail in this language.
 pub fn render(content: &Content, language: Language) -> Result<Rendered, Error> {
     let view = View::new(content, language);
-    let html =
-        Html { view: &view, mail: true }.render().map_err(|error| Error::Template(error.to_string()))?;
+    let html = Html { view: &view }.render().map_err(|error| Error::Template(error.to_string()))?;
     let text = Text { view: &view }.render().map_err(|error| Error::Template(error.to_string()))?;
     Ok(Rendered {
         subject: view.subject.clone(),
@@ -46,14 +43,6 @@ pub fn render(content: &Content, language: Language) -> Result<Rendered, Error> 
         html: tidy(&html),
         text: wrapped(&text),
     })
-}
-
-/// Renders a content as the page that everybody may read: nothing in it belongs to one subscriber.
-pub fn web_page(content: &Content, language: Language) -> Result<String, Error> {
-    let view = View::new(content, language);
-    let html =
-        Html { view: &view, mail: false }.render().map_err(|error| Error::Template(error.to_string()))?;
-    Ok(tidy(&html))
 }
 
 /// Without the indentation and the empty lines of the template.
