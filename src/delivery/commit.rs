@@ -44,7 +44,8 @@ pub(super) enum Answer {
 /// Where requests go; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Committer {
-    requests: mpsc::Sender<(Request, oneshot::Sender<Answer>)>,
+    /// `None`: nothing is recorded.
+    requests: Option<mpsc::Sender<(Request, oneshot::Sender<Answer>)>>,
     at_work: Arc<AtomicUsize>,
 }
 
@@ -56,13 +57,21 @@ impl Committer {
         let loop_ =
             Loop { db, clock, random, me, settings: settings.clone(), at_work: at_work.clone(), inbox };
         tokio::spawn(loop_.run());
-        Self { requests, at_work }
+        Self { requests: Some(requests), at_work }
+    }
+
+    /// One that says yes to everything and records nothing: what the wire could do without a ledger.
+    pub(super) fn unrecorded() -> Self {
+        Self { requests: None, at_work: Arc::default() }
     }
 
     /// Brings something to the next commit and waits for it.
     pub(super) async fn commit(&self, request: Request) -> Answer {
+        let Some(requests) = &self.requests else {
+            return if request.asked.is_some() { Answer::Released } else { Answer::Kept };
+        };
         let (answer, answered) = oneshot::channel();
-        if self.requests.send((request, answer)).await.is_err() {
+        if requests.send((request, answer)).await.is_err() {
             return Answer::Fenced;
         }
         answered.await.unwrap_or(Answer::Fenced)

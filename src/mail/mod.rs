@@ -19,7 +19,7 @@ mod view;
 
 pub use content::Content;
 pub use language::Language;
-pub use prepared::{Personal, Prepared, fill_text};
+pub use prepared::{Personal, Prepared, SLOT, fill_text};
 pub use render::{Rendered, render};
 
 /// Why a mail cannot be made.

@@ -16,8 +16,8 @@ use super::dkim::{self, Signer};
 use super::encode;
 use super::render::Rendered;
 
-/// Stands for the subscription's token until it is filled in.
-pub(super) const SLOT: &str = "subscriptiontokengoesherexxxxx";
+/// Stands for the subscription's token in a rendered part until it is filled in.
+pub const SLOT: &str = "subscriptiontokengoesherexxxxx";
 const VERSION: u32 = 2;
 
 /// What is personal in a message.

@@ -16,6 +16,7 @@ mod pictures;
 pub mod replay;
 pub mod send;
 pub mod serve;
+pub mod stage;
 pub mod store;
 pub mod tick;
 pub mod why;

@@ -73,7 +73,7 @@ pub async fn send(
         EditionState::Sent => return Ok(Err(format!("the edition of {date} is sent already"))),
         state => return Ok(Err(format!("the edition of {date} is {state}"))),
     }
-    let mode = Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil };
+    let mode = Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
     engine(house)?.run_edition(mode, shutdown).await?;
     let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
     if counts.all_final() {

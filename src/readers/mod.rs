@@ -7,6 +7,7 @@
 mod address;
 pub mod import;
 pub mod links;
+pub mod sample;
 pub mod store;
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ use super::{Error, Result};
 use crate::clock::Clock;
 use crate::db::{Conn, Db};
 
-pub(super) use store::{Due, Sending, claimed, next_instants, rendering, sending};
+pub(super) use store::{Due, Sending, claimed, next_instants, read_planned, rendering, sending};
 
 /// Where and as what a daemon began: tells later whether it still lives.
 #[derive(Clone, Debug)]

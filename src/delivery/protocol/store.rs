@@ -339,6 +339,34 @@ pub(in crate::delivery) async fn claim(conn: &mut Conn, me: Me, due: Due) -> Res
     Ok((claimed, seen))
 }
 
+const PLANNED: &str = "
+SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address, subscriber.timezone,
+       subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
+       CAST(NULL AS BIGINT) AS before_revision, CAST(NULL AS TEXT) AS before_language,
+       CAST(NULL AS BIGINT) AS before_date_at, CAST(NULL AS BIGINT) AS before_date_offset,
+       CAST(NULL AS TEXT) AS before_relay, CAST(1 AS BIGINT) AS wanted
+FROM delivery
+JOIN subscriber ON subscriber.id = delivery.subscriber
+WHERE delivery.edition = $1 AND delivery.id > $2 AND delivery.state = 'planned'
+ORDER BY delivery.id
+LIMIT $3";
+
+/// What is planned, after this delivery, without claiming it.
+pub(in crate::delivery) async fn read_planned(
+    conn: &mut Conn,
+    edition: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Claimed>> {
+    let rows: Vec<ClaimedRow> = on!(conn, |c| sqlx::query_as(PLANNED)
+        .bind(edition)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(c)
+        .await?);
+    Ok(rows.into_iter().map(Claimed::from).collect())
+}
+
 impl From<ClaimedRow> for Claimed {
     fn from(row: ClaimedRow) -> Self {
         let before = match (row.before_revision, row.before_date_at, row.before_date_offset, row.before_relay)

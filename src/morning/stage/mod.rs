@@ -1,0 +1,235 @@
+//! A house of its own for rehearsals: a scratch database, made-up or copied readers, a sink for a relay.
+//!
+//! Everything on it is real but the mailboxes: the ledger, the engine, the bytes. Nothing leaves, because its only
+//! relay is a sink on loopback; nothing stays, because its database goes when the stage is struck.
+
+mod letter;
+pub mod sink;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::civil::Time;
+use tempfile::TempDir;
+
+use super::{Error, House, Result};
+use crate::clock::{Clock, Random};
+use crate::config::{Config, Newsletter};
+use crate::db::{Db, Options};
+use crate::delivery::due::Morning;
+use crate::delivery::plan::{self, Plan};
+use crate::editions::{self, EditionId, EditionState, NewRevision, Who};
+use crate::readers;
+
+pub use letter::letter;
+
+/// The one newsletter of a made-up stage.
+pub const NEWSLETTER: &str = "stage";
+/// Made-up readers come in steps, so that no transaction grows with the list.
+const STEP: i64 = 50_000;
+
+/// What a made-up stage is like.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// A PostgreSQL server's URL; a SQLite file where `None`.
+    pub postgres: Option<String>,
+    /// Where mail goes.
+    pub relay: SocketAddr,
+    /// How many connections go there, from each daemon.
+    pub connections: u32,
+    /// How many messages go over one.
+    pub messages_per_connection: u32,
+    /// A daemon's lease.
+    pub lease: Duration,
+    /// The wait after a failure.
+    pub retry: Duration,
+    /// An RSA key as PEM, when mail is to be signed.
+    pub key: Option<String>,
+}
+
+/// A scratch house.
+#[derive(Debug)]
+pub struct Stage {
+    /// The house.
+    pub house: House,
+    /// Its configuration file, for processes of their own.
+    pub file: PathBuf,
+    /// The PostgreSQL server and the schema that is dropped at the end.
+    schema: Option<(String, String)>,
+    folder: TempDir,
+}
+
+fn cannot(what: &str) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |error| Error::Start(format!("the stage: {what}: {error}"))
+}
+
+impl Stage {
+    /// Sets a made-up stage.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, a database that cannot be reached.
+    pub async fn set(setting: &Setting) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("matinale-stage-").tempdir().map_err(cannot("a folder"))?;
+        let schema = match &setting.postgres {
+            Some(url) => Some((url.clone(), schema(url, folder.path()).await?)),
+            None => None,
+        };
+        let url = match &schema {
+            Some((url, schema)) => within(url, schema),
+            None => format!("sqlite:{}", folder.path().join("stage.db").display()),
+        };
+        let file = folder.path().join("matinale.toml");
+        write(&file, &toml(setting, &url)?)?;
+        write(&folder.path().join("secret.key"), "a stage has no secrets\n")?;
+        if let Some(key) = &setting.key {
+            write(&folder.path().join("dkim.pem"), key)?;
+        }
+        let config = Config::load(std::slice::from_ref(&file), &BTreeMap::new())
+            .map_err(|invalid| Error::Start(format!("the stage: {invalid}")))?;
+        let db = Db::open(&config.database.options()).await?;
+        db.migrate().await?;
+        let house = House::new(config, db, Clock::system(), Random::system());
+        Ok(Self { house, file, schema, folder })
+    }
+
+    /// The newsletter.
+    pub fn newsletter(&self) -> &Newsletter {
+        self.house.config.newsletters.get(NEWSLETTER).expect("the stage's file has it")
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes up readers `first` to `last`.
+    pub async fn readers(&self, first: i64, last: i64) -> Result<()> {
+        for from in (first..=last).step_by(usize::try_from(STEP).unwrap_or(1)) {
+            let mut tx = self.house.db.write().await?;
+            let at = self.house.clock.now_ms();
+            readers::sample::store::make(&mut tx, NEWSLETTER, from, last.min(from + STEP - 1), at).await?;
+            tx.commit().await?;
+        }
+        store::analyze(&self.house.db).await?;
+        Ok(())
+    }
+
+    /// An edition `days` after today with these bytes, frozen but not planned.
+    pub async fn edition(&self, renderings: &[(String, Vec<u8>)], days: i32) -> Result<EditionId> {
+        let who = Who::command_line();
+        let now = self.house.clock.now();
+        let day = self.house.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+        let date = day.checked_add(jiff::Span::new().days(days)).unwrap_or(day);
+        let mut tx = self.house.db.write().await?;
+        let edition = editions::store::open(&mut tx, NEWSLETTER, date, now, now).await?;
+        let revision = NewRevision { number: 1, who: &who, why: "lock", content: "{}", renderings };
+        editions::store::freeze(&mut tx, edition.id, &revision, now).await?;
+        tx.commit().await?;
+        Ok(edition.id)
+    }
+
+    /// Plans an edition's deliveries, due by now and for a day; returns how many.
+    pub async fn plan(&self, edition: EditionId) -> Result<i64> {
+        let newsletter = self.newsletter();
+        let mut tx = self.house.db.write().await?;
+        let now = self.house.clock.civil();
+        let date = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+        let plan = Plan {
+            edition,
+            newsletter: NEWSLETTER,
+            morning: Morning {
+                date,
+                lock: now,
+                deadline: Time::constant(0, 0, 0, 0),
+                window: Duration::from_secs(36 * 3600),
+            },
+            hour: newsletter.send_at,
+            zone: &newsletter.timezone,
+        };
+        let planned = plan::plan(&mut tx, &plan).await?;
+        tx.commit().await?;
+        Ok(planned)
+    }
+
+    /// Lets an edition be sent.
+    pub async fn start(&self, edition: EditionId) -> Result<()> {
+        let who = Who::command_line();
+        let mut tx = self.house.db.write().await?;
+        for state in [EditionState::Locked, EditionState::Sending] {
+            let current = editions::store::load(&mut tx, edition).await?;
+            editions::store::set_state(&mut tx, &current, state, None, &who, self.house.clock.now()).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Takes everything away.
+    pub async fn strike(self) -> Result<()> {
+        self.house.db.close().await;
+        if let Some((url, schema)) = &self.schema {
+            let db = Db::open(&Options { connections: 1, ..Options::new(url) }).await?;
+            store::drop_schema(&db, schema).await?;
+            db.close().await;
+        }
+        Ok(())
+    }
+}
+
+/// A fresh schema on this server, named after the folder.
+async fn schema(url: &str, folder: &Path) -> Result<String> {
+    let name: String = folder
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase())
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
+    let db = Db::open(&Options { connections: 1, ..Options::new(url) }).await?;
+    store::create_schema(&db, &name).await?;
+    db.close().await;
+    Ok(name)
+}
+
+/// The same server, every name looked up in this schema alone.
+fn within(url: &str, schema: &str) -> String {
+    let sign = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{sign}options[search_path]={schema}")
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let told = || path.display().to_string();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| cannot(&told())(error))?;
+    file.write_all(text.as_bytes()).map_err(|error| cannot(&told())(error))
+}
+
+fn toml(setting: &Setting, url: &str) -> Result<String> {
+    let quoted = |text: &str| serde_json::to_string(text).map_err(|error| Error::Start(error.to_string()));
+    let mut text = format!(
+        "[database]\nurl = {}\n[keys]\nsecret_file = \"secret.key\"\n[web]\nlisten = \"127.0.0.1:0\"\n\
+         [delivery]\nretry = [\"{}ms\"]\nlease = \"{}ms\"\n\
+         [relay.sink]\nurl = \"smtp://{}?tls=none\"\nconnections = {}\nmessages_per_connection = {}\n\
+         [newsletter.{NEWSLETTER}]\nname = \"Stage\"\nfrom = \"Stage <stage@news.example>\"\nlock = \"0 0 0 1 1 *\"\n\
+         send_at = \"06:30\"\nrelays = [\"sink\"]\npublisher = \"Stage, 1 rue du Port, Dakar\"\n",
+        quoted(url)?,
+        setting.retry.as_millis(),
+        setting.lease.as_millis(),
+        setting.relay,
+        setting.connections,
+        setting.messages_per_connection,
+    );
+    if setting.key.is_some() {
+        text.push_str("[dkim.\"news.example\"]\nselector = \"stage\"\nkey_file = \"dkim.pem\"\n");
+    }
+    Ok(text)
+}
