@@ -159,6 +159,6 @@ async fn everything(db: &Db) -> Vec<String> {
     tx.commit().await.unwrap();
 
     let clock = Clock::manual(now);
-    say("alone", &matinale::delivery::others_alive(db, &clock).await.unwrap());
+    say("alone", &matinale::delivery::others_alive(db, &clock, None).await.unwrap());
     out
 }

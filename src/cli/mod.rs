@@ -9,6 +9,7 @@ mod context;
 mod dates;
 mod delivery;
 mod demo;
+mod drill;
 mod edition;
 mod feed;
 mod init;
@@ -89,6 +90,8 @@ enum Command {
     Stories(stories::StoriesArgs),
     /// The ten of a file, with their points and reasons
     Pick(stories::PickArgs),
+    /// Kill itself at random moments of a rehearsal, restart, and count lost and doubled mails
+    Drill(drill::Args),
     /// The whole story of one delivery, or of why there is none
     Why(why::Args),
     /// The article store: import, list, show, retract
@@ -183,6 +186,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Selection(args) => selection::run(args, &cx).await,
         Command::Stories(args) => stories::stories(args, &cx),
         Command::Pick(args) => stories::pick(args, &cx),
+        Command::Drill(args) => drill::run(args, &cx).await,
         Command::Why(args) => why::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,
         Command::Feed(args) => feed::run(args, &cx).await,

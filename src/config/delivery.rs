@@ -26,6 +26,8 @@ pub struct Delivery {
     pub lease: Duration,
     /// What becomes of uncertain deliveries.
     pub uncertain: Uncertain,
+    /// The machine's name in the ledger; the machine's own mark where `None`.
+    pub host: Option<String>,
     /// Deliveries claimed at a time.
     pub batch: u32,
     /// How long a commit waits for more connections to join.
@@ -75,6 +77,7 @@ impl Delivery {
             retry,
             lease,
             uncertain: uncertain.unwrap_or_default(),
+            host: section.text("host"),
             batch: section.count("batch", 1..=10_000).unwrap_or(500),
             linger: section.duration("linger").unwrap_or(Duration::from_millis(1)),
             rules_file: section.path("rules_file"),

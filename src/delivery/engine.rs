@@ -101,7 +101,7 @@ impl Engine {
 
     async fn live(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
         let settings = &self.config.delivery;
-        let me = protocol::join(&self.db, &self.clock, settings.lease).await?;
+        let me = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref()).await?;
         let committer = if mode.unrecorded {
             Committer::unrecorded()
         } else {
@@ -164,7 +164,10 @@ impl Life<'_> {
                     Err(Error::Fenced) => return Error::Fenced,
                     Err(error) => tracing::error!(%error, "the lease could not be renewed; trying again"),
                     Ok(()) => {
-                        if let Err(error) = protocol::take_over(&db, &clock, me, first_wait, hold).await {
+                        if let Err(error) =
+                            protocol::take_over(&db, &clock, me, settings.host.as_deref(), first_wait, hold)
+                                .await
+                        {
                             tracing::error!(%error, "dead daemons could not be looked for; trying again");
                         }
                     }
@@ -179,7 +182,15 @@ impl Life<'_> {
         let hold = settings.uncertain == Uncertain::Hold;
         let first_wait = settings.retry.first().copied().unwrap_or(Duration::from_secs(60));
         // What died with an earlier run of ours is taken up before anything else.
-        protocol::take_over(&self.engine.db, &self.engine.clock, self.me, first_wait, hold).await?;
+        protocol::take_over(
+            &self.engine.db,
+            &self.engine.clock,
+            self.me,
+            settings.host.as_deref(),
+            first_wait,
+            hold,
+        )
+        .await?;
         let mut notices = self.engine.db.listen(CHANNEL).await.ok().flatten();
         loop {
             if shutdown.is_draining() {

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod content;
 pub mod demo;
+pub mod drill;
 mod ears;
 pub mod inbox;
 pub mod learn;

@@ -42,7 +42,9 @@ pub async fn send(
     how: How,
     shutdown: &Shutdown,
 ) -> Result<std::result::Result<Counts, String>> {
-    if how.civil && delivery::others_alive(&house.db, &house.clock).await? > 0 {
+    if how.civil
+        && delivery::others_alive(&house.db, &house.clock, house.config.delivery.host.as_deref()).await? > 0
+    {
         return Ok(Err("another daemon is alive: --at moves the clock of this process alone".to_owned()));
     }
     let who = Who::command_line();
@@ -73,7 +75,8 @@ pub async fn send(
         EditionState::Sent => return Ok(Err(format!("the edition of {date} is sent already"))),
         state => return Ok(Err(format!("the edition of {date} is {state}"))),
     }
-    let mode = Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
+    let mode =
+        Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
     engine(house)?.run_edition(mode, shutdown).await?;
     let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
     if counts.all_final() {

@@ -26,18 +26,23 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// This process's.
-    pub(super) fn of_this_process() -> Self {
+    /// This process's, on this host.
+    pub(super) fn of_this_process(host: Option<&str>) -> Self {
         let pid = std::process::id();
-        Self { host: this_host(), pid, birth: birth(i64::from(pid)).unwrap_or_default() }
+        Self { host: this_host(host), pid, birth: birth(i64::from(pid)).unwrap_or_default() }
     }
 }
 
-/// This machine in this boot: after a reboot every earlier process is gone.
-fn this_host() -> String {
+/// This machine in this boot, by its own marks or by the name it was given: after a reboot every earlier process is
+/// gone. Containers have processes of their own, which nobody outside can look at by their numbers.
+fn this_host(name: Option<&str>) -> String {
     let read =
         |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-    format!("{}/{}", read("/etc/machine-id"), read("/proc/sys/kernel/random/boot_id"))
+    let processes = std::fs::read_link("/proc/self/ns/pid")
+        .map(|target| target.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let machine = name.map_or_else(|| read("/etc/machine-id"), str::to_owned);
+    format!("{machine}/{}/{processes}", read("/proc/sys/kernel/random/boot_id"))
 }
 
 /// When the process of this pid began; `None` when there is none.
@@ -58,10 +63,11 @@ fn millis(length: Duration) -> i64 {
 }
 
 /// J: a new life in the ledger.
-pub(super) async fn join(db: &Db, clock: &Clock, lease: Duration) -> Result<Me> {
+pub(super) async fn join(db: &Db, clock: &Clock, lease: Duration, host: Option<&str>) -> Result<Me> {
     let mut tx = db.write().await?;
     let now = lease_clock(&mut tx, clock).await?;
-    let me = store::join(&mut tx, &Beginning::of_this_process(), now + millis(lease), clock.now_ms()).await?;
+    let beginning = Beginning::of_this_process(host);
+    let me = store::join(&mut tx, &beginning, now + millis(lease), clock.now_ms()).await?;
     tx.commit().await?;
     Ok(me)
 }
@@ -91,16 +97,17 @@ async fn lease_clock(conn: &mut Conn, clock: &Clock) -> Result<i64> {
 }
 
 /// Whether a daemon that has not left is dead: its process is gone from this host, or its lease ran out.
-fn is_dead(other: &store::Other, now: i64) -> bool {
-    let gone = other.host == this_host() && birth(other.pid).as_deref() != Some(other.birth.as_str());
+fn is_dead(other: &store::Other, now: i64, host: &str) -> bool {
+    let gone = other.host == host && birth(other.pid).as_deref() != Some(other.birth.as_str());
     gone || other.lease_until < now
 }
 
 /// How many other daemons are alive, on this host or with a lease that runs.
-pub async fn others_alive(db: &Db, clock: &Clock) -> Result<usize> {
+pub async fn others_alive(db: &Db, clock: &Clock, host: Option<&str>) -> Result<usize> {
+    let host = this_host(host);
     let mut conn = db.read().await?;
     let now = lease_clock(&mut conn, clock).await?;
-    Ok(store::others(&mut conn, 0).await?.iter().filter(|other| !is_dead(other, now)).count())
+    Ok(store::others(&mut conn, 0).await?.iter().filter(|other| !is_dead(other, now, &host)).count())
 }
 
 /// T: takes over whatever dead daemons held; returns how many deliveries became uncertain and how many went back.
@@ -108,13 +115,18 @@ pub(super) async fn take_over(
     db: &Db,
     clock: &Clock,
     me: Me,
+    host: Option<&str>,
     first_wait: Duration,
     hold: bool,
 ) -> Result<(u64, u64)> {
+    let host = this_host(host);
     let mut conn = db.read().await?;
     let now = lease_clock(&mut conn, clock).await?;
-    let dead: Vec<store::Other> =
-        store::others(&mut conn, me.daemon).await?.into_iter().filter(|other| is_dead(other, now)).collect();
+    let dead: Vec<store::Other> = store::others(&mut conn, me.daemon)
+        .await?
+        .into_iter()
+        .filter(|other| is_dead(other, now, &host))
+        .collect();
     drop(conn);
     let (mut uncertain, mut back) = (0, 0);
     for other in dead {
@@ -122,7 +134,7 @@ pub(super) async fn take_over(
         let Some(lease_until) = store::lock_lease(&mut tx, other.id, other.epoch).await? else { continue };
         let now = lease_clock(&mut tx, clock).await?;
         // It may have renewed its lease since we looked.
-        if !is_dead(&store::Other { lease_until, ..other.clone() }, now) {
+        if !is_dead(&store::Other { lease_until, ..other.clone() }, now, &host) {
             continue;
         }
         if !store::bury(&mut tx, other.id, other.epoch).await? {

@@ -358,12 +358,8 @@ pub(in crate::delivery) async fn read_planned(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Claimed>> {
-    let rows: Vec<ClaimedRow> = on!(conn, |c| sqlx::query_as(PLANNED)
-        .bind(edition)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(c)
-        .await?);
+    let rows: Vec<ClaimedRow> =
+        on!(conn, |c| sqlx::query_as(PLANNED).bind(edition).bind(after).bind(limit).fetch_all(c).await?);
     Ok(rows.into_iter().map(Claimed::from).collect())
 }
 

@@ -72,7 +72,8 @@ impl Stage {
     /// # Errors
     /// A folder that cannot be written, a database that cannot be reached.
     pub async fn set(setting: &Setting) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("matinale-stage-").tempdir().map_err(cannot("a folder"))?;
+        let folder =
+            tempfile::Builder::new().prefix("matinale-stage-").tempdir().map_err(cannot("a folder"))?;
         let schema = match &setting.postgres {
             Some(url) => Some((url.clone(), schema(url, folder.path()).await?)),
             None => None,

@@ -113,7 +113,11 @@ impl Talk {
             return self.end_of_body(input, searched, observer, replies);
         }
         let Some(end) = memchr::memchr(b'\n', input) else {
-            return if input.len() > LONGEST_COMMAND { Err(io::ErrorKind::InvalidData.into()) } else { Ok(None) };
+            return if input.len() > LONGEST_COMMAND {
+                Err(io::ErrorKind::InvalidData.into())
+            } else {
+                Ok(None)
+            };
         };
         let line = &input[..end];
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();

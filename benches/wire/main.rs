@@ -1,0 +1,298 @@
+//! `cargo bench --bench wire`: how fast whole editions leave, as ratios to named peers in the same run.
+//!
+//! Everything Matinale does is in its figures (claims, personal parts, ledger, signature); each peer sends the same
+//! number of messages of the same size over as many connections, to the same sink, on the same machine. One round
+//! runs every sender once; ratios are taken within a round, and the median of the rounds is printed.
+//!
+//! `cargo bench --bench wire -- [--messages N] [--rounds N] [--connections N] [--postgres URL] [CASE]...`
+
+mod delay;
+mod figures;
+mod parts;
+mod peers;
+mod sinks;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use matinale::clock::{Clock, Random};
+use matinale::delivery::{Engine, Mode, store};
+use matinale::lifecycle::Shutdown;
+use matinale::morning::stage::{Setting, Stage, letter};
+
+use figures::{Cpu, Table};
+use sinks::{Kind, Sink};
+
+const HELP: &str =
+    "usage: wire [--messages N] [--rounds N] [--connections N] [--postgres URL] [--peers] [CASE]...
+cases: plain-20k plain-60k signed-60k far-60k fast-60k fast-signed-60k ledger parts (all when none is named)";
+
+pub(crate) struct Options {
+    messages: u32,
+    rounds: usize,
+    connections: u32,
+    postgres: Option<String>,
+    cases: Vec<String>,
+}
+
+/// One comparison.
+struct Case {
+    name: &'static str,
+    bytes: usize,
+    signed: bool,
+    sink: Kind,
+    /// One way.
+    delay: Duration,
+    /// Of the messages asked for: a slow wire needs fewer.
+    share: u32,
+    wanted: Option<f64>,
+    peers: bool,
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        name: "plain-20k",
+        bytes: 20_000,
+        signed: false,
+        sink: Kind::Postfix,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: Some(1.2),
+        peers: true,
+    },
+    Case {
+        name: "plain-60k",
+        bytes: 60_000,
+        signed: false,
+        sink: Kind::Postfix,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: Some(1.05),
+        peers: false,
+    },
+    Case {
+        name: "signed-60k",
+        bytes: 60_000,
+        signed: true,
+        sink: Kind::Postfix,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: Some(0.8),
+        peers: false,
+    },
+    Case {
+        name: "far-60k",
+        bytes: 60_000,
+        signed: false,
+        sink: Kind::Postfix,
+        delay: Duration::from_millis(10),
+        share: 4,
+        wanted: Some(3.5),
+        peers: false,
+    },
+    Case {
+        name: "fast-60k",
+        bytes: 60_000,
+        signed: false,
+        sink: Kind::Fast,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: None,
+        peers: true,
+    },
+    Case {
+        name: "fast-signed-60k",
+        bytes: 60_000,
+        signed: true,
+        sink: Kind::Fast,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: None,
+        peers: false,
+    },
+];
+
+fn options() -> Result<Options, String> {
+    let mut options =
+        Options { messages: 8_000, rounds: 5, connections: 20, postgres: None, cases: Vec::new() };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value\n{HELP}"));
+        let number = |text: String| text.parse::<u32>().map_err(|error| format!("{text}: {error}\n{HELP}"));
+        match arg.as_str() {
+            "--bench" => {}
+            "--messages" => options.messages = number(value()?)?,
+            "--rounds" => options.rounds = number(value()?)?.max(1) as usize,
+            "--connections" => options.connections = number(value()?)?.max(1),
+            "--postgres" => options.postgres = Some(value()?),
+            name if !name.starts_with('-') => options.cases.push(name.to_owned()),
+            _ => return Err(HELP.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+fn main() {
+    let first = std::env::args().nth(1);
+    let done = match first.as_deref() {
+        Some("sink") => sinks::run(),
+        Some("delay") => delay::run(std::env::args().skip(2)),
+        _ => options().and_then(|options| bench(&options)),
+    };
+    if let Err(message) = done {
+        eprintln!("{message}");
+        std::process::exit(2);
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())
+}
+
+fn bench(options: &Options) -> Result<(), String> {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let wanted = |name: &str| options.cases.is_empty() || options.cases.iter().any(|case| case == name);
+    let runtime = runtime()?;
+    println!(
+        "{} messages a run, {} connections, {} rounds, medians; {}, synchronous=full, linger 1 ms (the defaults)",
+        options.messages,
+        options.connections,
+        options.rounds,
+        if options.postgres.is_some() { "PostgreSQL" } else { "SQLite" }
+    );
+    if wanted("parts") {
+        parts::print()?;
+    }
+    for case in CASES.iter().filter(|case| wanted(case.name)) {
+        runtime.block_on(compare(case, options))?;
+    }
+    if wanted("ledger") {
+        runtime.block_on(ledger(options))?;
+    }
+    Ok(())
+}
+
+/// One sender against the others, round after round.
+async fn compare(case: &Case, options: &Options) -> Result<(), String> {
+    let messages = options.messages / case.share;
+    let mut table = Table::new(case.name, case.wanted);
+    for round in 0..options.rounds {
+        let mut sink = Sink::start(case.sink)?;
+        let wire = delay::Delay::before(sink.address(), case.delay)?;
+        let size = Stamp::of(case, options)?;
+        table.add(
+            "smtp-source",
+            peers::smtp_source(wire.address(), options.connections, messages, size.bytes)?,
+        );
+        sink.expect(messages)?;
+        table.add("matinale", matinale(case, options, messages, wire.address(), false).await?);
+        sink.expect(messages)?;
+        if case.peers && round < 3 {
+            // The slow ones get a fair share of the time, not of the messages.
+            let few = messages / 4;
+            table.add(
+                "lettre's pool",
+                peers::lettre_pool(wire.address(), options.connections, few, size.bytes).await?,
+            );
+            sink.expect(few)?;
+            if let Some(run) = peers::nodemailer(wire.address(), options.connections, few, size.bytes)? {
+                table.add("nodemailer's pool", run);
+                sink.expect(few)?;
+            }
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+/// The size that a message of this case has on the wire, for those who send a constant one.
+struct Stamp {
+    bytes: usize,
+}
+
+impl Stamp {
+    fn of(case: &Case, _options: &Options) -> Result<Self, String> {
+        let bytes = parts::filled(case.bytes, case.signed)?.len();
+        Ok(Self { bytes })
+    }
+}
+
+/// A whole edition, from the claim to the last outcome in the ledger.
+async fn matinale(
+    case: &Case,
+    options: &Options,
+    messages: u32,
+    relay: SocketAddr,
+    unrecorded: bool,
+) -> Result<figures::Run, String> {
+    let told = |error: matinale::morning::Error| error.to_string();
+    let setting = Setting {
+        postgres: options.postgres.clone(),
+        relay,
+        connections: options.connections,
+        messages_per_connection: 1_000_000,
+        lease: Duration::from_secs(60),
+        retry: Duration::from_secs(60),
+        key: if case.signed { Some(parts::key()?) } else { None },
+    };
+    let stage = Stage::set(&setting).await.map_err(told)?;
+    stage.readers(1, messages.into()).await.map_err(told)?;
+    let bytes = letter(case.bytes).map_err(|error| error.to_string())?.to_bytes();
+    let edition = stage.edition(&[("fr".to_owned(), bytes)], 0).await.map_err(told)?;
+    stage.plan(edition).await.map_err(told)?;
+    stage.start(edition).await.map_err(told)?;
+    let house = &stage.house;
+    let engine = Engine::new(
+        house.config.clone(),
+        house.db.clone(),
+        Clock::system(),
+        Random::system(),
+        house.links.clone(),
+    )
+    .map_err(|error| error.to_string())?;
+    let mode = Mode { edition: Some(edition), now: true, unrecorded, ..Mode::default() };
+    let (cpu, start) = (Cpu::now()?, Instant::now());
+    engine.run_edition(mode, &Shutdown::new()).await.map_err(|error| error.to_string())?;
+    let (took, spent) = (start.elapsed(), cpu.since()?);
+    if !unrecorded {
+        let mut conn = house.db.read().await.map_err(|error| error.to_string())?;
+        let counts = store::counts(&mut conn, edition).await.map_err(|error| error.to_string())?;
+        if counts.accepted != i64::from(messages) {
+            return Err(format!("the ledger says {counts:?} of {messages}"));
+        }
+        drop(conn);
+    }
+    stage.strike().await.map_err(told)?;
+    Ok(figures::Run { messages, took, cpu: Some(spent) })
+}
+
+/// What the ledger costs: the same edition with it and without, in turns.
+async fn ledger(options: &Options) -> Result<(), String> {
+    let plain = |name, sink, bytes| Case {
+        name,
+        bytes,
+        signed: false,
+        sink,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: None,
+        peers: false,
+    };
+    let cases = [
+        plain("ledger, 60 KB, smtp-sink", Kind::Postfix, 60_000),
+        plain("ledger, 60 KB, fast sink", Kind::Fast, 60_000),
+    ];
+    for case in cases {
+        let mut table = Table::new(case.name, Some(0.9));
+        for _ in 0..options.rounds {
+            let mut sink = Sink::start(case.sink)?;
+            for (name, unrecorded) in [("no-op ledger", true), ("matinale", false)] {
+                table
+                    .add(name, matinale(&case, options, options.messages, sink.address(), unrecorded).await?);
+                sink.expect(options.messages)?;
+            }
+        }
+        table.print();
+    }
+    Ok(())
+}

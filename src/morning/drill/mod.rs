@@ -1,0 +1,341 @@
+//! The drill: an edition on a stage, daemons that are killed at random moments, and the count of lost and doubled.
+//!
+//! The daemons are processes of their own; a kill is SIGKILL. Each is first stopped, so that it can be seen that at
+//! least one of its attempts is open: a kill that interrupts nothing proves nothing. The sink's own record is held
+//! against the ledger at the end; what the drill reports is what P1 and P2 promise.
+
+mod record;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::process::{Child, Command};
+
+use super::stage::{self, Setting, Stage};
+use super::{Error, Result};
+use crate::clock::Random;
+use crate::delivery::{self, Counts};
+use crate::editions::EditionId;
+
+use record::Recorder;
+
+/// What a drill is like.
+#[derive(Clone, Debug)]
+pub struct Drill {
+    /// The program whose daemons are killed.
+    pub program: PathBuf,
+    /// A PostgreSQL server; SQLite where `None`.
+    pub postgres: Option<String>,
+    /// How many times a daemon is killed.
+    pub kills: u32,
+    /// How many deliveries there are.
+    pub deliveries: u32,
+    /// How many daemons run side by side; more than one needs PostgreSQL.
+    pub daemons: u32,
+    /// The connections of each daemon.
+    pub connections: u32,
+    /// A daemon's lease: how long a daemon that is not started again holds on to its claims.
+    pub lease: Duration,
+    /// Size of each mail on the wire.
+    pub bytes: usize,
+}
+
+/// What a drill found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// How often a daemon was killed.
+    pub kills: u32,
+    /// After how many of these it was left dead until its lease had run out.
+    pub not_restarted: u32,
+    /// How many open attempts were interrupted, and by how many of the kills.
+    pub open_at_kill: BTreeMap<u64, u32>,
+    /// Kills that interrupted nothing: none of these may be.
+    pub idle_kills: u32,
+    /// Deliveries that the ledger does not call accepted, or calls so though the sink never had them.
+    pub lost: u64,
+    /// Mails the sink had more than once, each copy beyond the first.
+    pub doubled: u64,
+    /// Attempts of which the ledger says that nobody knows.
+    pub uncertain: u64,
+    /// Second copies that no uncertain attempt tells of: none of these may be.
+    pub untold: u64,
+    /// Second copies whose bytes differ: none of these may be.
+    pub altered: u64,
+    /// Where the deliveries stand.
+    pub counts: Counts,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Whether the promises were kept: nobody lost, every double told, no more of them than open connections.
+    pub fn kept(&self, connections: u32) -> bool {
+        let most = u64::from(self.kills) * u64::from(connections);
+        self.lost == 0
+            && self.untold == 0
+            && self.altered == 0
+            && self.idle_kills == 0
+            && self.uncertain <= most
+            && self.doubled <= self.uncertain
+            && self.counts.all_final()
+    }
+}
+
+/// One daemon, alive.
+struct Daemon {
+    child: Child,
+    pid: i64,
+    /// Which of those that run side by side: one that is started again is on the same host.
+    place: u32,
+}
+
+struct Ground<'a> {
+    drill: &'a Drill,
+    stage: &'a Stage,
+    edition: EditionId,
+    random: Random,
+    daemons: Vec<Daemon>,
+}
+
+/// Runs a drill; `say` hears how far it is.
+///
+/// # Errors
+/// A stage that cannot be set, a daemon that cannot be started.
+pub async fn run(drill: &Drill, random: Random, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    let recorder = Arc::new(Recorder::new(random.clone()));
+    let relay = stage::sink::open(recorder.clone())
+        .await
+        .map_err(|error| Error::Start(format!("the drill's sink: {error}")))?;
+    let setting = Setting {
+        postgres: drill.postgres.clone(),
+        relay,
+        connections: drill.connections,
+        messages_per_connection: 100,
+        lease: drill.lease,
+        retry: Duration::from_millis(500),
+        key: None,
+    };
+    let stage = Stage::set(&setting).await?;
+    stage.readers(1, drill.deliveries.into()).await?;
+    let bytes = stage::letter(drill.bytes)?.to_bytes();
+    let edition = stage.edition(&[("fr".to_owned(), bytes)], 0).await?;
+    stage.plan(edition).await?;
+    stage.start(edition).await?;
+    let mut ground = Ground { drill, stage: &stage, edition, random, daemons: Vec::new() };
+    let start = Instant::now();
+    let result = ground.play(&recorder, say).await;
+    for daemon in &mut ground.daemons {
+        // Those that finished are gone already.
+        drop(daemon.child.kill().await);
+    }
+    let mut report = result?;
+    report.seconds = start.elapsed().as_secs_f64();
+    ground.judge(&recorder, &mut report).await?;
+    stage.strike().await?;
+    Ok(report)
+}
+
+impl Ground<'_> {
+    async fn play(&mut self, recorder: &Recorder, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+        let mut report = Report::default();
+        for place in 0..self.drill.daemons {
+            self.start(place)?;
+        }
+        let all = u64::from(self.drill.deliveries);
+        let mut cycle = Duration::from_millis(150);
+        for kill in 0..self.drill.kills {
+            let begun = Instant::now();
+            let left = all.saturating_sub(recorder.taken());
+            let spacing = (left / u64::from(self.drill.kills - kill + 1)).max(1);
+            // So slow a sink that the deliveries last for the kills that are still to come.
+            let connections = self.drill.connections * self.drill.daemons;
+            let wait = cycle * connections / u32::try_from(spacing).unwrap_or(u32::MAX);
+            recorder.set_wait(wait.min(Duration::from_millis(400)));
+            let goal = recorder.taken() + self.random.between(1, spacing.max(2));
+            self.until(|| recorder.taken() >= goal).await?;
+            let at = usize::try_from(self.random.between(0, self.daemons.len() as u64)).unwrap_or(0);
+            let Some((place, open)) = self.kill(at).await? else {
+                report.idle_kills += 1;
+                break;
+            };
+            report.kills += 1;
+            *report.open_at_kill.entry(open).or_default() += 1;
+            let leave_dead = self.drill.daemons > 1 && kill % 3 == 2;
+            if leave_dead {
+                report.not_restarted += 1;
+                // The others go on; who takes over waits for the lease, because it is another host's daemon.
+                self.until_taken_over().await?;
+            }
+            self.start(place)?;
+            cycle = (cycle + begun.elapsed()) / 2;
+            if (kill + 1) % 20 == 0 {
+                say(&format!("{} kills, {} mails taken", kill + 1, recorder.taken()));
+            }
+        }
+        recorder.set_wait(Duration::ZERO);
+        let until = Instant::now() + Duration::from_secs(600);
+        while !self.finished().await? {
+            if Instant::now() > until {
+                return Err(Error::Start("the drill: the deliveries do not end".to_owned()));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(report)
+    }
+
+    /// Starts one more daemon. Each is a host of its own when there are several, so that nobody can look whether its
+    /// process lives, and its lease is all that tells.
+    fn start(&mut self, place: u32) -> Result<()> {
+        let log = self.stage.folder().join("daemons.log");
+        let mut command = Command::new(&self.drill.program);
+        command
+            .arg("--config")
+            .arg(&self.stage.file)
+            .args(["serve", "--only", "send"])
+            .env("MATINALE__LOG__LEVEL", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(append(&log)?)
+            .kill_on_drop(true);
+        if self.drill.daemons > 1 {
+            command.env("MATINALE__DELIVERY__HOST", format!("drill-{place}"));
+        }
+        let child = command
+            .spawn()
+            .map_err(|error| Error::Start(format!("{}: {error}", self.drill.program.display())))?;
+        let pid = i64::from(child.id().unwrap_or(0));
+        self.daemons.push(Daemon { child, pid, place });
+        Ok(())
+    }
+
+    async fn until(&self, mut done: impl FnMut() -> bool) -> Result<()> {
+        let until = Instant::now() + Duration::from_secs(120);
+        while !done() {
+            if Instant::now() > until {
+                return Err(Error::Start(format!("the drill stands still\n{}", self.said())));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Kills a daemon while attempts of it are open; its place, and how many these were. `None` when there is nothing left to open.
+    async fn kill(&mut self, at: usize) -> Result<Option<(u32, u64)>> {
+        let pid = self.daemons[at].pid;
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            signal(pid, "STOP").await?;
+            let open = {
+                let mut conn = self.stage.house.db.read().await?;
+                store::open_attempts(&mut conn, pid).await?
+            };
+            if open > 0 {
+                let mut daemon = self.daemons.swap_remove(at);
+                daemon.child.kill().await.map_err(|error| Error::Start(format!("kill: {error}")))?;
+                return Ok(Some((daemon.place, u64::try_from(open).unwrap_or(0))));
+            }
+            signal(pid, "CONT").await?;
+            if self.finished().await? || Instant::now() > until {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_micros(self.random.between(200, 5_000))).await;
+        }
+    }
+
+    async fn until_taken_over(&self) -> Result<()> {
+        let alive: Vec<i64> = self.daemons.iter().map(|daemon| daemon.pid).collect();
+        let until = Instant::now() + self.drill.lease * 5 + Duration::from_secs(10);
+        loop {
+            let mut conn = self.stage.house.db.read().await?;
+            let here = store::not_gone(&mut conn).await?;
+            drop(conn);
+            if here.iter().all(|pid| alive.contains(pid)) || self.finished().await? {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(Error::Start(format!("the drill: nobody took over\n{}", self.said())));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn finished(&self) -> Result<bool> {
+        let mut conn = self.stage.house.db.read().await?;
+        Ok(delivery::store::all_final(&mut conn, self.edition).await?)
+    }
+
+    /// What the daemons complained of, for a drill that fails.
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.stage.folder().join("daemons.log"))
+            .map(|text| text.lines().rev().take(10).collect::<Vec<_>>().join("\n"))
+            .unwrap_or_default()
+    }
+
+    /// Holds the ledger against what the sink had.
+    async fn judge(&self, recorder: &Recorder, report: &mut Report) -> Result<()> {
+        let house = &self.stage.house;
+        let newsletter = self.stage.newsletter();
+        let had = recorder.had();
+        let mut after = 0;
+        loop {
+            let mut conn = house.db.read().await?;
+            let page = delivery::store::page(
+                &mut conn,
+                self.edition,
+                after,
+                None,
+                1000,
+                &house.links,
+                newsletter.domain(),
+            )
+            .await?;
+            drop(conn);
+            let Some((records, last)) = page else { break };
+            after = last;
+            for record in records {
+                let uncertain = record
+                    .attempts
+                    .iter()
+                    .filter(|attempt| attempt.outcome.as_deref() == Some("uncertain"))
+                    .count() as u64;
+                report.uncertain += uncertain;
+                let copies = had.get(&record.message_id);
+                let count = copies.map_or(0, |copies| copies.count);
+                if record.state != "accepted" || count == 0 {
+                    report.lost += 1;
+                }
+                let doubled = count.saturating_sub(1);
+                report.doubled += doubled;
+                report.untold += doubled.saturating_sub(uncertain);
+                report.altered += u64::from(copies.is_some_and(|copies| copies.altered));
+            }
+        }
+        let mut conn = house.db.read().await?;
+        report.counts = delivery::store::counts(&mut conn, self.edition).await?;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|error| Error::Start(format!("{}: {error}", path.display())))
+}
+
+/// The kernel's signals by the shell's own command: sending them ourselves would need unsafe code.
+async fn signal(pid: i64, name: &str) -> Result<()> {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .stderr(Stdio::null())
+        .status()
+        .await
+        .map_err(|error| Error::Start(format!("kill: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Error::Start(format!("a daemon ended by itself (pid {pid})"))) }
+}
