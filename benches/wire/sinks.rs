@@ -44,7 +44,12 @@ impl Sink {
             }
             Kind::Postfix => {
                 let address = free_port()?;
-                let child = Command::new("smtp-sink")
+                let mut command = Command::new("smtp-sink");
+                if is_root() {
+                    // It refuses to stay root.
+                    command.args(["-u", "postfix"]);
+                }
+                let child = command
                     .args(["-m", "600", &address.to_string(), "1024"])
                     .stdout(Stdio::null())
                     .spawn()
@@ -85,6 +90,11 @@ fn line(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
     let mut text = String::new();
     lines.read_line(&mut text).map_err(|error| error.to_string())?;
     Ok(text.trim().to_owned())
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0)
 }
 
 /// A port of loopback that was free a moment ago.

@@ -49,6 +49,8 @@ impl Pools {
             .foreign_keys(true);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // A file does not go away; a ping at each transaction is a turn of the worker thread.
+            .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(Duration::from_secs(120))
@@ -57,6 +59,7 @@ impl Pools {
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
             // Without the writer's pragmas: some of them write.

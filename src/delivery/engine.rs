@@ -28,6 +28,9 @@ use crate::readers::links::Links;
 
 /// How often due work is looked for when nobody says that there is some.
 const POLL: Duration = Duration::from_millis(500);
+/// How often the editions and the operators' wishes are looked at while there is work. A release looks anew at both
+/// what is held and what was corrected, so that nothing leaves by an old look.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often late deliveries are ended.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -126,8 +129,16 @@ impl Engine {
             }
             relays.insert(name.clone(), relay);
         }
-        let life =
-            Life { engine: self, mode, me, relays, committer, next_sweep: Instant::now(), last_seen: 0 };
+        let life = Life {
+            engine: self,
+            mode,
+            me,
+            relays,
+            committer,
+            next_sweep: Instant::now(),
+            next_look: Instant::now(),
+            last_seen: 0,
+        };
         let pulse = life.pulse();
         let result = tokio::select! {
             result = life.clone().go(shutdown) => result,
@@ -147,6 +158,7 @@ struct Life<'a> {
     relays: BTreeMap<String, Arc<Relay>>,
     committer: Committer,
     next_sweep: Instant,
+    next_look: Instant,
     /// The last delivery that was read, where nothing is claimed.
     last_seen: i64,
 }
@@ -192,15 +204,22 @@ impl Life<'_> {
         )
         .await?;
         let mut notices = self.engine.db.listen(CHANNEL).await.ok().flatten();
+        let mut editions = Vec::new();
         loop {
             if shutdown.is_draining() {
                 return Ok(());
             }
-            self.heed_operators().await?;
-            let editions = self.editions().await?;
+            if Instant::now() >= self.next_look {
+                self.next_look = Instant::now() + LOOK;
+                self.heed_operators().await?;
+                editions = self.editions().await?;
+            }
             let mut busy = false;
             for sending in &editions {
                 busy |= self.claim(sending).await?;
+            }
+            if !busy {
+                self.next_look = Instant::now();
             }
             if !busy && !self.at_work() {
                 self.sweep(&editions).await?;

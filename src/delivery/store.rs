@@ -145,11 +145,12 @@ pub async fn find_one(
         .map_err(Error::from)?)
 }
 
+// Three questions, each with an index of its own: together they would read the whole edition.
 const UNFINISHED: &str = "
 SELECT 1
-FROM delivery
-WHERE edition = $1 AND state IN ('planned', 'claimed', 'deferred')
-LIMIT 1";
+WHERE EXISTS (SELECT 1 FROM delivery WHERE edition = $1 AND state = 'planned')
+   OR EXISTS (SELECT 1 FROM delivery WHERE edition = $1 AND state = 'deferred')
+   OR EXISTS (SELECT 1 FROM delivery WHERE +edition = $1 AND state = 'claimed')";
 
 /// Whether every delivery of an edition is final.
 pub async fn all_final(conn: &mut Conn, edition: EditionId) -> Result<bool> {

@@ -199,6 +199,14 @@ pub(super) struct Group {
 /// [`Error::Fenced`]: this life is over; only the answers were recorded, where they still count.
 pub(super) async fn release(db: &Db, me: Me, group: &Group, civil: i64, again: bool) -> Result<Vec<i64>> {
     let mut tx = db.write().await?;
+    if !again && group.refused.is_empty() {
+        let (told, moves, asked) = (&group.finished, &group.moves, &group.asked);
+        if let Some(found) = store::together(&mut tx, me, told, moves, asked, civil).await? {
+            give_back(&mut tx, me, group, &found.released, civil).await?;
+            tx.commit().await?;
+            return if found.alive { Ok(found.released) } else { Err(Error::Fenced) };
+        }
+    }
     if !store::fence(&mut tx, me).await? {
         store::finish(&mut tx, &group.finished).await?;
         store::move_on(&mut tx, me, &group.moves).await?;
@@ -215,17 +223,23 @@ pub(super) async fn release(db: &Db, me: Me, group: &Group, civil: i64, again: b
         store::move_on(&mut tx, me, &group.moves).await?;
     }
     let mut released = Vec::new();
-    let mut back = group.back.clone();
     if !group.asked.is_empty() {
         if again {
             store::unopen(&mut tx, me, &group.asked).await?;
         }
         released = store::release(&mut tx, me, &group.asked, civil).await?;
-        back.extend(group.asked.iter().map(|release| release.delivery.0).filter(|id| !released.contains(id)));
     }
-    if !back.is_empty() {
-        store::give_back(&mut tx, me, &back, civil).await?;
-    }
+    give_back(&mut tx, me, group, &released, civil).await?;
     tx.commit().await?;
     Ok(released)
+}
+
+/// What is not wanted, and what was asked for and may not leave, goes back.
+async fn give_back(tx: &mut Conn, me: Me, group: &Group, released: &[i64], civil: i64) -> Result<()> {
+    let kept = group.asked.iter().map(|release| release.delivery.0).filter(|id| !released.contains(id));
+    let back: Vec<i64> = group.back.iter().copied().chain(kept).collect();
+    if !back.is_empty() {
+        store::give_back(tx, me, &back, civil).await?;
+    }
+    Ok(())
 }

@@ -155,11 +155,10 @@ impl Ground<'_> {
             // So slow a sink that the deliveries last for the kills that are still to come.
             let connections = self.drill.connections * self.drill.daemons;
             let wait = cycle * connections / u32::try_from(spacing).unwrap_or(u32::MAX);
-            recorder.set_wait(wait.min(Duration::from_millis(400)));
+            recorder.set_wait(wait.min(Duration::from_millis(300)));
             let goal = recorder.taken() + self.random.between(1, spacing.max(2));
             self.until(|| recorder.taken() >= goal).await?;
-            let at = usize::try_from(self.random.between(0, self.daemons.len() as u64)).unwrap_or(0);
-            let Some((place, open)) = self.kill(at).await? else {
+            let Some((place, open)) = self.kill().await? else {
                 report.idle_kills += 1;
                 break;
             };
@@ -169,10 +168,14 @@ impl Ground<'_> {
             if leave_dead {
                 report.not_restarted += 1;
                 // The others go on; who takes over waits for the lease, because it is another host's daemon.
+                recorder
+                    .set_wait(self.drill.lease * connections / u32::try_from(spacing).unwrap_or(u32::MAX));
                 self.until_taken_over().await?;
             }
             self.start(place)?;
-            cycle = (cycle + begun.elapsed()) / 2;
+            if !leave_dead {
+                cycle = (cycle + begun.elapsed()) / 2;
+            }
             if (kill + 1) % 20 == 0 {
                 say(&format!("{} kills, {} mails taken", kill + 1, recorder.taken()));
             }
@@ -224,11 +227,13 @@ impl Ground<'_> {
         Ok(())
     }
 
-    /// Kills a daemon while attempts of it are open; its place, and how many these were. `None` when there is nothing left to open.
-    async fn kill(&mut self, at: usize) -> Result<Option<(u32, u64)>> {
-        let pid = self.daemons[at].pid;
+    /// Kills a daemon while attempts of it are open; its place, and how many these were. `None` when there is nothing
+    /// left to open.
+    async fn kill(&mut self) -> Result<Option<(u32, u64)>> {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
+            let at = usize::try_from(self.random.between(0, self.daemons.len() as u64)).unwrap_or(0);
+            let pid = self.daemons[at].pid;
             signal(pid, "STOP").await?;
             let open = {
                 let mut conn = self.stage.house.db.read().await?;
