@@ -31,7 +31,7 @@ fn fill(prepared: &Prepared, signer: Option<&Signer>, out: &mut Vec<u8>) {
         subscription_token: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     };
     out.clear();
-    prepared.fill(&personal, signer, out);
+    prepared.fill(&personal, signer, out).expect("what is personal here is fit for its place");
 }
 
 /// One filled-in message of about this size.
