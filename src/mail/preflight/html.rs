@@ -237,6 +237,10 @@ fn links(content: &Content, pieces: &[Piece<'_>], language: Language, findings: 
                 domains.insert(domain.strip_prefix("www.").unwrap_or(domain).to_owned());
             }
             Some(_) if ours => {}
+            // A house that is being tried out; nobody takes that for fraud.
+            Some(Host::Ipv4(address)) if address.is_loopback() => {
+                findings.warn("M19", place.as_str(), format!("{href}: only this machine can open it"));
+            }
             Some(_) => findings.error(
                 "M19",
                 place.as_str(),
