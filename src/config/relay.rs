@@ -13,8 +13,6 @@ pub enum RelayKind {
     Smtp,
     /// The built-in inbox; refused outside `demo` and `rehearse`.
     Inbox,
-    /// Straight to the receivers' servers.
-    Mx,
 }
 
 /// Whether the wire is encrypted.
@@ -37,7 +35,7 @@ pub struct Relay {
     pub name: String,
     /// What kind it is.
     pub kind: RelayKind,
-    /// Its host name or address; empty for [`RelayKind::Mx`].
+    /// Its host name or address.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -94,11 +92,13 @@ fn is_loopback(host: &str) -> bool {
 
 fn place(text: &str) -> Result<(RelayKind, String, u16, Tls), String> {
     if text == "mx:" || text == "mx://" {
-        return Ok((RelayKind::Mx, String::new(), 25, Tls::Opportunistic));
+        return Err(
+            "straight to the receivers' servers is not possible: name a relay, smtp://HOST:PORT".to_owned()
+        );
     }
     let wrong = || {
         format!(
-            "expected smtp://HOST:PORT (with ?tls=required or ?tls=none), smtps://HOST:PORT or mx:, found {text:?}"
+            "expected smtp://HOST:PORT (with ?tls=required or ?tls=none) or smtps://HOST:PORT, found {text:?}"
         )
     };
     let url = Url::parse(text).map_err(|_| wrong())?;
@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(place("smtps://mx.example.org"), smtp(465, Tls::Implicit));
         assert!(place("smtp://me:secret@mx.example.org").unwrap_err().contains("password_file"));
         assert!(place("http://mx.example.org").is_err());
+        assert!(place("mx:").unwrap_err().contains("name a relay"));
         assert!(place("smtp://mx.example.org?tsl=none").unwrap_err().contains("tsl=none"));
     }
 }
