@@ -21,6 +21,8 @@ const SPONSOR_AFTER: u32 = 3;
 pub(super) const SUBJECT: usize = 60;
 /// The longest proposed preheader, in characters.
 pub(super) const PREHEADER: usize = 90;
+/// With less room than this a story is not begun.
+const ENOUGH: usize = 28;
 
 pub(super) struct View<'a> {
     pub(super) theme: &'a Theme,
@@ -409,8 +411,15 @@ fn preheader(content: &Content, stories: &[ItemView], own: &impl Fn(&str) -> Str
     if !given.is_empty() {
         return given;
     }
-    let next: Vec<String> = stories.iter().take(2).map(|item| shortened(&item.title, 44)).collect();
-    shortened(&next.join(" · "), PREHEADER)
+    let mut next = stories.iter().map(|item| item.title.as_str());
+    let first = next.next().unwrap_or_default();
+    match next.next() {
+        // The second story whole, and of the third what has room; a few words of it would only be noise.
+        Some(second) if first.chars().count() + ENOUGH <= PREHEADER => {
+            shortened(&format!("{first} · {second}"), PREHEADER)
+        }
+        _ => shortened(first, PREHEADER),
+    }
 }
 
 /// Cut between words, with an ellipsis where something is left out.
