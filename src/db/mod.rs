@@ -159,6 +159,14 @@ impl Db {
         }
     }
 
+    /// A connection for a statement that is a transaction of its own; on SQLite the only writer.
+    pub async fn writer(&self) -> Result<Conn> {
+        match &self.0 {
+            Pools::Sqlite(pools) => Ok(Conn(Inner::Sqlite(pools.writer().acquire().await?))),
+            Pools::Postgres(pools) => Ok(Conn(Inner::Postgres(pools.connection().await?))),
+        }
+    }
+
     /// Brings the schema to this version; returns the names of what was applied.
     pub async fn migrate(&self) -> Result<Vec<Migration>> {
         match &self.0 {

@@ -6,9 +6,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Postgres, Transaction};
+use sqlx::{Connection as _, Postgres, Transaction};
 
 use super::{Error, Options, Result, Synchronous};
+
+/// A connection that was used so recently is taken to be alive.
+const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Pools(PgPool);
@@ -28,6 +31,16 @@ impl Pools {
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(Duration::from_secs(30))
+            // A server that restarted is noticed by a ping, which a connection just used has no need of.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(connect)
             .await?;
         Ok(Self(pool))

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Either, FromRow, Row as _};
 
 use super::Beginning;
-use crate::db::{Conn, Result, expect_rows, on};
+use crate::db::{Conn, Result, Side, expect_rows, on};
 use crate::delivery::DeliveryId;
 use crate::delivery::ledger::{Before, Claimed, Me, Move, Release, Verdict};
 use crate::delivery::store::pick;
@@ -44,8 +44,8 @@ SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 /// where all of them read the same clock.
 pub(in crate::delivery) async fn database_clock(conn: &mut Conn) -> Result<Option<i64>> {
     match conn.side() {
-        crate::db::Side::Sqlite(_) => Ok(None),
-        crate::db::Side::Postgres(c) => Ok(Some(sqlx::query_scalar(CLOCK_POSTGRES).fetch_one(c).await?)),
+        Side::Sqlite(_) => Ok(None),
+        Side::Postgres(c) => Ok(Some(sqlx::query_scalar(CLOCK_POSTGRES).fetch_one(c).await?)),
     }
 }
 
@@ -697,14 +697,41 @@ fn asked_json(asked: &[Release]) -> String {
     json(&list)
 }
 
-// One turn of SQLite's worker thread instead of four: there the turns cost more than the statements. The parameters are
-// shared: $1 outcomes, $2 and $3 who we are, $4 moves, $5 what is asked for, $6 the civil time. Where the fence finds
-// nothing the rest finds nothing to release either, and records only what still counts.
+// A whole release in one turn of SQLite's worker thread, BEGIN and COMMIT included: there the turns cost more than the
+// statements. The parameters are shared: $1 outcomes, $2 and $3 who we are, $4 moves, $5 what is asked for, $6 the civil
+// time. Where the fence finds nothing the rest touches nothing either.
 static TOGETHER_SQLITE: LazyLock<String> = LazyLock::new(|| {
     let fence = FENCE_SQLITE.replace("$2", "$3").replace("$1", "$2");
+    let finish = format!("{FINISH_SQLITE}\n  AND EXISTS ({fence})");
     let moves = MOVE_SQLITE.replace("$1", "$4").replace("RETURNING delivery.id", "");
     let release = RELEASE_SQLITE.replace("$4", "$6").replace("$1", "$5");
-    [fence.as_str(), FINISH_SQLITE, &moves, &release].join(";\n")
+    ["BEGIN IMMEDIATE", fence.as_str(), &finish, &moves, &release, "COMMIT"].join(";\n")
+});
+
+// The same as one statement, which is a transaction of its own: one answer from the server instead of six. The fence's
+// lock is taken before anything else is looked at, because everything else hangs on `me`.
+static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    let fence = FENCE_POSTGRES.replace("$2", "$3").replace("$1", "$2");
+    let moves = MOVE_POSTGRES.replace("$1", "$4");
+    let release = RELEASE_POSTGRES.replace("$4", "$6").replace("$1", "$5");
+    // Each is `WITH list AS (…) statement`: the lists go to the front, the statements become parts beside them.
+    let parts = |sql: &str| -> (String, String) {
+        let (list, statement) = sql.split_once("\n)\n").expect("a list, then a statement");
+        (list.replacen("WITH ", "", 1), statement.to_owned())
+    };
+    let ((told, finish), (moved, moves), (asked, release)) =
+        (parts(FINISH_POSTGRES), parts(&moves), parts(&release));
+    format!(
+        "WITH me AS MATERIALIZED ({fence}\n),\n{told}\n),\n{moved}\n),\n{asked}\n),\n\
+         finish AS ({finish}\n  AND EXISTS (SELECT 1 FROM me)),\n\
+         moves AS ({}),\n\
+         release AS ({})\n\
+         SELECT CAST(0 AS BIGINT), CAST(0 AS BIGINT) FROM me\n\
+         UNION ALL SELECT CAST(1 AS BIGINT), COUNT(*) FROM moves\n\
+         UNION ALL SELECT CAST(2 AS BIGINT), delivery FROM release",
+        moves.replace("\nRETURNING", "\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING"),
+        release.replace("\nRETURNING", "\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING"),
+    )
 });
 
 /// What [`together`] found.
@@ -712,11 +739,14 @@ static TOGETHER_SQLITE: LazyLock<String> = LazyLock::new(|| {
 pub(in crate::delivery) struct Together {
     /// Whether this life still counts.
     pub(in crate::delivery) alive: bool,
+    /// How many deliveries were moved.
+    pub(in crate::delivery) moved: u64,
     /// The deliveries whose attempts are open now.
     pub(in crate::delivery) released: Vec<i64>,
 }
 
-/// Fence, outcomes, moves and release in one turn; `None` on PostgreSQL, which takes one statement at a time.
+/// Fence, outcomes, moves and release as a transaction of their own, in one turn; nothing is kept where the fence
+/// finds nothing. The connection must not be in a transaction.
 pub(in crate::delivery) async fn together(
     conn: &mut Conn,
     me: Me,
@@ -724,35 +754,60 @@ pub(in crate::delivery) async fn together(
     moves: &[Move],
     asked: &[Release],
     civil: i64,
-) -> Result<Option<Together>> {
-    let crate::db::Side::Sqlite(c) = conn.side() else { return Ok(None) };
-    let query = sqlx::query(AssertSqlSafe(TOGETHER_SQLITE.as_str()))
-        .bind(told_json(told))
-        .bind(me.daemon)
-        .bind(me.epoch)
-        .bind(moves_json(moves))
-        .bind(asked_json(asked))
-        .bind(civil);
-    let mut found = Together::default();
-    let (mut statement, mut moved) = (0, 0);
-    let mut results = sqlx::Executor::fetch_many(c, query);
+) -> Result<Together> {
+    let sql = pick(conn, &TOGETHER_SQLITE, &TOGETHER_POSTGRES);
+    let (told, moves, asked) = (told_json(told), moves_json(moves), asked_json(asked));
+    match conn.side() {
+        Side::Sqlite(c) => {
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(told).bind(me.daemon).bind(me.epoch);
+            let query = query.bind(moves).bind(asked).bind(civil);
+            let found = read_together_sqlite(sqlx::Executor::fetch_many(&mut *c, query)).await;
+            if found.is_err() {
+                // Whatever failed may have left the transaction open; the connection is the only writer.
+                drop(sqlx::query("ROLLBACK").execute(c).await);
+            }
+            found
+        }
+        Side::Postgres(c) => {
+            let query = sqlx::query_as(AssertSqlSafe(sql)).bind(told).bind(me.daemon).bind(me.epoch);
+            let rows: Vec<(i64, i64)> = query.bind(moves).bind(asked).bind(civil).fetch_all(c).await?;
+            let mut found = Together::default();
+            for (what, value) in rows {
+                match what {
+                    0 => found.alive = true,
+                    1 => found.moved = value.unsigned_abs(),
+                    _ => found.released.push(value),
+                }
+            }
+            Ok(found)
+        }
+    }
+}
+
+/// Which statement of [`TOGETHER_SQLITE`] is which.
+const AT_FENCE: usize = 1;
+const AT_MOVES: usize = 3;
+
+async fn read_together_sqlite(
+    mut results: futures_util::stream::BoxStream<
+        '_,
+        sqlx::Result<Either<sqlx::sqlite::SqliteQueryResult, sqlx::sqlite::SqliteRow>>,
+    >,
+) -> Result<Together> {
+    let (mut found, mut statement) = (Together::default(), 0);
     while let Some(result) = results.try_next().await? {
-        match (result, statement) {
-            (Either::Left(done), _) => {
-                if statement == 2 {
-                    moved = done.rows_affected();
+        match result {
+            Either::Left(done) => {
+                if statement == AT_MOVES {
+                    found.moved = done.rows_affected();
                 }
                 statement += 1;
             }
-            (Either::Right(_), 0) => found.alive = true,
-            (Either::Right(row), _) => found.released.push(row.try_get(0)?),
+            Either::Right(_) if statement == AT_FENCE => found.alive = true,
+            Either::Right(row) => found.released.push(row.try_get(0)?),
         }
     }
-    drop(results);
-    if moved != moves.len() as u64 {
-        record_late(conn, moves).await?;
-    }
-    Ok(Some(found))
+    Ok(found)
 }
 
 const UNOPEN_SQLITE: &str = "
@@ -901,7 +956,7 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Db, Options, Side};
+    use crate::db::{Db, Options};
 
     /// The steps that SQLite takes for a statement, after its tables were looked at while the ledger was empty.
     async fn steps(conn: &mut Conn, sql: &str) -> String {
