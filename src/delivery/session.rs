@@ -137,6 +137,7 @@ impl Session {
                 // Opportunistic encryption does not ask who is there: a wrong certificate is better than none.
                 let parameters = TlsParameters::builder(relay.host.clone())
                     .dangerous_accept_invalid_certs(relay.tls == Tls::Opportunistic)
+                    .dangerous_accept_invalid_hostnames(relay.tls == Tls::Opportunistic)
                     .build_rustls()
                     .map_err(|error| Lost::Misfit(error.to_string()))?;
                 timeout(timeouts.banner, conn.starttls(parameters, &hello))

@@ -1,3 +1,6 @@
 //! Tests of the room `delivery`.
 
+mod faults;
+mod ground;
 mod outcomes;
+mod replies;

@@ -15,21 +15,33 @@ use tempfile::TempDir;
 pub struct TestDb {
     pub db: Db,
     pub name: &'static str,
+    /// Where it is, on PostgreSQL.
+    pub url: Option<String>,
     _folder: Option<TempDir>,
 }
 
 /// A SQLite database, and a PostgreSQL one.
 pub async fn both() -> Vec<TestDb> {
     let mut out = vec![sqlite().await];
-    match postgres_url() {
-        Some(url) => {
-            let db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
-            db.migrate().await.unwrap();
-            out.push(TestDb { db, name: "PostgreSQL", _folder: None });
-        }
-        None => eprintln!("SKIPPED on PostgreSQL: MATINALE_TEST_SKIP_POSTGRES=1"),
+    if postgres_wanted() {
+        out.push(postgres().await);
+    } else {
+        eprintln!("SKIPPED on PostgreSQL: MATINALE_TEST_SKIP_POSTGRES=1");
     }
     out
+}
+
+/// Whether nobody said that PostgreSQL is to be skipped.
+pub fn postgres_wanted() -> bool {
+    !std::env::var("MATINALE_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1")
+}
+
+/// A PostgreSQL database alone.
+pub async fn postgres() -> TestDb {
+    let url = postgres_url().expect("nobody said that PostgreSQL is to be skipped");
+    let db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
+    db.migrate().await.unwrap();
+    TestDb { db, name: "PostgreSQL", url: Some(url), _folder: None }
 }
 
 /// A SQLite database alone.
@@ -38,19 +50,14 @@ pub async fn sqlite() -> TestDb {
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let db = Db::open(&Options::new(&url)).await.unwrap();
     db.migrate().await.unwrap();
-    TestDb { db, name: "SQLite", _folder: Some(folder) }
+    TestDb { db, name: "SQLite", url: None, _folder: Some(folder) }
 }
 
 /// The URL of a fresh PostgreSQL database; `None` where skipping was asked for.
 pub fn postgres_url() -> Option<String> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let cluster = CLUSTER.get_or_init(|| {
-        if std::env::var("MATINALE_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1") {
-            return None;
-        }
-        Some(Cluster::start())
-    });
+    let cluster = CLUSTER.get_or_init(|| postgres_wanted().then(Cluster::start));
     let cluster = cluster.as_ref()?;
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
     cluster.run("psql", &["-q", "-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]);

@@ -1,4 +1,6 @@
 //! What tests of several rooms share.
 
 pub mod databases;
+pub mod faulty;
+pub mod lossy;
 pub mod smtp;

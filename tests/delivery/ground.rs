@@ -1,0 +1,148 @@
+//! An edition that is being sent, in a house of its own: what the tests of this room begin with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use matinale::clock::{Clock, Random};
+use matinale::config::Config;
+use matinale::db::Db;
+use matinale::delivery::due::Morning;
+use matinale::delivery::plan::{Plan, plan};
+use matinale::delivery::{Counts, Engine, Mode, store};
+use matinale::editions::{self, EditionId, EditionState, NewRevision, Who};
+use matinale::lifecycle::Shutdown;
+use matinale::mail::{self, Content, Language, Prepared};
+use matinale::readers::links::Links;
+use matinale::readers::store::{NewSubscriber, NewSubscription};
+
+use crate::support::smtp::Scripted;
+
+pub struct Bench {
+    pub db: Db,
+    pub config: Arc<Config>,
+    pub edition: EditionId,
+    pub links: Links,
+    pub clock: Clock,
+    _folder: tempfile::TempDir,
+}
+
+/// `delivery` and `relay`: what stands in `[delivery]` and `[relay.main]`.
+fn config(delivery: &str, relay: &str, folder: &tempfile::TempDir) -> Config {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (file, key) = (folder.path().join("matinale.toml"), folder.path().join("secret.key"));
+    std::fs::write(&key, "key").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        "[database]\nurl = \"sqlite:unused.db\"\n[keys]\nsecret_file = \"secret.key\"\n\
+         [delivery]\n{delivery}\n[relay.main]\n{relay}\n\
+         [newsletter.test]\nname = \"Test\"\nfrom = \"Test <test@example.org>\"\nlock = \"0 0 5 * * *\"\n\
+         send_at = \"06:30\"\nrelays = [\"main\"]\ncheck_links = false\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    Config::load(&[file], &BTreeMap::new()).unwrap()
+}
+
+fn content() -> Content {
+    serde_json::from_value(serde_json::json!({
+        "newsletter": {
+            "id": "test", "name": "Test", "language": "fr", "list_id": "test.example.org", "from_name": "Test",
+            "from_address": "test@example.org", "public_url": "https://news.example.org"
+        },
+        "date": "2026-11-24",
+        "items": [{ "position": 1, "url": "https://example.org/1", "title": "Le cacao monte", "summary": "Un résumé.\n.\nFin." }]
+    }))
+    .unwrap()
+}
+
+/// An edition that is being sent to these, over this server as it is.
+pub async fn prepare(db: Db, server: &Scripted, addresses: &[String]) -> Bench {
+    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 4", server.address);
+    prepare_with(db, "retry = [\"20ms\", \"20ms\", \"20ms\"]", &relay, Clock::system(), addresses).await
+}
+
+/// The same with these settings and this clock.
+pub async fn prepare_with(db: Db, delivery: &str, relay: &str, clock: Clock, addresses: &[String]) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Arc::new(config(delivery, relay, &folder));
+    let links = Links::new(b"key");
+    let now = clock.now();
+    let people: Vec<NewSubscriber> = addresses
+        .iter()
+        .map(|address| NewSubscriber {
+            key: address.clone(),
+            key_hash: links.key_hash(address),
+            address: address.clone(),
+            name: None,
+            language: None,
+            timezone: None,
+            send_at: None,
+        })
+        .collect();
+    let mut tx = db.write().await.unwrap();
+    let ids = matinale::readers::store::upsert(&mut tx, &people, now).await.unwrap();
+    let wishes: Vec<NewSubscription> = ids
+        .values()
+        .map(|(id, _)| NewSubscription {
+            subscriber: id.0,
+            newsletter: "test".to_owned(),
+            status: "active",
+            consented_at: None,
+            consent_source: None,
+            consent_text: None,
+        })
+        .collect();
+    matinale::readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
+    let edition =
+        editions::store::open(&mut tx, "test", "2026-11-24".parse().unwrap(), now, now).await.unwrap();
+    let who = Who::command_line();
+    let rendered = mail::render(&content(), Language::first_of(["fr"])).unwrap();
+    let renderings = [("fr".to_owned(), Prepared::new(&rendered, &content()).to_bytes())];
+    let revision = NewRevision { number: 1, who: &who, why: "lock", content: "{}", renderings: &renderings };
+    editions::store::freeze(&mut tx, edition.id, &revision, now).await.unwrap();
+    let zone = jiff::tz::TimeZone::UTC;
+    let owed = Plan {
+        edition: edition.id,
+        newsletter: "test",
+        morning: Morning {
+            date: now.to_zoned_datetime(zone.clone()).date(),
+            lock: now,
+            deadline: jiff::civil::Time::constant(0, 0, 0, 0),
+            window: Duration::from_secs(3600),
+        },
+        hour: jiff::civil::Time::constant(0, 0, 0, 0),
+        zone: &zone,
+    };
+    assert_eq!(plan(&mut tx, &owed).await.unwrap(), i64::try_from(addresses.len()).unwrap());
+    for state in [EditionState::Locked, EditionState::Sending] {
+        let edition = editions::store::load(&mut tx, edition.id).await.unwrap();
+        assert!(editions::store::set_state(&mut tx, &edition, state, None, &who, now).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    Bench { db, config, clock, edition: edition.id, links, _folder: folder }
+}
+
+impl Bench {
+    pub fn engine(&self) -> Engine {
+        self.engine_on(self.db.clone())
+    }
+
+    /// A daemon that reaches the ledger by another way.
+    pub fn engine_on(&self, db: Db) -> Engine {
+        let (clock, random) = (self.clock.clone(), Random::seeded(1));
+        Engine::new(self.config.clone(), db, clock, random, self.links.clone()).unwrap()
+    }
+
+    pub fn mode(&self) -> Mode {
+        Mode { edition: Some(self.edition), ..Mode::default() }
+    }
+
+    pub async fn counts(&self) -> Counts {
+        store::counts(&mut self.db.read().await.unwrap(), self.edition).await.unwrap()
+    }
+
+    pub async fn send(&self) -> Counts {
+        self.engine().run_edition(self.mode(), &Shutdown::new()).await.unwrap();
+        self.counts().await
+    }
+}

@@ -1,0 +1,137 @@
+//! Every reply of section 3 of the mail's requirements, said to RCPT and to the dot by a real server: what the ledger
+//! makes of it, what the relay and the edition come to, and that the words are kept.
+
+use std::collections::{HashMap, VecDeque};
+
+use matinale::clock::Clock;
+use matinale::delivery::{Mode, relay, store};
+use matinale::editions::{self, EditionState};
+use matinale::lifecycle::Shutdown;
+
+use super::ground::prepare_with;
+use crate::support::databases::sqlite;
+use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
+
+/// What a reply asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// The message fails; whoever comes next is tried.
+    Fail,
+    /// The message waits.
+    Wait,
+    /// The message waits, and the relay is left alone.
+    Pause,
+    /// The message waits, and the edition is held: every further mail would meet the same.
+    Stop,
+}
+
+use Asks::{Fail, Pause, Stop, Wait};
+
+const REPLIES: [(&str, Asks); 39] = [
+    ("550 5.1.1 The email account that you tried to reach does not exist", Fail),
+    ("553 5.1.2 We weren't able to find the recipient domain", Fail),
+    ("554 delivery error: dd This user doesn't have a yahoo.com account", Fail),
+    ("552 1 Requested mail action aborted, mailbox not found", Fail),
+    ("550 5.1.1 Adresse d au moins un destinataire invalide OFR_416", Fail),
+    ("550 5.2.1 The email account that you tried to reach is inactive", Fail),
+    ("554 30 Sorry, your message cannot be delivered (554.30)", Fail),
+    ("552 5.2.2 The recipient's inbox is out of storage and inactive", Fail),
+    ("550 5.1.1 OFR_417 boite inactive", Fail),
+    ("452 4.2.2 The recipient's inbox is out of storage space", Wait),
+    ("552 5.2.2 mailbox full", Wait),
+    ("450 4.2.1 The user you are trying to contact is receiving mail too quickly", Wait),
+    ("550 5.2.1 The user you are trying to contact is receiving email at a rate that", Wait),
+    ("421 4.7.28 Gmail has detected an unusual rate of email", Wait),
+    ("421 4.7.0 very low reputation of the sending domain", Wait),
+    ("421 4.7.0 [TSS04] Messages temporarily deferred", Wait),
+    ("451 4.7.650 The mail server has been temporarily rate limited (S775)", Wait),
+    ("421 RP-001 The mail server exceeded the maximum number of connections", Wait),
+    ("421 4.7.1 [HCM1] try again", Wait),
+    ("421 Trop de connexions, veuillez verifier votre configuration OFR005_104", Wait),
+    ("550 5.7.1 part of their network is on our block list (S3150)", Pause),
+    ("550 SC-001 mail rejected for policy reasons", Pause),
+    ("550 5.7.606 Access denied, banned sending IP", Pause),
+    ("553 5.7.1 [BL21] Connections will not be accepted", Pause),
+    ("553 5.7.2 [TSS09] All messages will be permanently deferred; Retrying will NOT succeed", Pause),
+    ("550 5.7.28 unusual rate of unsolicited mail", Pause),
+    ("550 Service refuse. Veuillez essayer plus tard", Pause),
+    ("550 5.7.26 Unauthenticated email is not accepted", Stop),
+    ("550 5.7.515 Access denied, the sending domain does not meet the required level", Stop),
+    ("571 5.7.1 Message refused by DMARC policy", Stop),
+    ("451 4.7.31 no DMARC record", Stop),
+    ("550 5.7.1 Messages missing a valid address are not RFC 5322 compliant", Stop),
+    ("554 5.6.0 malformed", Stop),
+    ("552 5.3.4 The number of headers exceeds", Stop),
+    ("550 5.7.1 The user or domain has a policy that prohibited the mail", Fail),
+    ("554 Message not allowed - [PH01] Email not accepted for policy reasons", Fail),
+    ("451 4.3.0 Mail server temporarily rejected message", Wait),
+    ("452 4.5.3 too many recipients", Wait),
+    ("556 5.1.10 recipient address has null MX", Fail),
+];
+
+async fn plays(reply: &str, phase: Phase, asks: Asks) {
+    let what = format!("{reply} at {phase:?}");
+    let addresses: Vec<String> = (0..3).map(|n| format!("r{n}@example.org")).collect();
+    // As the big receivers do it: in two lines.
+    let (code, words) = reply.split_at(3);
+    let lines = format!("{code}-{}\r\n{reply}\r\n", words.trim());
+    let step = Step { phase, fault: Fault::Reply(lines), taken: false };
+    let scripts: HashMap<String, VecDeque<Step>> =
+        addresses.iter().map(|to| (to.clone(), VecDeque::from([step.clone()]))).collect();
+    let offer = Offer { pipelining: true, starttls: false };
+    let server = Faulty::start(offer, scripts, VecDeque::new(), VecDeque::new()).await;
+    let relay_toml = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
+    let test = sqlite().await;
+    let bench = prepare_with(test.db, "retry = [\"30m\"]", &relay_toml, Clock::system(), &addresses).await;
+    let mode = Mode { once: true, ..bench.mode() };
+    bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+
+    let mut conn = bench.db.read().await.unwrap();
+    let page = store::page(&mut conn, bench.edition, 0, None, 10, &bench.links, "example.org").await.unwrap();
+    let (records, _) = page.unwrap();
+    let counts = bench.counts().await;
+    // Before the release a 421 is no attempt: whoever waits is tried again.
+    if code == "421" && phase == Phase::Rcpt {
+        assert_eq!(counts.accepted, 3, "{what}: {counts:?}");
+        assert!(records.iter().all(|record| record.attempts.len() == 1), "{what}");
+        return;
+    }
+    let tried: Vec<_> = records.iter().flat_map(|record| &record.attempts).collect();
+    let outcome = if asks == Fail { "rejected" } else { "deferred" };
+    let words = words.trim();
+    for attempt in &tried {
+        assert_eq!(attempt.outcome.as_deref(), Some(outcome), "{what}");
+        assert_eq!(attempt.code, code.parse().ok(), "{what}");
+        let text = attempt.text.as_deref().unwrap_or_default();
+        assert!(text.starts_with(words), "{what}: p6: {text}");
+    }
+    let known = relay::store::list(&mut conn).await.unwrap();
+    let edition = editions::store::load(&mut conn, bench.edition).await.unwrap();
+    match asks {
+        Fail => assert_eq!((tried.len(), counts.rejected), (3, 3), "{what}"),
+        Wait => assert_eq!((tried.len(), counts.deferred), (3, 3), "{what}"),
+        Pause => {
+            assert_eq!((tried.len(), counts.deferred, counts.planned), (1, 1, 2), "{what}: {counts:?}");
+            assert!(known.iter().any(|relay| relay.down_since.is_some()), "{what}: t16: nobody is told");
+        }
+        Stop => assert_eq!((tried.len(), counts.deferred), (3, 3), "{what}"),
+    }
+    let expected = if asks == Stop { EditionState::Held } else { EditionState::Sending };
+    assert_eq!(edition.state, expected, "{what}");
+    assert_eq!(server.record().violations, Vec::<String>::new(), "{what}");
+    assert!(server.record().taken.is_empty(), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t16_every_reply_of_section_3_said_to_rcpt() {
+    for (reply, asks) in REPLIES {
+        plays(reply, Phase::Rcpt, asks).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t16_every_reply_of_section_3_said_to_the_dot() {
+    for (reply, asks) in REPLIES {
+        plays(reply, Phase::Dot, asks).await;
+    }
+}

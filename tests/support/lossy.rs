@@ -1,0 +1,114 @@
+//! A way to PostgreSQL that loses things: the answer to a COMMIT, a COMMIT itself, every connection at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+/// The proxy; gone with its folder.
+pub struct Lossy {
+    folder: tempfile::TempDir,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: PathBuf,
+    /// The answers to so many further COMMITs are lost.
+    unanswered: AtomicU32,
+    /// So many further COMMITs never arrive.
+    unheard: AtomicU32,
+    /// Counts the cuts: every connection ends when it changes.
+    cuts: watch::Sender<u32>,
+}
+
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+impl Lossy {
+    /// A way to the server of this URL, as the tests' own harness gives it: a folder with a socket, and a port.
+    pub fn start(url: &str) -> (Self, String) {
+        let parameter = |name: &str| {
+            url.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap_or_default().to_owned()
+        };
+        let (host, port) = (parameter("host="), parameter("port="));
+        let socket = format!(".s.PGSQL.{port}");
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(&socket)).unwrap();
+        let shared = Arc::new(Shared {
+            server: Path::new(&host).join(&socket),
+            unanswered: AtomicU32::new(0),
+            unheard: AtomicU32::new(0),
+            cuts: watch::Sender::new(0),
+        });
+        let own = shared.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let own = own.clone();
+                tokio::spawn(async move { drop(own.carry(client).await) });
+            }
+        });
+        let url = url.replace(&host, folder.path().to_str().unwrap());
+        (Self { folder, shared }, url)
+    }
+
+    pub fn lose_answers(&self, count: u32) {
+        self.shared.unanswered.store(count, Ordering::SeqCst);
+    }
+
+    pub fn lose_commits(&self, count: u32) {
+        self.shared.unheard.store(count, Ordering::SeqCst);
+    }
+
+    /// Every connection breaks, wherever it stands.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for Lossy {
+    fn drop(&mut self) {
+        self.cut();
+        debug_assert!(self.folder.path().exists());
+    }
+}
+
+fn spend(count: &AtomicU32) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Shared {
+    async fn carry(&self, mut client: UnixStream) -> std::io::Result<()> {
+        let mut cuts = self.cuts.subscribe();
+        let mut server = UnixStream::connect(&self.server).await?;
+        let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
+        loop {
+            tokio::select! {
+                read = client.read(&mut up) => {
+                    let count = read?;
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    let commits = up[..count].ends_with(COMMIT);
+                    if commits && spend(&self.unheard) {
+                        return Ok(());
+                    }
+                    server.write_all(&up[..count]).await?;
+                    if commits && spend(&self.unanswered) {
+                        // It answered, so it is kept; nobody hears it.
+                        return server.read(&mut down).await.map(drop);
+                    }
+                }
+                read = server.read(&mut down) => {
+                    let count = read?;
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    client.write_all(&down[..count]).await?;
+                }
+                _ = cuts.changed() => return Ok(()),
+            }
+        }
+    }
+}
