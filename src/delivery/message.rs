@@ -8,13 +8,14 @@ use tokio::sync::Mutex;
 
 use super::ledger::{Claimed, Release};
 use super::protocol::{self, Sending};
+use super::reply::Reply;
 use super::session::Envelope;
 use super::{DeliveryId, Error, Result};
 use crate::clock::{time_zone, timestamp};
 use crate::config::{Config, Newsletter};
 use crate::db::Db;
 use crate::mail::dkim::Signer;
-use crate::mail::{Personal, Prepared};
+use crate::mail::{self, Personal, Prepared};
 use crate::readers::SubscriptionId;
 use crate::readers::links::Links;
 
@@ -42,6 +43,8 @@ pub(super) struct Composed {
     pub(super) release: Release,
     pub(super) envelope: Envelope,
     pub(super) body: Vec<u8>,
+    /// What stands against it whatever the relay says: there is no body then.
+    pub(super) unfit: Option<Reply>,
 }
 
 impl Composer {
@@ -94,12 +97,18 @@ impl Composer {
             date: &timestamp(date_at).to_zoned_datetime(zone),
             subscription_token: &self.links.subscription_token(SubscriptionId(held.subscription)),
         };
-        prepared.fill(&personal, self.signers.get(newsletter.domain()), &mut body).map_err(|error| {
-            Error::Message { edition: held.edition, revision, message: error.to_string() }
-        })?;
+        let unfit = match prepared.fill(&personal, self.signers.get(newsletter.domain()), &mut body) {
+            Ok(()) => None,
+            // No later try could be better: the reader's own words would end the header or name somebody else.
+            Err(error @ mail::Error::Unfit(_)) => Some(Reply::new(553, &error.to_string())),
+            Err(error) => {
+                let message = error.to_string();
+                return Err(Error::Message { edition: held.edition, revision, message });
+            }
+        };
         let domain = self.config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
         let from = format!("b.{}@{domain}", self.links.delivery_token(held.id.0));
-        Ok(Composed { release, envelope: Envelope { from, to: wire_address(&held.address) }, body })
+        Ok(Composed { release, envelope: Envelope { from, to: wire_address(&held.address) }, body, unfit })
     }
 
     /// The prepared bytes in this language, or in the newsletter's where there are none.

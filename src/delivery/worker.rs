@@ -106,6 +106,13 @@ impl Worker {
                 }
                 break;
             };
+            if let Some(reply) = &letter.composed.unfit {
+                let verdict = Verdict::of(reply, false, &self.shared.rules);
+                if self.record_refusal(&mut pending, letter, verdict).await == Answer::Fenced {
+                    return Answer::Fenced;
+                }
+                continue;
+            }
             if let Err(lost) = self.ready_session(&mut pending).await {
                 return self.lost(lost, pending, vec![letter.job]).await;
             }
@@ -224,9 +231,10 @@ impl Worker {
         let letter = self.compose(*job).await;
         match letter {
             Some(letter)
-                if self.session.as_ref().is_some_and(|session| {
-                    session.unfit(&letter.composed.envelope, letter.composed.body.len()).is_none()
-                }) =>
+                if letter.composed.unfit.is_none()
+                    && self.session.as_ref().is_some_and(|session| {
+                        session.unfit(&letter.composed.envelope, letter.composed.body.len()).is_none()
+                    }) =>
             {
                 Some(letter)
             }
@@ -287,6 +295,10 @@ impl Worker {
 
     async fn refused(&mut self, pending: &mut Pending, letter: Letter, verdict: Verdict) -> Answer {
         self.learn(&letter.job, &verdict).await;
+        self.record_refusal(pending, letter, verdict).await
+    }
+
+    async fn record_refusal(&self, pending: &mut Pending, letter: Letter, verdict: Verdict) -> Answer {
         let request = Request {
             finished: pending.take(),
             refused: Some((letter.job.held, letter.composed.release, verdict)),

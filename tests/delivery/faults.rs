@@ -164,7 +164,7 @@ async fn p1_p2_p6_whatever_fails_the_ledger_and_the_servers_record_agree() {
         .map(|seed| async move {
             let lived = tokio::spawn(async move {
                 let run = std::panic::AssertUnwindSafe(run(Mix::of(seed), alone)).catch_unwind();
-                tokio::time::timeout(Duration::from_secs(90), run).await
+                tokio::time::timeout(Duration::from_secs(90), Box::pin(run)).await
             });
             match lived.await {
                 Ok(Ok(Ok(()))) => None,
@@ -203,7 +203,8 @@ async fn run(mix: Mix, aloud: bool) {
         mix.connections
     );
     let bench = prepare_with(test.db.clone(), &delivery, &relay, clock, &mix.addresses).await;
-    let sent = tokio::time::timeout(Duration::from_secs(60), send(&mix, &bench, &server, &test)).await;
+    let sent =
+        tokio::time::timeout(Duration::from_secs(60), Box::pin(send(&mix, &bench, &server, &test))).await;
     if sent.is_err() {
         let counts = bench.counts().await;
         let relays =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use matinale::db::on;
+use matinale::delivery::store;
 
 use super::ground::prepare;
 use crate::support::databases::both;
@@ -85,5 +86,22 @@ async fn p3_two_daemons_share_one_ledger_and_nobody_is_written_to_twice() {
         let by = server.by_recipient();
         assert_eq!(by.len(), 300);
         assert!(by.values().all(|count| *count == 1));
+    }
+}
+
+#[tokio::test]
+async fn p1_an_address_that_no_mail_can_bear_is_rejected_with_the_reason() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let mut addresses: Vec<String> = (0..20).map(|n| format!("ok-n{n}@example.org")).collect();
+        // As an older version may have let it in.
+        addresses.push("awa diop, somebody@example.org".to_owned());
+        let bench = prepare(test.db, &server, &addresses).await;
+        let counts = bench.send().await;
+        assert_eq!((counts.accepted, counts.rejected), (20, 1), "{}", test.name);
+        let mut conn = bench.db.read().await.unwrap();
+        let said = store::said(&mut conn, bench.edition).await.unwrap();
+        let refusal = said.iter().find(|said| said.outcome.as_deref() == Some("rejected")).unwrap();
+        assert_eq!((refusal.code, refusal.class.as_deref()), (Some(553), Some("policy")));
     }
 }

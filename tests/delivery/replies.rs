@@ -27,7 +27,7 @@ enum Asks {
 
 use Asks::{Fail, Pause, Stop, Wait};
 
-const REPLIES: [(&str, Asks); 39] = [
+const REPLIES: [(&str, Asks); 38] = [
     ("550 5.1.1 The email account that you tried to reach does not exist", Fail),
     ("553 5.1.2 We weren't able to find the recipient domain", Fail),
     ("554 delivery error: dd This user doesn't have a yahoo.com account", Fail),
@@ -57,7 +57,6 @@ const REPLIES: [(&str, Asks); 39] = [
     ("550 Service refuse. Veuillez essayer plus tard", Pause),
     ("550 5.7.26 Unauthenticated email is not accepted", Stop),
     ("550 5.7.515 Access denied, the sending domain does not meet the required level", Stop),
-    ("571 5.7.1 Message refused by DMARC policy", Stop),
     ("451 4.7.31 no DMARC record", Stop),
     ("550 5.7.1 Messages missing a valid address are not RFC 5322 compliant", Stop),
     ("554 5.6.0 malformed", Stop),
@@ -109,12 +108,14 @@ async fn plays(reply: &str, phase: Phase, asks: Asks) {
     let edition = editions::store::load(&mut conn, bench.edition).await.unwrap();
     match asks {
         Fail => assert_eq!((tried.len(), counts.rejected), (3, 3), "{what}"),
-        Wait => assert_eq!((tried.len(), counts.deferred), (3, 3), "{what}"),
+        Wait | Stop => assert_eq!((tried.len(), counts.deferred), (3, 3), "{what}"),
         Pause => {
-            assert_eq!((tried.len(), counts.deferred, counts.planned), (1, 1, 2), "{what}: {counts:?}");
+            // The envelope that travelled with the dot may be answered with its 354 already.
+            let most = if phase == Phase::Dot { 2 } else { 1 };
+            assert!((1..=most).contains(&counts.deferred), "{what}: {counts:?}");
+            assert_eq!(counts.planned, 3 - counts.deferred, "{what}: {counts:?}");
             assert!(known.iter().any(|relay| relay.down_since.is_some()), "{what}: t16: nobody is told");
         }
-        Stop => assert_eq!((tried.len(), counts.deferred), (3, 3), "{what}"),
     }
     let expected = if asks == Stop { EditionState::Held } else { EditionState::Sending };
     assert_eq!(edition.state, expected, "{what}");

@@ -36,7 +36,7 @@ pub enum Fault {
     Junk,
     /// 421, and the connection is closed.
     Goodbye,
-    /// This reply, whole; the conversation goes on.
+    /// This reply, whole; the conversation goes on, but after a 421.
     Reply(String),
     /// The reply that it would be without a fault, in single bytes.
     Drip,
@@ -357,22 +357,18 @@ impl Conversation<'_> {
             return self.answer("503 5.5.1 MAIL first\r\n").await;
         }
         let step = self.server.record().scripts.get(to).and_then(|steps| steps.front().cloned());
-        match step {
-            Some(step) if step.phase == Phase::Rcpt => {
-                self.pop(to);
-                if matches!(step.fault, Fault::Drip | Fault::Lines) {
-                    self.to = Some(to.to_owned());
-                } else {
-                    self.dirty = true;
-                    self.note(to, &step.fault, false, false);
-                }
-                self.fail(&step.fault, "250 2.1.5 ok\r\n").await
-            }
-            _ => {
-                self.to = Some(to.to_owned());
-                self.answer("250 2.1.5 ok\r\n").await
-            }
+        let Some(step) = step.filter(|step| step.phase == Phase::Rcpt) else {
+            self.to = Some(to.to_owned());
+            return self.answer("250 2.1.5 ok\r\n").await;
+        };
+        self.pop(to);
+        if matches!(step.fault, Fault::Drip | Fault::Lines) {
+            self.to = Some(to.to_owned());
+        } else {
+            self.dirty = true;
+            self.note(to, &step.fault, false, false);
         }
+        self.fail(&step.fault, "250 2.1.5 ok\r\n").await
     }
 
     fn pop(&self, to: &str) {
@@ -419,21 +415,17 @@ impl Conversation<'_> {
             self.server.record().taken.entry(to.clone()).or_default().push(Copy { from, bytes });
         }
         let good = "250 2.0.0 queued\r\n";
-        match dot {
-            Some(step) => {
-                let fault = match &step.fault {
-                    Fault::Drip => Fault::Reply(good.to_owned()),
-                    Fault::Lines => Fault::Reply(format!("250-one\r\n250-two\r\n{good}")),
-                    other => other.clone(),
-                };
-                self.note(&to, &fault, taken, true);
-                self.fail(&step.fault, good).await
-            }
-            None => {
-                self.note(&to, &Fault::Reply(good.to_owned()), true, true);
-                self.answer(good).await
-            }
-        }
+        let Some(step) = dot else {
+            self.note(&to, &Fault::Reply(good.to_owned()), true, true);
+            return self.answer(good).await;
+        };
+        let fault = match &step.fault {
+            Fault::Drip => Fault::Reply(good.to_owned()),
+            Fault::Lines => Fault::Reply(format!("250-one\r\n250-two\r\n{good}")),
+            other => other.clone(),
+        };
+        self.note(&to, &fault, taken, true);
+        self.fail(&step.fault, good).await
     }
 
     fn note(&self, to: &str, fault: &Fault, taken: bool, dot: bool) {
@@ -462,7 +454,8 @@ impl Conversation<'_> {
                 .map(|()| false),
             Fault::Junk => self.wire.say("hello there\r\n").await.map(|()| false),
             Fault::Goodbye => self.wire.say(GOODBYE).await.map(|()| false),
-            Fault::Reply(text) => self.answer(text).await,
+            // Whoever says 421 goes.
+            Fault::Reply(text) => self.answer(text).await.map(|goes| goes && !text.starts_with("421")),
             Fault::Drip => {
                 for byte in good.chars() {
                     self.wire.say(&byte.to_string()).await?;
