@@ -4,3 +4,4 @@ mod golden;
 mod preflight;
 mod properties;
 mod samples;
+mod signed;
