@@ -9,6 +9,8 @@ pub(crate) struct Run {
     pub(crate) took: Duration,
     /// Processor time of the sender, where it could be had.
     pub(crate) cpu: Option<Duration>,
+    /// Processor time of the receiver meanwhile.
+    pub(crate) sink: Duration,
 }
 
 impl Run {
@@ -28,6 +30,11 @@ impl Cpu {
     pub(crate) fn since(&self) -> Result<Duration, String> {
         Ok(of("self")?.saturating_sub(self.0))
     }
+}
+
+/// A process's processor time so far.
+pub(crate) fn of_process(pid: u32) -> Result<Duration, String> {
+    of(&pid.to_string())
 }
 
 /// User and system time of a process, in the kernel's ticks of 10 ms.
@@ -65,11 +72,14 @@ impl Table {
             let rate = median(runs.iter().map(Run::rate).collect());
             let ratio =
                 median(runs.iter().zip(first).map(|(run, first)| run.rate() / first.rate()).collect());
-            let cpu: Vec<f64> = runs
-                .iter()
-                .filter_map(|run| Some(run.cpu?.as_secs_f64() * 1e6 / f64::from(run.messages)))
-                .collect();
-            let cpu = if cpu.is_empty() { String::new() } else { format!("  {:>5.0} us CPU", median(cpu)) };
+            let each = |time: Duration, run: &Run| time.as_secs_f64() * 1e6 / f64::from(run.messages);
+            let cpu: Vec<f64> = runs.iter().filter_map(|run| Some(each(run.cpu?, run))).collect();
+            let cpu = if cpu.is_empty() {
+                "           -".to_owned()
+            } else {
+                format!("{:>5.0} us CPU", median(cpu))
+            };
+            let sink = median(runs.iter().map(|run| each(run.sink, run)).collect());
             let wanted = match self.wanted {
                 Some(wanted) if *name == "matinale" => {
                     format!(
@@ -79,7 +89,7 @@ impl Table {
                 }
                 _ => String::new(),
             };
-            println!("  {name:<18} {rate:>8.0}/s  x{ratio:<5.2}{cpu}{wanted}");
+            println!("  {name:<18} {rate:>8.0}/s  x{ratio:<5.2}  {cpu}  sink {sink:>4.0} us{wanted}");
         }
     }
 }

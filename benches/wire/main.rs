@@ -180,24 +180,21 @@ async fn compare(case: &Case, options: &Options) -> Result<(), String> {
         let mut sink = Sink::start(case.sink)?;
         let wire = delay::Delay::before(sink.address(), case.delay)?;
         let size = Stamp::of(case, options)?;
-        table.add(
-            "smtp-source",
-            peers::smtp_source(wire.address(), options.connections, messages, size.bytes)?,
-        );
-        sink.expect(messages)?;
-        table.add("matinale", matinale(case, options, messages, wire.address(), false).await?);
-        sink.expect(messages)?;
+        let (to, connections) = (wire.address(), options.connections);
+        let run = peers::smtp_source(to, connections, messages, size.bytes)?;
+        sink.add(&mut table, "smtp-source", run)?;
+        let run = matinale(case, options, messages, to, false).await?;
+        sink.add(&mut table, "matinale", run)?;
+        let bare = move || peers::bare(to, connections, messages, size.bytes);
+        let run = tokio::task::spawn_blocking(bare).await.map_err(|error| error.to_string())??;
+        sink.add(&mut table, "bare wire", run)?;
         if case.peers && round < 3 {
             // The slow ones get a fair share of the time, not of the messages.
             let few = messages / 4;
-            table.add(
-                "lettre's pool",
-                peers::lettre_pool(wire.address(), options.connections, few, size.bytes).await?,
-            );
-            sink.expect(few)?;
-            if let Some(run) = peers::nodemailer(wire.address(), options.connections, few, size.bytes)? {
-                table.add("nodemailer's pool", run);
-                sink.expect(few)?;
+            let run = peers::lettre_pool(to, connections, few, size.bytes).await?;
+            sink.add(&mut table, "lettre's pool", run)?;
+            if let Some(run) = peers::nodemailer(to, connections, few, size.bytes)? {
+                sink.add(&mut table, "nodemailer's pool", run)?;
             }
         }
     }
@@ -263,7 +260,7 @@ async fn matinale(
         drop(conn);
     }
     stage.strike().await.map_err(told)?;
-    Ok(figures::Run { messages, took, cpu: Some(spent) })
+    Ok(figures::Run { messages, took, cpu: Some(spent), sink: Duration::ZERO })
 }
 
 /// What the ledger costs: the same edition with it and without, in turns.
@@ -287,9 +284,8 @@ async fn ledger(options: &Options) -> Result<(), String> {
         for _ in 0..options.rounds {
             let mut sink = Sink::start(case.sink)?;
             for (name, unrecorded) in [("no-op ledger", true), ("matinale", false)] {
-                table
-                    .add(name, matinale(&case, options, options.messages, sink.address(), unrecorded).await?);
-                sink.expect(options.messages)?;
+                let run = matinale(&case, options, options.messages, sink.address(), unrecorded).await?;
+                sink.add(&mut table, name, run)?;
             }
         }
         table.print();

@@ -4,11 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use lettre::address::Envelope;
 use lettre::transport::smtp::client::Tls;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 use super::figures::{Cpu, Run};
 
@@ -26,10 +30,78 @@ pub(crate) fn smtp_source(
         .map_err(|error| format!("smtp-source (Debian's postfix): {error}"))?;
     let took = start.elapsed();
     if status.success() {
-        Ok(Run { messages, took, cpu: None })
+        Ok(Run { messages, took, cpu: None, sink: Duration::ZERO })
     } else {
         Err(format!("smtp-source: {status}"))
     }
+}
+
+/// The ceiling: one constant mail, one thread, the end of a body and the next envelope in one write, no name, no
+/// ledger, nothing looked at but the codes. What no sender that does its work can pass.
+pub(crate) fn bare(to: SocketAddr, connections: u32, messages: u32, bytes: usize) -> Result<Run, String> {
+    let body = Arc::new(super::parts::filled(bytes, false)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let (cpu, start) = (Cpu::now()?, Instant::now());
+    runtime.block_on(async {
+        let left = Arc::new(AtomicU32::new(messages));
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..connections {
+            workers.spawn(bare_session(to, left.clone(), body.clone()));
+        }
+        while let Some(ended) = workers.join_next().await {
+            ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        }
+        Ok::<(), String>(())
+    })?;
+    Ok(Run { messages, took: start.elapsed(), cpu: Some(cpu.since()?), sink: Duration::ZERO })
+}
+
+async fn bare_session(to: SocketAddr, left: Arc<AtomicU32>, body: Arc<Vec<u8>>) -> std::io::Result<()> {
+    const ENVELOPE: &str = "MAIL FROM:<bounce@news.example>\r\nRCPT TO:<reader@d1.example>\r\nDATA\r\n";
+    let take = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+    let mut stream = BufReader::new(TcpStream::connect(to).await?);
+    stream.get_ref().set_nodelay(true)?;
+    expect(&mut stream, &["220"]).await?;
+    stream.write_all(b"EHLO bench.example\r\n").await?;
+    expect(&mut stream, &["250"]).await?;
+    if !take() {
+        return Ok(());
+    }
+    stream.write_all(ENVELOPE.as_bytes()).await?;
+    expect(&mut stream, &["250", "250", "354"]).await?;
+    let mut whole = body.to_vec();
+    whole.extend_from_slice(b".\r\n");
+    let through_dot = whole.len();
+    whole.extend_from_slice(ENVELOPE.as_bytes());
+    loop {
+        if !take() {
+            stream.write_all(&whole[..through_dot]).await?;
+            return expect(&mut stream, &["250"]).await;
+        }
+        stream.write_all(&whole).await?;
+        expect(&mut stream, &["250", "250", "250", "354"]).await?;
+    }
+}
+
+/// Reads replies, each of which must have its code.
+async fn expect(stream: &mut BufReader<TcpStream>, codes: &[&str]) -> std::io::Result<()> {
+    let mut line = String::new();
+    for code in codes {
+        loop {
+            line.clear();
+            stream.read_line(&mut line).await?;
+            if !line.starts_with(code) {
+                return Err(std::io::Error::other(format!("{code} expected, {line:?} came")));
+            }
+            if !line[code.len()..].starts_with('-') {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn lettre_pool(
@@ -45,14 +117,14 @@ pub(crate) async fn lettre_pool(
         .pool_config(pool)
         .build();
     let body = Arc::new(super::parts::filled(bytes, false)?);
-    let next = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let next = Arc::new(AtomicU32::new(0));
     let (cpu, start) = (Cpu::now()?, Instant::now());
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..connections {
         let (transport, body, next) = (transport.clone(), body.clone(), next.clone());
         workers.spawn(async move {
             loop {
-                let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= messages {
                     return Ok(());
                 }
@@ -68,7 +140,7 @@ pub(crate) async fn lettre_pool(
     while let Some(ended) = workers.join_next().await {
         ended.map_err(|error| error.to_string()).and_then(|sent: Result<(), String>| sent)?;
     }
-    Ok(Run { messages, took: start.elapsed(), cpu: Some(cpu.since()?) })
+    Ok(Run { messages, took: start.elapsed(), cpu: Some(cpu.since()?), sink: Duration::ZERO })
 }
 
 const SCRIPT: &str = r#"
@@ -128,8 +200,9 @@ pub(crate) fn nodemailer(
     match (numbers.next(), numbers.next()) {
         (Some(took), Some(cpu)) => Ok(Some(Run {
             messages,
-            took: std::time::Duration::from_secs_f64(took),
-            cpu: Some(std::time::Duration::from_secs_f64(cpu)),
+            took: Duration::from_secs_f64(took),
+            cpu: Some(Duration::from_secs_f64(cpu)),
+            sink: Duration::ZERO,
         })),
         _ => Err(format!("nodemailer: {text}")),
     }

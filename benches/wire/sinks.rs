@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use matinale::morning::stage::sink::{self, Observer, Taken};
 
+use super::figures::{self, Run, Table};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postfix,
@@ -20,6 +22,8 @@ pub(crate) enum Kind {
 pub(crate) struct Sink {
     address: SocketAddr,
     child: Child,
+    /// The child's processor time when it was last asked.
+    cpu: Duration,
     /// Asks our own how many it took; Postfix's keeps no count that can be asked for.
     counter: Option<(ChildStdin, BufReader<ChildStdout>)>,
 }
@@ -40,7 +44,7 @@ impl Sink {
                 };
                 let mut lines = BufReader::new(stdout);
                 let address = line(&mut lines)?.parse().map_err(|_| "the sink told no address".to_owned())?;
-                Ok(Self { address, child, counter: Some((stdin, lines)) })
+                Ok(Self { address, child, cpu: Duration::ZERO, counter: Some((stdin, lines)) })
             }
             Kind::Postfix => {
                 let address = free_port()?;
@@ -55,7 +59,7 @@ impl Sink {
                     .spawn()
                     .map_err(|error| format!("smtp-sink (Debian's postfix): {error}"))?;
                 until_it_listens(address)?;
-                Ok(Self { address, child, counter: None })
+                Ok(Self { address, child, cpu: Duration::ZERO, counter: None })
             }
         }
     }
@@ -64,8 +68,23 @@ impl Sink {
         self.address
     }
 
+    /// Adds a run that ended here, with the receiver's processor time since the one before; fails when our own sink
+    /// did not take exactly as many messages.
+    pub(crate) fn add(
+        &mut self,
+        table: &mut Table,
+        sender: &'static str,
+        mut run: Run,
+    ) -> Result<(), String> {
+        self.expect(run.messages)?;
+        let cpu = figures::of_process(self.child.id())?;
+        run.sink = cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu));
+        table.add(sender, run);
+        Ok(())
+    }
+
     /// Fails when our own sink did not take exactly so many since the last time.
-    pub(crate) fn expect(&mut self, messages: u32) -> Result<(), String> {
+    fn expect(&mut self, messages: u32) -> Result<(), String> {
         let Some((stdin, lines)) = &mut self.counter else { return Ok(()) };
         writeln!(stdin).map_err(|error| error.to_string())?;
         let text = line(lines)?;
