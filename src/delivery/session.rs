@@ -328,14 +328,12 @@ impl Session {
     /// it, the next envelope in the same write. Only ever called behind a committed open attempt.
     pub(super) async fn body(
         &mut self,
-        body: &[u8],
+        mut bytes: Vec<u8>,
         next: Option<&Envelope>,
     ) -> (Ended, Option<Result<Received, Lost>>) {
         let next = next.filter(|_| self.pipelines());
         let with_data = self.with_data();
         let group = next.map(|envelope| Self::group(envelope, with_data)).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(body.len() + 3 + group.len());
-        bytes.extend_from_slice(body);
         bytes.extend_from_slice(b".\r\n");
         let through_dot = bytes.len() as u64;
         bytes.extend_from_slice(group.as_bytes());
@@ -484,7 +482,7 @@ pub async fn send_one(
         Ok(Received::Refused { reply, .. }) => return Err(reply.to_string()),
         Err(lost) => return Err(lost.to_string()),
     }
-    let (ended, _) = session.body(body, None).await;
+    let (ended, _) = session.body(body.to_vec(), None).await;
     session.quit().await;
     match ended {
         Ended::Answered(reply) if reply.is_positive() => Ok(()),

@@ -181,7 +181,7 @@ impl Worker {
                 return Ok(following.map(|next| next.job));
             };
             let envelope = following.as_ref().map(|next| &next.composed.envelope);
-            let (ended, answered) = session.body(&letter.composed.body, envelope).await;
+            let (ended, answered) = session.body(letter.composed.body, envelope).await;
             let verdict = match &ended {
                 Ended::Answered(reply) => Verdict::of(reply, false, &self.shared.rules),
                 Ended::Unknown(why) => {
@@ -220,7 +220,7 @@ impl Worker {
     }
 
     /// The next letter, when it may travel with the end of this one.
-    async fn following(&mut self) -> Option<Letter> {
+    async fn following(&self) -> Option<Letter> {
         let limit = self.relay.config.messages_per_connection;
         let session = self.session.as_ref()?;
         if !session.pipelines() || !session.may_go_on(limit.saturating_sub(1)) {

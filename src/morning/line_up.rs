@@ -52,7 +52,11 @@ pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) 
 
 /// What the selection proposes for an edition, cut off at its lock, whatever today is.
 pub(super) async fn propose(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
-    Ok(gather(conn, newsletter, edition).await?.propose())
+    let gathered = gather(conn, newsletter, edition).await?;
+    // Thousands of articles are compared with one another: no work for the threads that keep the connections going.
+    tokio::task::spawn_blocking(move || gathered.propose())
+        .await
+        .map_err(|error| super::Error::Start(error.to_string()))
 }
 
 /// All that a proposal is made of.
