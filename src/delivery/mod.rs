@@ -18,7 +18,6 @@ pub mod reply;
 pub mod retry;
 mod session;
 pub mod store;
-mod stream;
 mod worker;
 
 use std::fmt;

@@ -494,7 +494,7 @@ fn one(delivery: &Record, copies: usize, said: &[Said], fenced: bool) -> Vec<Str
     for attempt in delivery.attempts.iter().filter(|attempt| attempt.code.is_some()) {
         let same = |said: &Said| {
             said.code.map(i64::from) == attempt.code
-                && plain(&said.text) == plain(attempt.text.as_deref().unwrap_or_default())
+                && said.text == attempt.text.as_deref().unwrap_or_default()
         };
         let of_mail = matches!(attempt.text.as_deref(), Some("4.3.0 not now" | "4.3.1 no room"));
         if !of_mail && !heard.any(same) {
@@ -502,13 +502,4 @@ fn one(delivery: &Record, copies: usize, said: &[Said], fenced: bool) -> Vec<Str
         }
     }
     wrong
-}
-
-/// The words of a reply, without the enhanced code that each of its lines repeats.
-fn plain(text: &str) -> String {
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
-    let enhanced = first.split(' ').next().unwrap_or_default();
-    let rest = lines.map(|line| line.strip_prefix(enhanced).unwrap_or(line).trim());
-    std::iter::once(first).chain(rest).collect::<Vec<_>>().join(" ")
 }

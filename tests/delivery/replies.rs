@@ -10,7 +10,7 @@ use matinale::lifecycle::Shutdown;
 
 use super::ground::prepare_with;
 use crate::support::databases::sqlite;
-use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
+use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step};
 
 /// What a reply asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ enum Asks {
 
 use Asks::{Fail, Pause, Stop, Wait};
 
-const REPLIES: [(&str, Asks); 38] = [
+const REPLIES: [(&str, Asks); 39] = [
     ("550 5.1.1 The email account that you tried to reach does not exist", Fail),
     ("553 5.1.2 We weren't able to find the recipient domain", Fail),
     ("554 delivery error: dd This user doesn't have a yahoo.com account", Fail),
@@ -58,6 +58,7 @@ const REPLIES: [(&str, Asks); 38] = [
     ("550 5.7.26 Unauthenticated email is not accepted", Stop),
     ("550 5.7.515 Access denied, the sending domain does not meet the required level", Stop),
     ("451 4.7.31 no DMARC record", Stop),
+    ("571 5.7.1 Message refused by DMARC policy", Stop),
     ("550 5.7.1 Messages missing a valid address are not RFC 5322 compliant", Stop),
     ("554 5.6.0 malformed", Stop),
     ("552 5.3.4 The number of headers exceeds", Stop),
@@ -101,8 +102,8 @@ async fn plays(reply: &str, phase: Phase, asks: Asks) {
     for attempt in &tried {
         assert_eq!(attempt.outcome.as_deref(), Some(outcome), "{what}");
         assert_eq!(attempt.code, code.parse().ok(), "{what}");
-        let text = attempt.text.as_deref().unwrap_or_default();
-        assert!(text.starts_with(words), "{what}: p6: {text}");
+        // Both lines, as they were said.
+        assert_eq!(attempt.text, Some(format!("{words}\n{words}")), "{what}: p6");
     }
     let known = relay::store::list(&mut conn).await.unwrap();
     let edition = editions::store::load(&mut conn, bench.edition).await.unwrap();
@@ -134,5 +135,26 @@ async fn t16_every_reply_of_section_3_said_to_rcpt() {
 async fn t16_every_reply_of_section_3_said_to_the_dot() {
     for (reply, asks) in REPLIES {
         plays(reply, Phase::Dot, asks).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_where_encryption_does_not_come_about_and_is_not_required_the_mail_goes_without() {
+    for (required, accepted) in [(false, 1), (true, 0)] {
+        let addresses = ["r0@example.org".to_owned()];
+        let openings = VecDeque::from([Opening::NoHandshake]);
+        let offer = Offer { pipelining: true, starttls: true };
+        let server = Faulty::start(offer, HashMap::new(), openings, VecDeque::new()).await;
+        let tls = if required { "?tls=required" } else { "" };
+        let relay_toml = format!("url = \"smtp://{}{tls}\"\nconnections = 1", server.address);
+        let test = sqlite().await;
+        let bench = prepare_with(test.db, "", &relay_toml, Clock::system(), &addresses).await;
+        let mode = Mode { once: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        assert_eq!(bench.counts().await.accepted, accepted, "required: {required}");
+        assert_eq!(bench.counts().await.planned, 1 - accepted, "required: {required}");
+        let mut conn = bench.db.read().await.unwrap();
+        let known = relay::store::list(&mut conn).await.unwrap();
+        assert_eq!(known.iter().any(|relay| relay.down_since.is_some()), required);
     }
 }

@@ -1,24 +1,21 @@
 //! One SMTP session, held by us: our socket, our deadlines, pipelining where it is offered (rule T6).
 //!
-//! lettre's connection speaks the protocol; what is sent together, which reply belongs to which command and when a
-//! session is over is decided here. Replies are matched strictly in order; whatever is out of step ends the session,
+//! What is sent together, which reply belongs to which command and when a session is over is decided here. Replies are matched strictly in order; whatever is out of step ends the session,
 //! and a session that was cancelled or timed out is never used again: it is dropped.
 
-use std::sync::Arc;
+mod open;
+mod tls;
+mod wire;
+
 use std::time::Duration;
 
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Ehlo, Quit};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::transport::smtp::response::Response;
-use secrecy::ExposeSecret as _;
-use tokio::net::TcpStream;
+use lettre::transport::smtp::commands::Quit;
 use tokio::time::timeout;
 
+use self::open::Offer;
+use self::wire::{Misread, Wire};
 use super::reply::Reply;
-use super::stream::{Stream, Written};
-use crate::config::{Relay, Timeouts, Tls};
+use crate::config::{Relay, Timeouts};
 
 /// After so many refused recipients in a row the next message goes over a new connection: servers slow down and hang
 /// up on those who keep guessing.
@@ -33,6 +30,8 @@ pub(super) enum Lost {
     Down(String),
     /// The relay ended it (421), went away, was silent too long, or spoke out of step.
     Gone(String),
+    /// Encryption was offered and did not come about.
+    Handshake(String),
     /// The relay wants what the configuration does not give it: TLS, a password.
     Misfit(String),
 }
@@ -40,7 +39,7 @@ pub(super) enum Lost {
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Down(why) | Self::Gone(why) | Self::Misfit(why) => f.write_str(why),
+            Self::Down(why) | Self::Gone(why) | Self::Handshake(why) | Self::Misfit(why) => f.write_str(why),
         }
     }
 }
@@ -86,13 +85,11 @@ pub(super) enum Ended {
 }
 
 /// One session.
+#[derive(Debug)]
 pub(super) struct Session {
-    conn: AsyncSmtpConnection,
-    written: Option<Written>,
+    wire: Wire,
+    offer: Offer,
     timeouts: Timeouts,
-    pipelining: bool,
-    utf8: bool,
-    size: Option<u64>,
     /// RSET goes first: the last envelope did not end in a body.
     dirty: bool,
     over: bool,
@@ -100,101 +97,23 @@ pub(super) struct Session {
     envelopes: u32,
     refused: u32,
     /// Messages whose body was sent.
-    pub(super) sent: u32,
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("sent", &self.sent).field("over", &self.over).finish_non_exhaustive()
-    }
+    sent: u32,
 }
 
 impl Session {
-    /// Connects, greets, encrypts and authenticates as the relay's configuration says.
-    pub(super) async fn open(relay: &Relay, helo: &str, timeouts: Timeouts) -> Result<Self, Lost> {
-        let down = |error: String| Lost::Down(format!("{}:{}: {error}", relay.host, relay.port));
-        let connect = TcpStream::connect((relay.host.as_str(), relay.port));
-        let socket = timeout(timeouts.connect, connect)
-            .await
-            .map_err(|_| down("no connection in time".to_owned()))?
-            .map_err(|error| down(error.to_string()))?;
-        // Without it the last bytes of a body wait for a delayed acknowledgement.
-        socket.set_nodelay(true).map_err(|error| down(error.to_string()))?;
-        let written = Written::default();
-        let stream = match relay.tls {
-            Tls::Implicit => tls(socket, &relay.host, written.clone(), timeouts.connect).await?,
-            tls => Stream::Plain { socket, written: written.clone(), text: tls == Tls::None },
-        };
-        let hello = ClientId::Domain(helo.to_owned());
-        let greeting = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello);
-        let mut conn = timeout(timeouts.banner + timeouts.mail, greeting)
-            .await
-            .map_err(|_| down("no greeting in time".to_owned()))?
-            .map_err(|error| down(said(&error)))?;
-        let mut written = Some(written);
-        match relay.tls {
-            Tls::Opportunistic | Tls::Required if conn.can_starttls() => {
-                // Opportunistic encryption does not ask who is there: a wrong certificate is better than none.
-                let parameters = TlsParameters::builder(relay.host.clone())
-                    .dangerous_accept_invalid_certs(relay.tls == Tls::Opportunistic)
-                    .dangerous_accept_invalid_hostnames(relay.tls == Tls::Opportunistic)
-                    .build_rustls()
-                    .map_err(|error| Lost::Misfit(error.to_string()))?;
-                timeout(timeouts.banner, conn.starttls(parameters, &hello))
-                    .await
-                    .map_err(|_| down("no TLS in time".to_owned()))?
-                    .map_err(|error| down(format!("STARTTLS: {}", said(&error))))?;
-                // What the socket takes is no longer what we write.
-                written = None;
-            }
-            Tls::Required => {
-                return Err(Lost::Misfit(format!("{}: TLS is required, and it offers none", relay.host)));
-            }
-            _ => {}
-        }
-        if let (Some(username), Some(password)) = (&relay.username, &relay.password) {
-            let credentials = Credentials::new(username.clone(), password.expose_secret().to_owned());
-            timeout(timeouts.mail, conn.auth(&[Mechanism::Plain, Mechanism::Login], &credentials))
-                .await
-                .map_err(|_| down("no answer to AUTH in time".to_owned()))?
-                .map_err(|error| Lost::Misfit(format!("{}: AUTH: {}", relay.host, said(&error))))?;
-        }
-        let mut session = Self {
-            conn,
-            written,
+    /// A session over a wire that is as it will stay.
+    fn over(wire: Wire, offer: Offer, timeouts: Timeouts) -> Self {
+        Self {
+            wire,
+            offer,
             timeouts,
-            pipelining: false,
-            utf8: false,
-            size: None,
             dirty: false,
             over: false,
             refused_in_a_row: 0,
             envelopes: 0,
             refused: 0,
             sent: 0,
-        };
-        session.learn(hello).await?;
-        Ok(session)
-    }
-
-    /// Asks what is offered, now that the wire is as it will stay: lettre keeps only a part of it.
-    async fn learn(&mut self, hello: ClientId) -> Result<(), Lost> {
-        let response = timeout(self.timeouts.mail, self.conn.command(Ehlo::new(hello)))
-            .await
-            .map_err(|_| Lost::Down("no answer to EHLO in time".to_owned()))?
-            .map_err(|error| Lost::Down(said(&error)))?;
-        for line in response.message().skip(1) {
-            let mut words = line.split_ascii_whitespace();
-            match words.next().map(str::to_ascii_uppercase).as_deref() {
-                Some("PIPELINING") => self.pipelining = true,
-                Some("SMTPUTF8") => self.utf8 = true,
-                Some("SIZE") => {
-                    self.size = words.next().and_then(|text| text.parse().ok()).filter(|size| *size > 0);
-                }
-                _ => {}
-            }
         }
-        Ok(())
     }
 
     /// Whether another envelope may follow on this session.
@@ -204,18 +123,18 @@ impl Session {
 
     /// Whether the next envelope may travel with the end of a body.
     pub(super) fn pipelines(&self) -> bool {
-        self.pipelining && !self.dirty
+        self.offer.pipelining && !self.dirty
     }
 
     /// What stands against this message before anything is said: an address or a size that the server cannot take.
     pub(super) fn unfit(&self, envelope: &Envelope, bytes: usize) -> Option<Reply> {
-        if envelope.needs_utf8() && !self.utf8 {
+        if envelope.needs_utf8() && !self.offer.utf8 {
             return Some(Reply::new(
                 550,
                 "5.6.7 the relay does not take addresses beyond ASCII (no SMTPUTF8)",
             ));
         }
-        match self.size {
+        match self.offer.size {
             Some(size) if bytes as u64 > size => {
                 Some(Reply::new(552, "5.3.4 the message is larger than the relay takes"))
             }
@@ -236,24 +155,23 @@ impl Session {
     /// Says who it is from and for, up to the 354.
     pub(super) async fn envelope(&mut self, envelope: &Envelope) -> Result<Received, Lost> {
         if self.dirty {
-            let reply = self.say("RSET\r\n".to_owned(), self.timeouts.mail).await?;
+            let reply = self.say("RSET\r\n", self.timeouts.mail).await?;
             if reply.code != 250 {
                 return Err(self.end(format!("RSET was answered with {}", reply.codes())));
             }
             self.dirty = false;
         }
-        if !self.pipelining {
+        if !self.offer.pipelining {
             return self.envelope_step_by_step(envelope).await;
         }
         let with_data = self.with_data();
-        let mail = self.say(Self::group(envelope, with_data), self.timeouts.mail).await?;
+        let mail = self.say(&Self::group(envelope, with_data), self.timeouts.mail).await?;
         self.replies(mail, with_data).await
     }
 
     async fn envelope_step_by_step(&mut self, envelope: &Envelope) -> Result<Received, Lost> {
         let group = Self::group(envelope, false);
         let (mail, rcpt) = group.split_at(group.find("RCPT").unwrap_or(group.len()));
-        let (mail, rcpt) = (mail.to_owned(), rcpt.to_owned());
         self.envelopes += 1;
         let reply = self.say(mail, self.timeouts.mail).await?;
         if reply.code != 250 {
@@ -268,7 +186,7 @@ impl Session {
 
     async fn ask_for_data(&mut self) -> Result<Received, Lost> {
         self.refused_in_a_row = 0;
-        let reply = self.say("DATA\r\n".to_owned(), self.timeouts.data).await?;
+        let reply = self.say("DATA\r\n", self.timeouts.data).await?;
         if reply.code == 354 { Ok(Received::Ready) } else { self.refuse(reply, false) }
     }
 
@@ -299,7 +217,7 @@ impl Session {
             (true, _) => self.refuse(data, false),
             (false, 354) => {
                 // It waits for a body that has nobody to go to: an empty one ends the wait, and the session.
-                drop(self.say(".\r\n".to_owned(), self.timeouts.dot).await);
+                drop(self.say(".\r\n", self.timeouts.dot).await);
                 self.over = true;
                 if mail.code == 250 { self.refuse(rcpt, false) } else { self.refuse(mail, true) }
             }
@@ -335,20 +253,14 @@ impl Session {
         let with_data = self.with_data();
         let group = next.map(|envelope| Self::group(envelope, with_data)).unwrap_or_default();
         bytes.extend_from_slice(b".\r\n");
-        let through_dot = bytes.len() as u64;
+        let through_dot = self.wire.written() + bytes.len() as u64;
         bytes.extend_from_slice(group.as_bytes());
-        let Ok(text) = String::from_utf8(bytes) else {
-            self.over = true;
-            return (Ended::Unsent("the body is no text".to_owned()), None);
-        };
         self.sent += 1;
-        let before = self.written.as_ref().map(Written::get);
-        let reply = match self.say(text, self.timeouts.block + self.timeouts.dot).await {
+        let reply = match self.exchange(&bytes, self.timeouts.block + self.timeouts.dot).await {
             Ok(reply) => reply,
             Err(lost) => {
-                let left = before.zip(self.written.as_ref().map(Written::get));
                 // Less than the whole dot was taken by the socket: the server cannot have seen an end.
-                let unsent = left.is_some_and(|(before, now)| now - before < through_dot);
+                let unsent = self.wire.written() < through_dot;
                 let why = lost.to_string();
                 return (if unsent { Ended::Unsent(why) } else { Ended::Unknown(why) }, None);
             }
@@ -376,46 +288,39 @@ impl Session {
     pub(super) async fn quit(mut self) {
         if !self.over {
             // Whether the relay says goodbye too matters to nobody.
-            drop(timeout(Duration::from_secs(2), self.conn.command(Quit)).await);
+            drop(self.exchange(Quit.to_string().as_bytes(), Duration::from_secs(2)).await);
         }
     }
 
-    async fn say(&mut self, text: String, within: Duration) -> Result<Reply, Lost> {
-        self.exchange(Some(text), within).await
+    async fn say(&mut self, text: &str, within: Duration) -> Result<Reply, Lost> {
+        self.exchange(text.as_bytes(), within).await
     }
 
     async fn hear(&mut self, within: Duration) -> Result<Reply, Lost> {
-        self.exchange(None, within).await
+        self.exchange(&[], within).await
     }
 
-    async fn exchange(&mut self, text: Option<String>, within: Duration) -> Result<Reply, Lost> {
+    /// Writes these bytes, if any, and reads one reply.
+    async fn exchange(&mut self, bytes: &[u8], within: Duration) -> Result<Reply, Lost> {
         if self.over {
             return Err(Lost::Gone("the session is over".to_owned()));
         }
         // Until the answer is here the session is over: a caller that goes away in between leaves it so.
         self.over = true;
         let result = timeout(within, async {
-            match text {
-                Some(text) => self.conn.command(text).await,
-                None => self.conn.read_response().await,
-            }
+            self.wire.write(bytes).await.map_err(|_| Misread::Lost)?;
+            self.wire.reply().await
         })
         .await;
         match result {
             Err(_) => Err(Lost::Gone(format!("no answer within {} s", within.as_secs()))),
-            Ok(Ok(response)) => {
+            Ok(Ok(reply)) => {
                 self.over = false;
-                Ok(reply(&response))
+                Ok(reply)
             }
-            Ok(Err(error)) => match refusal(&error) {
-                Some(reply) => {
-                    self.over = false;
-                    Ok(reply)
-                }
-                // Not the error's own words: they may hold what the server said, and that an address.
-                None if error.is_response() => Err(Lost::Gone("what came is no SMTP".to_owned())),
-                None => Err(Lost::Gone("the connection was lost".to_owned())),
-            },
+            // Not the words themselves: they may hold an address.
+            Ok(Err(Misread::NoReply)) => Err(Lost::Gone("what came is no SMTP".to_owned())),
+            Ok(Err(Misread::Lost)) => Err(Lost::Gone("the connection was lost".to_owned())),
         }
     }
 
@@ -428,36 +333,6 @@ impl Session {
 /// Whether a recipient was taken.
 fn taken(reply: &Reply) -> bool {
     matches!(reply.code, 250..=252)
-}
-
-fn reply(response: &Response) -> Reply {
-    let text: Vec<&str> = response.message().collect();
-    Reply::new(u16::from(response.code()), &text.join("\n"))
-}
-
-/// The reply inside an error of lettre's, when the server said no; `None` when it said nothing that can be read.
-fn refusal(error: &lettre::transport::smtp::Error) -> Option<Reply> {
-    let code = u16::from(error.status()?);
-    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    Some(Reply::new(code, text.trim_end()))
-}
-
-fn said(error: &lettre::transport::smtp::Error) -> String {
-    refusal(error).map_or_else(|| error.to_string(), |reply| reply.to_string())
-}
-
-async fn tls(socket: TcpStream, host: &str, written: Written, within: Duration) -> Result<Stream, Lost> {
-    use rustls_platform_verifier::ConfigVerifierExt as _;
-    let config =
-        rustls::ClientConfig::with_platform_verifier().map_err(|error| Lost::Misfit(error.to_string()))?;
-    let name = rustls_pki_types::ServerName::try_from(host.to_owned())
-        .map_err(|_| Lost::Misfit(format!("{host} is no name that a certificate can have")))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = timeout(within, connector.connect(name, socket))
-        .await
-        .map_err(|_| Lost::Down(format!("{host}: no TLS in time")))?
-        .map_err(|error| Lost::Down(format!("{host}: TLS: {error}")))?;
-    Ok(Stream::Tls(Box::new(stream), written))
 }
 
 /// Sends one message of our own (a notice, a test copy) over a session of its own.

@@ -1,0 +1,196 @@
+//! The socket under a session: no delay, a count of what it took, and replies read line by line as they were said.
+//!
+//! Reads only replies, and reads them whole: lettre's reader joins the lines of a refusal and takes a code like 571
+//! for no reply at all, which at the dot would make an answered mail uncertain. Its writer copies each body twice.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::delivery::reply::Reply;
+
+/// The longest line of a reply that is read; RFC 5321 4.5.3.1.5 has 512.
+const LONGEST_LINE: usize = 4096;
+/// The longest reply.
+const LONGEST_REPLY: usize = 100 * 1024;
+
+/// The socket, bare or encrypted.
+#[derive(Debug)]
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// One connection's bytes.
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: Socket,
+    /// How many bytes the socket has taken.
+    written: u64,
+    /// What came and was not read as a reply yet.
+    unread: Vec<u8>,
+}
+
+/// Why no reply could be read.
+#[derive(Debug)]
+pub(super) enum Misread {
+    /// The connection ended or broke before a whole reply was there.
+    Lost,
+    /// What came is no reply.
+    NoReply,
+}
+
+impl Wire {
+    /// A connection to this place.
+    pub(super) async fn connect(host: &str, port: u16) -> io::Result<Self> {
+        let socket = TcpStream::connect((host, port)).await?;
+        // Without it the last bytes of a body wait for a delayed acknowledgement.
+        socket.set_nodelay(true)?;
+        Ok(Self { socket: Socket::Plain(socket), written: 0, unread: Vec::new() })
+    }
+
+    /// Encrypts it from here on. Whatever came in clear and was not read is thrown away: it is not to be taken for
+    /// something that was said under encryption.
+    pub(super) async fn encrypt(
+        self,
+        connector: &TlsConnector,
+        name: rustls_pki_types::ServerName<'static>,
+    ) -> io::Result<Self> {
+        match self.socket {
+            Socket::Plain(socket) => {
+                let stream = connector.connect(name, socket).await?;
+                Ok(Self { socket: Socket::Tls(Box::new(stream)), written: self.written, unread: Vec::new() })
+            }
+            Socket::Tls(_) => Err(io::Error::other("encrypted already")),
+        }
+    }
+
+    /// How many bytes the socket has taken so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes all of it.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = match &mut self.socket {
+                Socket::Plain(socket) => socket.write(bytes).await?,
+                Socket::Tls(stream) => stream.write(bytes).await?,
+            };
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.written += count as u64;
+            bytes = &bytes[count..];
+        }
+        match &mut self.socket {
+            Socket::Plain(_) => Ok(()),
+            Socket::Tls(stream) => stream.flush().await,
+        }
+    }
+
+    /// The next reply, with all of its lines (RFC 5321 4.2).
+    pub(super) async fn reply(&mut self) -> Result<Reply, Misread> {
+        loop {
+            if let Some((reply, length)) = read(&self.unread)? {
+                self.unread.drain(..length);
+                return Ok(reply);
+            }
+            if self.unread.len() > LONGEST_REPLY {
+                return Err(Misread::NoReply);
+            }
+            let read = match &mut self.socket {
+                Socket::Plain(socket) => socket.read_buf(&mut self.unread).await,
+                Socket::Tls(stream) => stream.read_buf(&mut self.unread).await,
+            };
+            match read {
+                Ok(0) | Err(_) => return Err(Misread::Lost),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// The reply at the beginning of these bytes and its length; `None` while it is not all there.
+fn read(bytes: &[u8]) -> Result<Option<(Reply, usize)>, Misread> {
+    let mut code = None;
+    let mut text = String::new();
+    let mut at = 0;
+    loop {
+        let rest = &bytes[at..];
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            // What no line of a reply could begin with is junk before its end is here.
+            return if rest.len() > LONGEST_LINE || !begins_like_one(rest) {
+                Err(Misread::NoReply)
+            } else {
+                Ok(None)
+            };
+        };
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        if line.len() > LONGEST_LINE || !begins_like_one(line) || line.len() < 3 {
+            return Err(Misread::NoReply);
+        }
+        let this = line[..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+        if *code.get_or_insert(this) != this {
+            return Err(Misread::NoReply);
+        }
+        if at > 0 {
+            text.push('\n');
+        }
+        text.push_str(&String::from_utf8_lossy(line.get(4..).unwrap_or_default()));
+        at += end + 1;
+        if line.get(3) != Some(&b'-') {
+            return Ok(Some((Reply::new(this, &text), at)));
+        }
+    }
+}
+
+/// Three digits, the first of them 2 to 5, and a space, a hyphen or nothing; as far as there are bytes.
+fn begins_like_one(line: &[u8]) -> bool {
+    line.iter().take(4).enumerate().all(|(at, byte)| match at {
+        0 => (b'2'..=b'5').contains(byte),
+        1 | 2 => byte.is_ascii_digit(),
+        _ => matches!(byte, b' ' | b'-' | b'\r'),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p6_a_reply_is_kept_as_it_was_said() {
+        let whole = |text: &str| read(text.as_bytes()).unwrap().unwrap();
+        let (reply, length) = whole("550-5.7.1 refused\r\n550 see https://x.example\r\n250 next\r\n");
+        assert_eq!((reply.code, length), (550, 46));
+        assert_eq!(reply.text, "5.7.1 refused\nsee https://x.example");
+        assert_eq!(reply.enhanced.as_deref(), Some("5.7.1"));
+        assert_eq!(whole("571 5.7.1 Message refused by DMARC policy\r\n").0.code, 571);
+        assert_eq!(whole("250\r\n").0.text, "");
+        assert_eq!(whole("354 go\n").0.code, 354);
+        assert_eq!(whole("450 bo\u{ee}te pleine\r\n").0.text, "bo\u{ee}te pleine");
+    }
+
+    #[test]
+    fn p6_half_a_reply_is_waited_for_and_junk_is_none() {
+        for text in ["", "2", "25", "250", "250 o", "250-first\r\n", "250-first\r\n25", "250-a\r\n250 b\r"] {
+            assert!(matches!(read(text.as_bytes()), Ok(None)), "{text:?}");
+        }
+        for text in ["\r\n", "hello", "99", "2x0 a\r\n", "25\r\n", "250_a\r\n", "250-a\r\n550 b\r\n", "650 a"]
+        {
+            assert!(matches!(read(text.as_bytes()), Err(Misread::NoReply)), "{text:?}");
+        }
+        let mut long = b"250 ".to_vec();
+        long.resize(LONGEST_LINE + 2, b'a');
+        assert!(matches!(read(&long), Err(Misread::NoReply)));
+    }
+
+    #[test]
+    fn p6_latin_1_in_a_reply_loses_a_letter_and_not_the_reply() {
+        let (reply, _) = read(b"250 re\xe7u\r\n").unwrap().unwrap();
+        assert_eq!((reply.code, reply.text.as_str()), (250, "re\u{fffd}u"));
+    }
+}
