@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::ledger::{self, Claimed, Me, Policy, Release, Verdict};
+use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
 use super::protocol::{self, Group};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
@@ -157,12 +157,11 @@ impl Loop {
         let mut group = Group::default();
         for (request, _) in waiting {
             if let Some((held, number, verdict)) = &request.finished {
-                group.finished.push((held.id.0, *number, verdict.clone()));
-                self.move_of(&mut group, held, *number, verdict);
+                group.finished.push((verdict.clone(), self.after(held, *number, verdict)));
             }
             if let Some((held, release, verdict)) = &request.refused {
-                group.refused.push((release.clone(), verdict.clone()));
-                self.move_of(&mut group, held, release.number, verdict);
+                let to = self.after(held, release.number, verdict);
+                group.refused.push((release.clone(), verdict.clone(), to));
             }
             group.asked.extend(request.asked.clone());
             group.back.extend(&request.back);
@@ -170,8 +169,7 @@ impl Loop {
         group
     }
 
-    fn move_of(&self, group: &mut Group, held: &Claimed, number: i64, verdict: &Verdict) {
-        let Some(outcome) = verdict.outcome else { return };
+    fn after(&self, held: &Claimed, number: i64, verdict: &Verdict) -> Move {
         let policy = Policy {
             retry: &self.settings.retry,
             uncertain: self.settings.uncertain,
@@ -179,7 +177,7 @@ impl Loop {
             civil: self.clock.civil_ms(),
             jitter: self.random.between(0, 1001),
         };
-        group.moves.push(ledger::after(held, number, outcome, &policy));
+        ledger::after(held, number, verdict.outcome, &policy)
     }
 
     /// Commits, however long the database is away.

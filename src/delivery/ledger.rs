@@ -57,9 +57,9 @@ pub(super) struct Release {
 }
 
 /// What an attempt came to, in the relay's own words.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Verdict {
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Outcome,
     pub(super) code: Option<i64>,
     pub(super) enhanced: Option<String>,
     pub(super) text: Option<String>,
@@ -76,7 +76,7 @@ impl Verdict {
             class => class,
         });
         Self {
-            outcome: Some(class.map_or(Outcome::Accepted, Class::outcome)),
+            outcome: class.map_or(Outcome::Accepted, Class::outcome),
             code: Some(i64::from(reply.code)),
             enhanced: reply.enhanced.clone(),
             text: Some(reply.text.clone()),
@@ -86,12 +86,16 @@ impl Verdict {
 
     /// The dot may have left, and there was no answer.
     pub(super) fn unknown() -> Self {
-        Self { outcome: Some(Outcome::Uncertain), ..Self::default() }
+        Self::without_words(Outcome::Uncertain, None)
     }
 
     /// The dot did not leave.
     pub(super) fn unsent() -> Self {
-        Self { outcome: Some(Outcome::Deferred), class: Some(Class::System), ..Self::default() }
+        Self::without_words(Outcome::Deferred, Some(Class::System))
+    }
+
+    fn without_words(outcome: Outcome, class: Option<Class>) -> Self {
+        Self { outcome, code: None, enhanced: None, text: None, class }
     }
 }
 
@@ -250,6 +254,6 @@ mod tests {
         let reply = Reply::new(550, "5.1.1 sender unknown");
         let verdict = Verdict::of(&reply, true, &Rules::built_in());
         assert_eq!(verdict.class, Some(Class::Blocked));
-        assert_eq!(verdict.outcome, Some(Outcome::Deferred));
+        assert_eq!(verdict.outcome, Outcome::Deferred);
     }
 }

@@ -156,13 +156,17 @@ impl Worker {
                 }
                 Ok(Received::Ready) => {}
             }
+            let Some(session) = self.session.as_mut() else { return Ok(Some(letter.job)) };
             let request = Request {
                 finished: pending.take(),
                 refused: None,
                 asked: Some(letter.composed.release.clone()),
                 back: Vec::new(),
             };
-            match self.shared.committer.commit(request).await {
+            // The body goes ahead while the ledger is written; its end waits.
+            let (begun, answer) =
+                tokio::join!(session.begin(&letter.composed.body), self.shared.committer.commit(request));
+            match answer {
                 Answer::Released => {}
                 // 354 and a recipient who may no longer be written to: the socket closes, never a lone dot.
                 Answer::Kept => {
@@ -174,14 +178,13 @@ impl Worker {
                     return Err(Answer::Fenced);
                 }
             }
-            let following = self.following().await;
-            let Some(session) = self.session.as_mut() else {
-                // Unreachable while a chain holds its session; told as what it would mean.
-                *pending = Some((letter.job.held, letter.composed.release.number, Verdict::unsent()));
-                return Ok(following.map(|next| next.job));
-            };
+            let following = if begun.is_ok() { self.following().await } else { None };
             let envelope = following.as_ref().map(|next| &next.composed.envelope);
-            let (ended, answered) = session.body(letter.composed.body, envelope).await;
+            let (ended, answered) = match (begun, self.session.as_mut()) {
+                (Ok(begun), Some(session)) => session.body(&mut letter.composed.body, begun, envelope).await,
+                (Err(lost), _) => (Ended::Unsent(lost.to_string()), None),
+                (Ok(_), None) => (Ended::Unsent("the session is gone".to_owned()), None),
+            };
             let verdict = match &ended {
                 Ended::Answered(reply) => Verdict::of(reply, false, &self.shared.rules),
                 Ended::Unknown(why) => {

@@ -23,6 +23,11 @@ const REFUSED_IN_A_ROW: u32 = 5;
 /// After so many of the last hundred, DATA waits for the answer to RCPT: a refused one then costs one error, not two.
 const REFUSED_OF_HUNDRED: u32 = 10;
 
+/// The end of a body that waits for its release.
+const HELD_BACK: usize = 512;
+/// A shorter beginning is not worth a write of its own.
+const WORTH_BEGINNING: usize = 4096;
+
 /// Why a session is over. Nothing that was not released counts as tried.
 #[derive(Clone, Debug)]
 pub(super) enum Lost {
@@ -242,21 +247,41 @@ impl Session {
         Ok(Received::Refused { reply, about_us })
     }
 
-    /// Writes a whole body, which ends with CRLF and is dot-stuffed, and its dot; behind it, where the server takes
-    /// it, the next envelope in the same write. Only ever called behind a committed open attempt.
+    /// Writes what of a body may be on its way before its release: all but its end. The server reads it meanwhile, and
+    /// the commit costs no time on the wire.
+    pub(super) async fn begin(&mut self, body: &[u8]) -> Result<usize, Lost> {
+        let begun = body.len().saturating_sub(HELD_BACK);
+        if begun < WORTH_BEGINNING {
+            return Ok(0);
+        }
+        self.over = true;
+        match timeout(self.timeouts.block, self.wire.write(&body[..begun])).await {
+            Ok(Ok(())) => {
+                self.over = false;
+                Ok(begun)
+            }
+            Ok(Err(_)) => Err(Lost::Gone("the connection was lost".to_owned())),
+            Err(_) => Err(Lost::Gone(format!("no room within {} s", self.timeouts.block.as_secs()))),
+        }
+    }
+
+    /// Writes the rest of a body, which ends with CRLF and is dot-stuffed, and its dot; behind it, where the server
+    /// takes it, the next envelope in the same write. Only ever called behind a committed open attempt.
     pub(super) async fn body(
         &mut self,
-        mut bytes: Vec<u8>,
+        bytes: &mut Vec<u8>,
+        begun: usize,
         next: Option<&Envelope>,
     ) -> (Ended, Option<Result<Received, Lost>>) {
         let next = next.filter(|_| self.pipelines());
         let with_data = self.with_data();
-        let group = next.map(|envelope| Self::group(envelope, with_data)).unwrap_or_default();
         bytes.extend_from_slice(b".\r\n");
-        let through_dot = self.wire.written() + bytes.len() as u64;
-        bytes.extend_from_slice(group.as_bytes());
+        let through_dot = self.wire.written() + (bytes.len() - begun) as u64;
+        if let Some(envelope) = next {
+            bytes.extend_from_slice(Self::group(envelope, with_data).as_bytes());
+        }
         self.sent += 1;
-        let reply = match self.exchange(&bytes, self.timeouts.block + self.timeouts.dot).await {
+        let reply = match self.exchange(&bytes[begun..], self.timeouts.block + self.timeouts.dot).await {
             Ok(reply) => reply,
             Err(lost) => {
                 // Less than the whole dot was taken by the socket: the server cannot have seen an end.
@@ -357,7 +382,7 @@ pub async fn send_one(
         Ok(Received::Refused { reply, .. }) => return Err(reply.to_string()),
         Err(lost) => return Err(lost.to_string()),
     }
-    let (ended, _) = session.body(body.to_vec(), None).await;
+    let (ended, _) = session.body(&mut body.to_vec(), 0, None).await;
     session.quit().await;
     match ended {
         Ended::Answered(reply) if reply.is_positive() => Ok(()),

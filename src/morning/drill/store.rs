@@ -1,11 +1,12 @@
-//! What a drill reads of the ledger while it runs. Reads `attempt` and `daemon`.
+//! What a drill reads of the ledger while it runs. Reads `attempt`, `delivery` and `daemon`.
 
 use crate::db::{Conn, Result, on};
 
 const OPEN: &str = "
 SELECT COUNT(*)
-FROM attempt
-JOIN daemon ON daemon.id = attempt.daemon AND daemon.epoch = attempt.epoch
+FROM daemon
+JOIN delivery ON delivery.daemon = daemon.id AND delivery.epoch = daemon.epoch AND delivery.state = 'claimed'
+JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = delivery.tries + 1
 WHERE daemon.pid = $1 AND daemon.gone = 0 AND attempt.outcome IS NULL";
 
 /// How many attempts of the daemon with this process are open.

@@ -1,0 +1,100 @@
+//! R: the one commit in front of every final dot.
+
+mod store;
+
+use super::life;
+use crate::db::{Conn, Db};
+use crate::delivery::ledger::{Me, Move, Release, Verdict};
+use crate::delivery::{Error, Result};
+
+/// What one commit holds.
+#[derive(Debug, Default)]
+pub(in crate::delivery) struct Group {
+    /// Open attempts that were answered, or never will be, and where their deliveries go.
+    pub(in crate::delivery) finished: Vec<(Verdict, Move)>,
+    /// Attempts refused before their body, likewise.
+    pub(in crate::delivery) refused: Vec<(Release, Verdict, Move)>,
+    /// Bodies that wait to be ended.
+    pub(in crate::delivery) asked: Vec<Release>,
+    /// Claims that go back.
+    pub(in crate::delivery) back: Vec<i64>,
+}
+
+/// R: one transaction; returns the deliveries whose dot may be written now.
+///
+/// Safe to be called again with the same group after an error: nothing in `asked` has had its dot written, so what a
+/// lost answer to COMMIT may have opened is opened again, and what was recorded is recorded the same.
+///
+/// # Errors
+/// [`Error::Fenced`]: this life is over; only the answers were recorded, where they still count.
+pub(in crate::delivery) async fn release(
+    db: &Db,
+    me: Me,
+    group: &Group,
+    civil: i64,
+    again: bool,
+) -> Result<Vec<i64>> {
+    if again || !group.refused.is_empty() {
+        return release_step_by_step(db, me, group, civil, again).await;
+    }
+    let mut conn = db.writer().await?;
+    let found = store::together(&mut conn, me, &group.finished, &group.asked, civil).await?;
+    drop(conn);
+    // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
+    // is opened again.
+    let all = found.moved == group.finished.len() as u64;
+    if !all || (found.moved == 0 && found.released.is_empty()) {
+        return release_step_by_step(db, me, group, civil, true).await;
+    }
+    if found.released.len() < group.asked.len() || !group.back.is_empty() {
+        let mut tx = db.write().await?;
+        give_back(&mut tx, me, group, &found.released, civil).await?;
+        tx.commit().await?;
+    }
+    Ok(found.released)
+}
+
+async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, again: bool) -> Result<Vec<i64>> {
+    let mut tx = db.write().await?;
+    let alive = life::fence(&mut tx, me).await?;
+    if !group.finished.is_empty() {
+        store::finish(&mut tx, me, &group.finished).await?;
+        store::move_on(&mut tx, me, &group.finished).await?;
+    }
+    if !alive {
+        tx.commit().await?;
+        return Err(Error::Fenced);
+    }
+    if !group.refused.is_empty() {
+        let (refused, moves): (Vec<_>, Vec<_>) = group
+            .refused
+            .iter()
+            .map(|(release, verdict, to)| ((release.clone(), verdict.clone()), (verdict.clone(), *to)))
+            .unzip();
+        store::refuse(&mut tx, me, &refused).await?;
+        store::move_on(&mut tx, me, &moves).await?;
+    }
+    let mut released = Vec::new();
+    if !group.asked.is_empty() {
+        if again {
+            store::unopen(&mut tx, me, &group.asked).await?;
+        }
+        released = store::release(&mut tx, me, &group.asked, civil).await?;
+    }
+    give_back(&mut tx, me, group, &released, civil).await?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// What is not wanted, and what was asked for and may not leave, goes back.
+async fn give_back(tx: &mut Conn, me: Me, group: &Group, released: &[i64], civil: i64) -> Result<()> {
+    let kept = group.asked.iter().map(|release| release.delivery.0).filter(|id| !released.contains(id));
+    let back: Vec<i64> = group.back.iter().copied().chain(kept).collect();
+    if !back.is_empty() {
+        store::give_back(tx, me, &back, civil).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) use store::plans;

@@ -1,0 +1,452 @@
+//! The statements of a release: outcomes, moves, open attempts, claims that go back.
+//!
+//! Reads `edition`, `subscription`, `subscriber` and `suppression`. Each is part of a short transaction in `mod.rs`, or
+//! is one of its own; none is ever open across the network.
+
+mod rows;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
+use sqlx::{AssertSqlSafe, Either, Row as _};
+
+use self::rows::{Column, Rows};
+use crate::db::{Conn, Result, Side, on};
+use crate::delivery::classify::Class;
+use crate::delivery::ledger::{Me, Move, Release, Verdict};
+use crate::delivery::protocol::json;
+use crate::delivery::store::pick;
+
+// Each statement joins a list, which is written in front of it: `told`, `moved`, `asked` or `refused`. $1 and $2 are who
+// we are and $3 is the civil time; the lists' own parameters come behind.
+
+// One that a takeover made uncertain meanwhile is told as well: a late answer.
+const FINISH: &str = "
+UPDATE attempt
+SET outcome = told.outcome, code = told.code, enhanced = told.enhanced, text = told.text, class = told.class
+FROM told
+WHERE attempt.delivery = told.delivery AND attempt.number = told.number
+  AND (attempt.outcome IS NULL OR attempt.outcome = 'uncertain')";
+
+// COALESCE keeps SQLite's planner off the index of claims: it would read all of it for each move.
+const MOVE: &str = "
+UPDATE delivery
+SET state = moved.state, next_at = moved.next_at, tries = moved.number, doubtful = moved.doubtful,
+    accepted_at = moved.accepted_at, daemon = NULL, epoch = NULL
+FROM moved
+WHERE delivery.id = moved.delivery AND COALESCE(delivery.state, '') = 'claimed'
+  AND delivery.daemon = $1 AND delivery.epoch = $2";
+
+const REFUSE: &str = "
+INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
+                     outcome, code, enhanced, text, class)
+SELECT refused.delivery, refused.number, $1, $2, refused.at, refused.relay, refused.address, refused.revision,
+       refused.language, refused.date_at, refused.date_offset, refused.outcome, refused.code, refused.enhanced,
+       refused.text, refused.class
+FROM refused
+JOIN delivery ON delivery.id = refused.delivery
+WHERE delivery.state = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
+ON CONFLICT (delivery, number) DO NOTHING";
+
+// CROSS JOIN is SQLite's word for "in this order": from what is asked for, by keys.
+const RELEASE: &str = "
+INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset)
+SELECT asked.delivery, asked.number, $1, $2, asked.at, asked.relay, asked.address, asked.revision, asked.language,
+       asked.date_at, asked.date_offset
+FROM asked
+CROSS JOIN delivery
+CROSS JOIN edition
+CROSS JOIN subscription
+CROSS JOIN subscriber
+WHERE delivery.id = asked.delivery AND edition.id = delivery.edition
+  AND subscription.id = delivery.subscription AND subscriber.id = delivery.subscriber
+  AND COALESCE(delivery.state, '') = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
+  AND edition.state = 'sending' AND (delivery.doubtful = 1 OR edition.revision = asked.revision)
+  AND delivery.deadline > $3
+  AND subscription.status = 'active' AND subscriber.address = asked.address
+  AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
+RETURNING delivery";
+
+/// What an attempt came to, and where its delivery goes.
+pub(super) type Told = (Verdict, Move);
+
+fn told(rows: &[Told]) -> Rows<'_> {
+    let texts = |name, of: fn(&Told) -> Option<&str>| Column::Texts(name, rows.iter().map(of).collect());
+    Rows(vec![
+        Column::Numbers("delivery", rows.iter().map(|(_, to)| Some(to.delivery.0)).collect()),
+        Column::Numbers("number", rows.iter().map(|(_, to)| Some(to.number)).collect()),
+        texts("outcome", |(verdict, _)| Some(verdict.outcome.as_str())),
+        Column::Numbers("code", rows.iter().map(|(verdict, _)| verdict.code).collect()),
+        texts("enhanced", |(verdict, _)| verdict.enhanced.as_deref()),
+        texts("text", |(verdict, _)| verdict.text.as_deref()),
+        texts("class", |(verdict, _)| verdict.class.map(Class::as_str)),
+    ])
+}
+
+fn moved(rows: &[Told]) -> Rows<'_> {
+    let numbers = |name, of: fn(&Move) -> Option<i64>| {
+        Column::Numbers(name, rows.iter().map(|(_, to)| of(to)).collect())
+    };
+    Rows(vec![
+        numbers("delivery", |to| Some(to.delivery.0)),
+        numbers("number", |to| Some(to.number)),
+        Column::Texts("state", rows.iter().map(|(_, to)| Some(to.state.as_str())).collect()),
+        numbers("next_at", |to| Some(to.next_at)),
+        numbers("doubtful", |to| Some(i64::from(to.doubtful))),
+        numbers("accepted_at", |to| to.accepted_at),
+    ])
+}
+
+fn asked<'a>(rows: &(impl Iterator<Item = &'a Release> + Clone)) -> Rows<'a> {
+    let numbers = |name, of: fn(&Release) -> i64| {
+        Column::Numbers(name, rows.clone().map(|row| Some(of(row))).collect())
+    };
+    let texts =
+        |name, of: fn(&Release) -> &str| Column::Texts(name, rows.clone().map(|row| Some(of(row))).collect());
+    Rows(vec![
+        numbers("delivery", |row| row.delivery.0),
+        numbers("number", |row| row.number),
+        numbers("at", |row| row.at),
+        texts("relay", |row| &row.relay),
+        texts("address", |row| &row.address),
+        numbers("revision", |row| row.revision),
+        texts("language", |row| &row.language),
+        numbers("date_at", |row| row.date_at),
+        numbers("date_offset", |row| row.date_offset),
+    ])
+}
+
+fn refused(rows: &[(Release, Verdict)]) -> Rows<'_> {
+    type Row = (Release, Verdict);
+    let texts = |name, of: fn(&Row) -> Option<&str>| Column::Texts(name, rows.iter().map(of).collect());
+    let mut columns = asked(&rows.iter().map(|(release, _)| release)).0;
+    columns.extend([
+        texts("outcome", |(_, verdict)| Some(verdict.outcome.as_str())),
+        Column::Numbers("code", rows.iter().map(|(_, verdict)| verdict.code).collect()),
+        texts("enhanced", |(_, verdict)| verdict.enhanced.as_deref()),
+        texts("text", |(_, verdict)| verdict.text.as_deref()),
+        texts("class", |(_, verdict)| verdict.class.map(Class::as_str)),
+    ]);
+    Rows(columns)
+}
+
+/// PostgreSQL's parameters before a list's own.
+const BEFORE_LISTS: usize = 3;
+
+/// A statement for SQLite, in one life.
+fn in_life(statement: &str, me: Me) -> String {
+    let (daemon, epoch) = (me.daemon.to_string(), me.epoch.to_string());
+    statement.replace("$1", &daemon).replace("$2", &epoch).replace("$3", "?")
+}
+
+/// Runs one statement over one list of so many rows and gives back what it returns.
+async fn run(
+    conn: &mut Conn,
+    (name, list, rows): (&str, Rows<'_>, usize),
+    statement: &str,
+    me: Me,
+    civil: i64,
+) -> Result<(u64, Vec<i64>)> {
+    match conn.side() {
+        Side::Sqlite(c) => {
+            let sql = format!("WITH {name} {}{}", list.as_values(rows), in_life(statement, me));
+            let query = list.bind_values(sqlx::query(AssertSqlSafe(sql)), rows).persistent(false);
+            let query = if statement.contains("$3") { query.bind(civil) } else { query };
+            gather(sqlx::Executor::fetch_many(c, query)).await
+        }
+        Side::Postgres(c) => {
+            // A parameter that a statement has no use for still wants a type.
+            let sql = format!(
+                "WITH me AS (SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT)), {name} {}{statement}",
+                list.as_arrays(BEFORE_LISTS + 1)
+            );
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(me.daemon).bind(me.epoch).bind(civil);
+            gather(sqlx::Executor::fetch_many(c, list.bind_arrays(query))).await
+        }
+    }
+}
+
+/// How many rows were touched, and the ids that came back.
+async fn gather<R: sqlx::Row, D: Touched>(
+    mut results: BoxStream<'_, sqlx::Result<Either<D, R>>>,
+) -> Result<(u64, Vec<i64>)>
+where
+    usize: sqlx::ColumnIndex<R>,
+    for<'r> i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    let (mut count, mut returned) = (0, Vec::new());
+    while let Some(result) = results.try_next().await? {
+        match result {
+            Either::Left(done) => count += done.rows(),
+            Either::Right(row) => returned.push(row.try_get(0)?),
+        }
+    }
+    Ok((count, returned))
+}
+
+/// What both drivers say of a statement that is done.
+trait Touched {
+    fn rows(&self) -> u64;
+}
+
+impl Touched for sqlx::sqlite::SqliteQueryResult {
+    fn rows(&self) -> u64 {
+        self.rows_affected()
+    }
+}
+
+impl Touched for sqlx::postgres::PgQueryResult {
+    fn rows(&self) -> u64 {
+        self.rows_affected()
+    }
+}
+
+/// Records what open attempts came to.
+pub(super) async fn finish(conn: &mut Conn, me: Me, rows: &[Told]) -> Result<()> {
+    run(conn, ("told", told(rows), rows.len()), FINISH, me, 0).await.map(drop)
+}
+
+/// Records attempts that were refused before their body: they were never open.
+pub(super) async fn refuse(conn: &mut Conn, me: Me, rows: &[(Release, Verdict)]) -> Result<()> {
+    run(conn, ("refused", refused(rows), rows.len()), REFUSE, me, 0).await.map(drop)
+}
+
+const LATE: &str = "
+UPDATE delivery
+SET state = 'accepted', accepted_at = $2, tries = CASE WHEN tries < $3 THEN $3 ELSE tries END
+WHERE id = $1 AND state IN ('deferred', 'planned', 'uncertain')";
+
+/// Moves the deliveries of told attempts. An acceptance that comes after a takeover still ends its delivery, when
+/// nobody holds it again: no resend.
+pub(super) async fn move_on(conn: &mut Conn, me: Me, rows: &[Told]) -> Result<()> {
+    let (count, _) = run(conn, ("moved", moved(rows), rows.len()), MOVE, me, 0).await?;
+    if count == rows.len() as u64 {
+        return Ok(());
+    }
+    // The statement leaves alone what moved already.
+    for (_, late) in rows {
+        if let Some(accepted_at) = late.accepted_at {
+            on!(conn, |c| sqlx::query(LATE)
+                .bind(late.delivery.0)
+                .bind(accepted_at)
+                .bind(late.number)
+                .execute(c)
+                .await
+                .map(drop)?);
+        }
+    }
+    Ok(())
+}
+
+/// Opens an attempt for each delivery that may still leave; returns those. The others were held, withdrawn, expired,
+/// corrected or moved meanwhile.
+pub(super) async fn release(conn: &mut Conn, me: Me, rows: &[Release], civil: i64) -> Result<Vec<i64>> {
+    let list = ("asked", asked(&rows.iter()), rows.len());
+    Ok(run(conn, list, RELEASE, me, civil).await?.1)
+}
+
+/// A whole release in one turn of SQLite's worker thread, BEGIN and COMMIT included: there the turns cost more than the
+/// statements, and so does each row that comes back. The lists have room for so many rows.
+fn together_sqlite(me: Me, rows: usize) -> Arc<str> {
+    type Texts = BTreeMap<(i64, i64, usize), Arc<str>>;
+    // A life has a few, which stay prepared.
+    static TEXTS: Mutex<Texts> = Mutex::new(BTreeMap::new());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if texts.len() > 64 {
+        texts.clear();
+    }
+    let text = texts.entry((me.daemon, me.epoch, rows)).or_insert_with(|| {
+        let told = told(&[]).as_values(rows);
+        let moved = moved(&[]).as_values(rows);
+        let asked = asked(&[].iter()).as_values(rows);
+        let release = RELEASE.trim_end_matches("\nRETURNING delivery");
+        let all = format!(
+            "BEGIN IMMEDIATE;\nWITH told {told}{FINISH};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\nCOMMIT"
+        );
+        in_life(&all, me).into()
+    });
+    text.clone()
+}
+
+/// Which statement of [`together_sqlite`] is which.
+const AT_MOVES: usize = 2;
+const AT_RELEASES: usize = 3;
+
+const OPENED_SQLITE: &str = "
+SELECT delivery
+FROM attempt
+WHERE delivery IN (SELECT value FROM json_each($1)) AND outcome IS NULL AND daemon = $2 AND epoch = $3";
+
+// The same as one statement, which is a transaction of its own: one answer from the server instead of six. The fence's
+// lock is taken before anything else is looked at, because everything else hangs on `me`: FOR SHARE is held against the
+// takeover's FOR UPDATE.
+static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    let (told, moved, asked) = (told(&[]), moved(&[]), asked(&[].iter()));
+    let at_told = BEFORE_LISTS + 1;
+    let at_moved = at_told + told.width();
+    let at_asked = at_moved + moved.width();
+    let lists = [("told", told, at_told), ("moved", moved, at_moved), ("asked", asked, at_asked)]
+        .map(|(name, list, first)| format!("{name} {}", list.as_arrays(first)))
+        .join(",\n");
+    let release = RELEASE.replace("\nRETURNING", "\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING");
+    format!(
+        "WITH me AS MATERIALIZED (\n\
+         SELECT 1 FROM daemon WHERE id = $1 AND epoch = $2 AND gone = 0 FOR SHARE\n),\n{lists},\n\
+         finish AS ({FINISH}\n  AND EXISTS (SELECT 1 FROM me)),\n\
+         moves AS ({MOVE}\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING delivery.id),\n\
+         release AS ({release})\n\
+         SELECT CAST(1 AS BIGINT), COUNT(*) FROM moves\n\
+         UNION ALL SELECT CAST(2 AS BIGINT), delivery FROM release"
+    )
+});
+
+/// What [`together`] found.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    /// How many deliveries were moved: fewer than told where this life is over, or somebody took a claim over.
+    pub(super) moved: u64,
+    /// The deliveries whose attempts are open now.
+    pub(super) released: Vec<i64>,
+}
+
+/// Texts have room for a multiple of this: one for each number of rows would be too many to keep prepared.
+const STEP: usize = 4;
+
+/// Outcomes, moves and release as a transaction of their own, in one turn. A life that is over holds no claims, and
+/// nothing but a late answer is kept of it. The connection must not be in a transaction.
+pub(super) async fn together(
+    conn: &mut Conn,
+    me: Me,
+    finished: &[Told],
+    wanted: &[Release],
+    civil: i64,
+) -> Result<Together> {
+    let (told, moved, asked) = (told(finished), moved(finished), asked(&wanted.iter()));
+    match conn.side() {
+        Side::Sqlite(c) => {
+            let rows = finished.len().max(wanted.len()).max(1).next_multiple_of(STEP);
+            let query = told.bind_values(sqlx::query(AssertSqlSafe(together_sqlite(me, rows))), rows);
+            let query = asked.bind_values(moved.bind_values(query, rows), rows).bind(civil);
+            let counts: Result<Vec<u64>> = async {
+                let results = sqlx::Executor::fetch_many(&mut *c, query);
+                let done = results.try_filter_map(|result| async move {
+                    Ok(result.left().map(|done| done.rows_affected()))
+                });
+                Ok(done.try_collect().await?)
+            }
+            .await;
+            let counts = match counts {
+                Ok(counts) => counts,
+                Err(error) => {
+                    // Whatever failed may have left the transaction open; the connection is the only writer.
+                    drop(sqlx::query("ROLLBACK").execute(c).await);
+                    return Err(error);
+                }
+            };
+            let all = || wanted.iter().map(|release| release.delivery.0);
+            let released = if counts.get(AT_RELEASES) == Some(&(wanted.len() as u64)) {
+                all().collect()
+            } else {
+                let ids = json(&all().collect::<Vec<_>>());
+                let opened = sqlx::query_scalar(OPENED_SQLITE).bind(ids).bind(me.daemon).bind(me.epoch);
+                opened.fetch_all(c).await?
+            };
+            Ok(Together { moved: counts.get(AT_MOVES).copied().unwrap_or(0), released })
+        }
+        Side::Postgres(c) => {
+            let query = sqlx::query(AssertSqlSafe(TOGETHER_POSTGRES.as_str()));
+            let query = told.bind_arrays(query.bind(me.daemon).bind(me.epoch).bind(civil));
+            let mut found = Together::default();
+            for row in asked.bind_arrays(moved.bind_arrays(query)).fetch_all(c).await? {
+                let (what, value): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+                match what {
+                    1 => found.moved = value.unsigned_abs(),
+                    _ => found.released.push(value),
+                }
+            }
+            Ok(found)
+        }
+    }
+}
+
+const UNOPEN_SQLITE: &str = "
+DELETE FROM attempt
+WHERE delivery IN (SELECT value FROM json_each($1)) AND outcome IS NULL AND daemon = $2 AND epoch = $3";
+
+const UNOPEN_POSTGRES: &str = "
+DELETE FROM attempt
+WHERE delivery = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
+  AND outcome IS NULL AND daemon = $2 AND epoch = $3";
+
+/// Takes back open attempts whose dot, as this process knows, was never written.
+pub(super) async fn unopen(conn: &mut Conn, me: Me, asked: &[Release]) -> Result<()> {
+    let sql = pick(conn, UNOPEN_SQLITE, UNOPEN_POSTGRES);
+    let list = json(&asked.iter().map(|release| release.delivery.0).collect::<Vec<_>>());
+    on!(conn, |c| sqlx::query(sql).bind(&list).bind(me.daemon).bind(me.epoch).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+const GIVE_BACK_SQLITE: &str = "
+UPDATE delivery
+SET state = CASE
+        WHEN deadline > $4
+         AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
+         AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
+                     WHERE subscription.id = delivery.subscription AND subscription.status = 'active'
+                       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash))
+        THEN CASE WHEN tries > 0 THEN 'deferred' ELSE 'planned' END
+        WHEN doubtful = 1 THEN 'uncertain'
+        WHEN deadline <= $4 THEN 'expired'
+        ELSE 'withdrawn' END,
+    daemon = NULL, epoch = NULL
+WHERE id IN (SELECT value FROM json_each($1)) AND state = 'claimed' AND daemon = $2 AND epoch = $3";
+
+const GIVE_BACK_POSTGRES: &str = "
+UPDATE delivery
+SET state = CASE
+        WHEN deadline > $4
+         AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
+         AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
+                     WHERE subscription.id = delivery.subscription AND subscription.status = 'active'
+                       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash))
+        THEN CASE WHEN tries > 0 THEN 'deferred' ELSE 'planned' END
+        WHEN doubtful = 1 THEN 'uncertain'
+        WHEN deadline <= $4 THEN 'expired'
+        ELSE 'withdrawn' END,
+    daemon = NULL, epoch = NULL
+WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
+  AND state = 'claimed' AND daemon = $2 AND epoch = $3";
+
+/// Gives claims back that did not leave: to wait again, or to the end that befits them. No attempt is counted.
+pub(super) async fn give_back(conn: &mut Conn, me: Me, deliveries: &[i64], civil: i64) -> Result<()> {
+    let sql = pick(conn, GIVE_BACK_SQLITE, GIVE_BACK_POSTGRES);
+    let list = json(&deliveries);
+    on!(conn, |c| sqlx::query(sql)
+        .bind(&list)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .bind(civil)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+#[cfg(test)]
+/// Each statement of a release, and what its plan must find its rows by.
+pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
+    let (told, moved) = (told(&[]).as_values(STEP), moved(&[]).as_values(STEP));
+    let wanted = asked(&[].iter()).as_values(STEP);
+    let release = in_life(&format!("WITH asked {wanted}{RELEASE}"), Me { daemon: 1, epoch: 1 });
+    vec![
+        (format!("WITH told {told}{FINISH}"), "SEARCH attempt USING PRIMARY KEY"),
+        (format!("WITH moved {moved}{MOVE}"), "SEARCH delivery USING INTEGER PRIMARY KEY"),
+        (release.clone(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
+        (release, "SEARCH subscriber USING INTEGER PRIMARY KEY"),
+        (OPENED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
+        (GIVE_BACK_SQLITE.to_owned(), "SEARCH delivery USING"),
+        (UNOPEN_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
+    ]
+}
