@@ -60,10 +60,10 @@ pub fn propose(
             (candidate, at)
         })
         .collect();
-    // Ties by date and then by URL: the order of arrival decides nothing.
+    // Ties by date, by which tells its story best, and then by URL: the order of arrival decides nothing.
     candidates.sort_by(|(a, left), (b, right)| {
-        let (left, right) = (eligible[*left].dated(), eligible[*right].dated());
-        (Reverse(a.points), Reverse(left), &a.url).cmp(&(Reverse(b.points), Reverse(right), &b.url))
+        let of = |at: usize| (Reverse(eligible[at].dated()), Reverse(stories.central(at)));
+        (Reverse(a.points), of(*left), &a.url).cmp(&(Reverse(b.points), of(*right), &b.url))
     });
     let (wanted, free): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, at)| pinned(eligible[*at]));
     let mut picker = Picker {

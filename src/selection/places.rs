@@ -20,7 +20,7 @@ const PEOPLE: usize = 2;
 /// The title says what it is about.
 const TITLE: usize = 3;
 /// So much of an article without standfirst is looked at.
-const LEAD: usize = 600;
+pub(super) const LEAD: usize = 600;
 /// At most so many countries.
 const MOST: usize = 3;
 /// How many letters an ending may have.

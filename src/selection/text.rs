@@ -1,7 +1,7 @@
 //! Text as the selection compares it: folded, cut into words, stemmed by language.
 //!
 //! Owns folding (case, accents, Arabic letter forms), word cutting with French and Portuguese elision, and
-//! stemming. Leaves weights to `vectors`. A newcomer would fold before looking at capitals: names are told
+//! stemming. Leaves weights to `stories`. A newcomer would fold before looking at capitals: names are told
 //! by their capital, so [`words`] looks first and folds afterwards.
 
 use rust_stemmers::{Algorithm, Stemmer};
@@ -166,6 +166,15 @@ pub fn sentences(text: &str) -> Vec<&str> {
         .map(str::trim)
         .filter(|sentence| !sentence.is_empty())
         .collect()
+}
+
+/// The first sentences of a text, trimmed, empty ones dropped; no more of it is read than they take.
+pub fn first_sentences(text: &str, count: usize) -> impl Iterator<Item = &str> {
+    text.unicode_sentences()
+        .flat_map(|sentence| sentence.split('\n'))
+        .map(str::trim)
+        .filter(|sentence| !sentence.is_empty())
+        .take(count)
 }
 
 #[cfg(test)]

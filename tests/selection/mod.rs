@@ -3,3 +3,4 @@ mod extract;
 mod learning;
 mod learning_mornings;
 mod places;
+mod stories;
