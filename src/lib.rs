@@ -16,6 +16,7 @@ pub mod config;
 pub mod db;
 pub mod lifecycle;
 pub mod telemetry;
+pub mod world;
 
 // The morning.
 pub mod articles;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Ground floor first, then the morning in its order, then the doors. The ground floor's parts may use each other.
-const ORDER: [(&str, usize); 16] = [
+const ORDER: [(&str, usize); 17] = [
     ("clock", 0),
     ("config", 0),
     ("db", 0),
     ("telemetry", 0),
     ("lifecycle", 0),
     ("access", 0),
+    ("world", 0),
     ("articles", 1),
     ("selection", 2),
     ("editions", 3),

@@ -18,6 +18,8 @@ use crate::telemetry;
 #[derive(Debug)]
 pub struct Context {
     files: Vec<PathBuf>,
+    /// Whether the files were named on the command line.
+    named: bool,
     /// Whether results are JSON.
     pub json: bool,
     /// Only errors on standard error.
@@ -32,9 +34,11 @@ pub struct Context {
 impl Context {
     /// A context that reads these files, or the usual ones where there are none.
     pub fn new(files: Vec<PathBuf>, json: bool, quiet: bool, verbose: bool) -> Self {
+        let named = !files.is_empty();
         let files = if files.is_empty() { Config::usual_files() } else { files };
         Self {
             files,
+            named,
             json,
             quiet,
             verbose,
@@ -48,6 +52,11 @@ impl Context {
     /// The configuration files that are read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// The configuration, for a command that needs none: only where `--config` named its files.
+    pub fn named_config(&self) -> anyhow::Result<Option<&Config>> {
+        if self.named { self.config().map(Some) } else { Ok(None) }
     }
 
     /// The configuration, read and checked; starts logging as it says.

@@ -298,14 +298,17 @@ fn explain(proposal: &Proposal, out: &mut Out) -> std::io::Result<()> {
                 .iter()
                 .map(|reason| format!("{} {:+}", reason.term, reason.points))
                 .collect();
-            let why = candidate.stopped.clone().unwrap_or_else(|| reasons.join(", "));
+            let why = candidate
+                .stopped
+                .as_ref()
+                .map_or_else(|| reasons.join(", "), |stopped| stopped.words.clone());
             table.row(&[position.to_string(), candidate.points.to_string(), candidate.title.clone(), why]);
         }
         out.table(&table)?;
         out.line("")?;
     }
     for relaxed in &proposal.relaxed {
-        out.line(relaxed)?;
+        out.line(&relaxed.words)?;
     }
     Ok(())
 }

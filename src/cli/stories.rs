@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Context, Exit, Table};
+use super::{Context, Exit, Misuse, Table};
 use crate::articles::{Article, ArticleId, Lifetime};
+use crate::selection::learning::Weights;
 use crate::selection::{self, Ran, Settings, Standing, stories};
 
 /// What `stories` takes.
@@ -27,6 +28,9 @@ pub struct PickArgs {
     /// The cut-off [default: the newest article's date, or now]
     #[arg(long, value_name = "INSTANT")]
     at: Option<Timestamp>,
+    /// Choose as this newsletter of the configuration that `--config` names; needed where that has several
+    #[arg(long, value_name = "ID")]
+    newsletter: Option<String>,
 }
 
 /// One line; fields that the selection does not read are passed over.
@@ -45,6 +49,12 @@ struct Line {
     section: Option<String>,
     #[serde(default)]
     countries: Vec<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    author: Option<String>,
+    #[serde(default)]
+    embargo_until: Option<Timestamp>,
     #[serde(default)]
     source: Option<String>,
     #[serde(default)]
@@ -119,7 +129,7 @@ pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
     let newest = lines.iter().filter_map(|line| line.published_at).max();
     let cut_off = args.at.or(newest).unwrap_or_else(|| cx.clock().now());
     let articles: Vec<Article> = lines.iter().zip(0..).map(|(line, at)| article(line, at, cut_off)).collect();
-    let settings = Settings { reserves: 0, ..Settings::default() };
+    let settings = Settings { reserves: 0, ..settings(args, cx)? };
     let proposal = selection::propose(&articles, &[] as &[Ran], &Standing::default(), &settings, cut_off);
     let mut out = cx.out();
     let mut table = Table::new(&["", "points", "id", "title", "why"]);
@@ -154,6 +164,32 @@ pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
     Ok(exit(faults))
 }
 
+/// As the newsletter of a configuration has them, where `--config` named one; without learned weights, for those
+/// stand in a database.
+fn settings(args: &PickArgs, cx: &Context) -> anyhow::Result<Settings> {
+    let of = |newsletter| Settings::of(newsletter, Weights::default());
+    let Some(config) = cx.named_config()? else {
+        return match &args.newsletter {
+            None => Ok(Settings::default()),
+            Some(_) => {
+                Err(Misuse("--newsletter stands in a configuration: name it by --config".to_owned()).into())
+            }
+        };
+    };
+    if let Some(id) = &args.newsletter {
+        return cx.newsletter(id).map(of);
+    }
+    let mut all = config.newsletters.values();
+    match (all.next(), all.next()) {
+        (Some(only), None) => Ok(of(only)),
+        (None, _) => Ok(Settings::default()),
+        (Some(_), Some(_)) => {
+            let known: Vec<&str> = config.newsletters.keys().map(String::as_str).collect();
+            Err(Misuse(format!("--newsletter: which of {}?", known.join(", "))).into())
+        }
+    }
+}
+
 fn plain(id: &serde_json::Value) -> String {
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
@@ -170,8 +206,8 @@ fn article(line: &Line, at: i64, cut_off: Timestamp) -> Article {
         language: line.language.clone(),
         section: line.section.clone(),
         countries: line.countries.clone(),
-        tags: Vec::new(),
-        author: None,
+        tags: line.tags.clone(),
+        author: line.author.clone(),
         source: line.source.clone().unwrap_or_else(|| "?".to_owned()),
         published_at: line.published_at,
         image_url: None,
@@ -179,7 +215,7 @@ fn article(line: &Line, at: i64, cut_off: Timestamp) -> Article {
         image_credit: None,
         value: line.value,
         lifetime: line.lifetime,
-        embargo_until: None,
+        embargo_until: line.embargo_until,
         origin: "file".to_owned(),
         fingerprint: String::new(),
         first_seen_at: cut_off,

@@ -11,6 +11,7 @@ mod layers;
 mod newsletter;
 mod reader;
 mod relay;
+pub mod selection;
 pub mod theme;
 pub mod values;
 mod web;
@@ -28,6 +29,7 @@ pub use feed::Feed;
 pub use newsletter::{Alert, Approval, ForDay, Images, Newsletter};
 pub use reader::{Fault, Section};
 pub use relay::{Relay, RelayKind, Tls};
+pub use selection::{Limit, Selection};
 pub use values::Rate;
 pub use web::{Fetch, Log, LogFormat, Web};
 
@@ -280,11 +282,11 @@ fn mask_url(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Writes a configuration with a good key file beside it and reads it.
-    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    pub(crate) fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("matinale.toml");
@@ -303,7 +305,7 @@ mod tests {
         })
     }
 
-    const GOOD: &str = r#"
+    pub(crate) const GOOD: &str = r#"
 [relay.main]
 url = "smtp://127.0.0.1:25"
 [dkim."news.example.org"]

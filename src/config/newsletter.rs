@@ -8,6 +8,7 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::reader::Section;
+use super::selection::Selection;
 use super::theme::Theme;
 use super::values;
 
@@ -113,6 +114,8 @@ pub struct Newsletter {
     pub days_off: Vec<Date>,
     /// Words that the newsroom does not want to see; preflight finds them.
     pub avoid: Vec<String>,
+    /// How it chooses.
+    pub selection: Selection,
     /// How its mail looks.
     pub theme: Theme,
 }
@@ -166,6 +169,7 @@ impl Newsletter {
             section.fault("minimum_items", format!("{minimum_items} is more than items, which is {items}"));
         }
         let list_id = section.parse("list_id", super::delivery::domain);
+        let sections = section.list("sections");
         let newsletter = Self {
             id: id.to_owned(),
             name,
@@ -196,7 +200,8 @@ impl Newsletter {
             approval: approval.unwrap_or_default(),
             remind: section.duration("remind").unwrap_or(Duration::from_secs(1800)),
             sources: section.list("sources"),
-            sections: section.list("sections"),
+            selection: Selection::read(&section.section("selection"), items, &sections),
+            sections,
             languages: section.parsed_list("languages", language_code),
             days_off: section.parsed_list("days_off", |text| {
                 text.parse::<Date>().map_err(|_| "expected a date such as \"2026-12-25\"".to_owned())

@@ -179,6 +179,33 @@ impl Section {
         }
     }
 
+    /// A list of whole numbers in this range; in the environment one text with commas.
+    pub fn numbers(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Vec<i64> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let numbers: Option<Vec<i64>> = match &value.kind {
+            ValueKind::Array(items) => items
+                .iter()
+                .map(|item| match &item.kind {
+                    ValueKind::I64(number) => Some(*number),
+                    ValueKind::U64(number) => i64::try_from(*number).ok(),
+                    _ => None,
+                })
+                .collect(),
+            ValueKind::String(text) if self.is_from_environment(key) => {
+                text.split(',').map(|number| number.trim().parse().ok()).collect()
+            }
+            _ => None,
+        };
+        let Some(numbers) = numbers else {
+            self.fault(key, "expected a list of whole numbers such as [100, 70, 40]");
+            return Vec::new();
+        };
+        if let Some(wrong) = numbers.iter().find(|number| !range.contains(number)) {
+            self.fault(key, format!("{wrong} is not between {} and {}", range.start(), range.end()));
+        }
+        numbers
+    }
+
     /// Like [`Section::number`], for counts.
     pub fn count(&self, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         self.number(key, i64::from(*range.start())..=i64::from(*range.end()))

@@ -32,11 +32,6 @@ pub async fn open(house: &House, newsletter: &Newsletter, date: Date) -> Result<
     Ok(edition)
 }
 
-/// Before the first edition of a newsletter, articles are taken from so many hours back.
-const FIRST_WINDOW: i64 = 30 * 24;
-/// An article that came in shortly before the last lock had no fair chance in it.
-const OVERLAP: i64 = 12;
-
 /// Proposes the line-up anew, with everything editors decided kept; returns the proposal.
 pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
     let mut conn = house.db.read().await?;
@@ -78,10 +73,9 @@ impl Gathered {
 /// Gathers what an edition's proposal is made of.
 pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<Gathered> {
     let cut_off = edition.lock_at;
-    let hours = |count: i64| jiff::SignedDuration::from_hours(count);
     let from = match editions::store::previous_lock(conn, &newsletter.id, edition.date).await? {
-        Some(previous) => previous.checked_sub(hours(OVERLAP)),
-        None => cut_off.checked_sub(hours(FIRST_WINDOW)),
+        Some(previous) => previous.checked_sub(newsletter.selection.overlap),
+        None => cut_off.checked_sub(newsletter.selection.first_window),
     }
     .unwrap_or(jiff::Timestamp::MIN);
     let mut articles = articles::store::list_window(conn, from, cut_off).await?;
@@ -105,24 +99,35 @@ pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &E
         .collect();
     articles.extend(articles::store::find_by_ids(conn, &missing).await?);
     articles.iter_mut().for_each(places::complete);
-    let mut ran: Vec<Ran> = Vec::new();
+    let ran = ran(conn, newsletter, edition).await?;
+    let weights = learning::store::in_force(conn, &newsletter.id).await?.unwrap_or_default();
+    let settings = Settings::of(newsletter, weights);
+    Ok(Gathered { articles, ran, standing, settings, cut_off })
+}
+
+/// What ran in the last editions, with the words that it ran with.
+async fn ran(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<Vec<Ran>> {
+    let editions = i64::try_from(newsletter.selection.seen.by_age.len()).unwrap_or(0);
+    let items = editions::store::ran(conn, &newsletter.id, edition.date, editions).await?;
+    let ids: Vec<ArticleId> = items.iter().map(|item| ArticleId(item.article)).collect();
+    let articles = articles::store::find_by_ids(conn, &ids).await?;
     let mut dates: Vec<String> = Vec::new();
-    for item in editions::store::ran(conn, &newsletter.id, edition.date, 3).await? {
+    let mut out = Vec::new();
+    for item in items {
         if !dates.contains(&item.date) {
             dates.push(item.date.clone());
         }
-        ran.push(Ran { age: dates.len(), story: item.story, article: item.article });
+        let article = articles.iter().find(|article| article.id.0 == item.article);
+        out.push(Ran {
+            age: dates.len(),
+            story: item.story,
+            article: item.article,
+            title: article.map(|article| article.title.clone()).unwrap_or_default(),
+            lead: article.map(|article| selection::lead(article).to_owned()).unwrap_or_default(),
+            language: article.and_then(|article| article.language.clone()),
+        });
     }
-    let settings = Settings {
-        items: usize::try_from(newsletter.items).unwrap_or(10),
-        reserves: usize::try_from(newsletter.reserves).unwrap_or(10),
-        sources: newsletter.sources.clone(),
-        sections: newsletter.sections.clone(),
-        languages: newsletter.languages.clone(),
-        weights: learning::store::in_force(conn, &newsletter.id).await?.unwrap_or_default(),
-        ..Settings::default()
-    };
-    Ok(Gathered { articles, ran, standing, settings, cut_off })
+    Ok(out)
 }
 
 pub(super) fn line_up_of(proposal: &Proposal) -> LineUp {

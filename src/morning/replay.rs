@@ -56,9 +56,9 @@ fn with(settings: &Settings, changes: &[Setting]) -> Settings {
         let count = *value as usize;
         match name.as_str() {
             "items" => out.items = count,
-            "per_country" => out.per_country = count,
-            "per_section" => out.per_section = count,
-            "per_source" => out.per_source = count,
+            "per_country" => out.rules.limits.country = count,
+            "per_section" => out.rules.limits.section = count,
+            "per_source" => out.rules.limits.source = count,
             term => {
                 #[expect(clippy::cast_possible_truncation, reason = "from 0 to 100,000, checked")]
                 let weight = (value * 1000.0).round() as i64;
@@ -193,7 +193,7 @@ fn compare(date: Date, as_is: &Proposal, then: &Proposal, ran: &[ArticleId]) -> 
         changes,
         agreement: agreed(&now),
         agreement_then: agreed(&other),
-        relaxed: then.relaxed.clone(),
+        relaxed: then.relaxed.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -211,6 +211,6 @@ mod tests {
             assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
         }
         let settings = with(&Settings::default(), &[setting, "per_country=2".parse().unwrap()]);
-        assert_eq!((settings.per_country, settings.weights.terms["freshness"]), (2, 1500));
+        assert_eq!((settings.rules.limits.country, settings.weights.terms["freshness"]), (2, 1500));
     }
 }

@@ -4,29 +4,40 @@
 //! arrive. The rule a newcomer would break: every point is an integer and stands in a [`Reason`] (P7); and what an
 //! editor decided comes in as a [`Standing`] and is never undone (P8).
 
+mod bait;
+mod candidates;
+mod explain;
 pub mod extract;
 pub mod learning;
+mod order;
 mod pick;
 pub mod places;
 mod points;
+mod record;
+mod rules;
+mod seats;
+mod seen;
 pub mod sentences;
 mod stopwords;
 pub mod stories;
 pub mod text;
+pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::articles::{Article, ArticleId};
+use crate::articles::{Article, ArticleId, Lifetime};
+use crate::config;
 
-pub use pick::propose;
+pub use candidates::lead;
+pub use explain::{Bar, Relaxed, Stopped};
 
 /// One term of a candidate's points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// `value`, `freshness`, `coverage`, `source`, `seen`, `copy`.
+    /// `value`, `freshness`, `coverage`, `source`, `priority`, `seen`, `copy`; `editors` for what was learned.
     pub term: String,
     /// What it adds, or takes.
     pub points: i64,
@@ -46,12 +57,44 @@ pub struct Candidate {
     pub title: String,
     /// Its story: the same for all that report the same.
     pub story: String,
+    /// The country that it counts for, ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// Its section.
+    pub section: Option<String>,
+    /// Its source.
+    pub source: String,
     /// The sum of its reasons.
     pub points: i64,
     /// Why.
     pub reasons: Vec<Reason>,
+    /// How like it is to the nearest chosen one, in thousandths.
+    pub alike: i64,
+    /// Which that is.
+    pub nearest: Option<ArticleId>,
     /// What kept it out, where something did.
-    pub stopped: Option<String>,
+    pub stopped: Option<Stopped>,
+}
+
+/// An article that is no candidate at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Barred {
+    /// The article.
+    pub article: ArticleId,
+    /// Its canonical URL.
+    pub url: String,
+    /// Its title.
+    pub title: String,
+    /// Why, for editors.
+    pub words: String,
+}
+
+/// What an editor said of an article for one edition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// Its news value, 1 to 5.
+    pub value: Option<u8>,
+    /// How long it stays worth reading.
+    pub lifetime: Option<Lifetime>,
 }
 
 /// What editors decided, which comes first.
@@ -61,10 +104,12 @@ pub struct Standing {
     pub pinned: BTreeMap<ArticleId, i64>,
     /// Articles that are out.
     pub removed: BTreeSet<ArticleId>,
+    /// Values and lifetimes that editors gave.
+    pub given: BTreeMap<ArticleId, Given>,
 }
 
 /// What ran in the last editions, the newest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Ran {
     /// How many editions ago, 1 for the last one.
     pub age: usize,
@@ -72,27 +117,31 @@ pub struct Ran {
     pub story: String,
     /// The article.
     pub article: i64,
+    /// Its title.
+    pub title: String,
+    /// Its standfirst, or its text.
+    pub lead: String,
+    /// BCP 47, where it is known.
+    pub language: Option<String>,
 }
 
 /// What decides, besides the candidates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Settings {
     /// How many are chosen.
     pub items: usize,
     /// How many stand in reserve.
     pub reserves: usize,
-    /// At most so many of one country.
-    pub per_country: usize,
-    /// At most so many of one section.
-    pub per_section: usize,
-    /// At most so many of one source.
-    pub per_source: usize,
     /// Only these sources; all when empty.
     pub sources: Vec<String>,
     /// Only these sections; all when empty.
     pub sections: Vec<String>,
     /// Only these languages; all when empty.
     pub languages: Vec<String>,
+    /// The language of the desk, in which reasons are told (BCP 47).
+    pub language: String,
+    /// Points, limits, tables and seats, as the newsletter has them.
+    pub rules: config::Selection,
     /// What the terms weigh: as given, or as learned from the editors.
     pub weights: learning::Weights,
 }
@@ -102,13 +151,29 @@ impl Default for Settings {
         Self {
             items: 10,
             reserves: 10,
-            per_country: 3,
-            per_section: 4,
-            per_source: 3,
             sources: Vec::new(),
             sections: Vec::new(),
             languages: Vec::new(),
+            language: "en".to_owned(),
+            rules: config::Selection::default(),
             weights: learning::Weights::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// As a newsletter has them, with the weights in force.
+    pub fn of(newsletter: &config::Newsletter, weights: learning::Weights) -> Self {
+        let count = |number: u32| usize::try_from(number).unwrap_or(10);
+        Self {
+            items: count(newsletter.items),
+            reserves: count(newsletter.reserves),
+            sources: newsletter.sources.clone(),
+            sections: newsletter.sections.clone(),
+            languages: newsletter.languages.clone(),
+            language: newsletter.language.clone(),
+            rules: newsletter.selection.clone(),
+            weights,
         }
     }
 }
@@ -122,8 +187,26 @@ pub struct Proposal {
     pub reserves: Vec<Candidate>,
     /// The others, with what stopped them.
     pub left_out: Vec<Candidate>,
-    /// Limits that could not be kept, in words.
-    pub relaxed: Vec<String>,
+    /// Articles of the window that are no candidates, and why.
+    pub barred: Vec<Barred>,
+    /// Limits that the line-up does not keep.
+    pub relaxed: Vec<Relaxed>,
+    /// A hash of everything that went in: articles, what ran, editors' wishes, settings.
+    pub inputs: String,
+}
+
+/// Proposes a line-up from these articles at this cut-off.
+pub fn propose(
+    articles: &[Article],
+    ran: &[Ran],
+    standing: &Standing,
+    settings: &Settings,
+    cut_off: Timestamp,
+) -> Proposal {
+    let rules = rules::Rules::new(settings);
+    let pool = candidates::pool(articles, ran, standing, settings, &rules, cut_off);
+    let inputs = record::inputs(articles, ran, standing, settings, cut_off);
+    Proposal { inputs, ..pick::pick(pool, settings, &rules) }
 }
 
 /// A story's id: of its first article, so that it stays the same while that is in the window.
@@ -137,16 +220,40 @@ pub fn traits_of(article: &Article) -> Vec<String> {
     learning::traits_of(article.countries.first().map(String::as_str), article.section.as_deref())
 }
 
-/// Whether an article may enter at all.
-pub fn is_eligible(article: &Article, settings: &Settings, cut_off: Timestamp) -> bool {
-    let allowed = |list: &[String], value: Option<&str>| {
-        list.is_empty()
-            || value.is_some_and(|value| list.iter().any(|known| known.eq_ignore_ascii_case(value)))
-    };
-    article.retracted_at.is_none()
-        && article.embargo_until.is_none_or(|until| until <= cut_off)
-        && article.dated() <= cut_off
-        && allowed(&settings.sources, Some(&article.source))
-        && allowed(&settings.sections, article.section.as_deref())
-        && allowed(&settings.languages, article.language.as_deref())
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An article of the evening of 24 November, with a title and little else.
+    pub(crate) fn article(id: i64, title: &str) -> Article {
+        let at: Timestamp = "2026-11-24T20:00:00Z".parse().unwrap();
+        Article {
+            id: ArticleId(id),
+            url: format!("https://press.example/{id:04}"),
+            url_key: format!("press.example/{id:04}"),
+            title: title.to_owned(),
+            title_key: String::new(),
+            summary: String::new(),
+            body: String::new(),
+            language: Some("fr".to_owned()),
+            section: None,
+            countries: Vec::new(),
+            tags: Vec::new(),
+            author: None,
+            source: "Source".to_owned(),
+            published_at: Some(at),
+            image_url: None,
+            image_alt: None,
+            image_credit: None,
+            value: None,
+            lifetime: None,
+            embargo_until: None,
+            origin: "test".to_owned(),
+            fingerprint: String::new(),
+            first_seen_at: at,
+            updated_at: at,
+            retracted_at: None,
+            retracted_why: None,
+        }
+    }
 }

@@ -1,58 +1,104 @@
-//! What a candidate is worth, in integers: value, freshness, coverage, source, minus what ran and poor copy.
+//! What a candidate is worth, in integers: value, freshness, coverage, source, priority, minus what ran and poor copy.
+//!
+//! The numbers are the newsletter's own (`[newsletter.NAME.selection]`); here stands what is made of them. Whole
+//! numbers throughout, powers and logarithms from integer steps, so that every machine and build gives the same.
 
 use jiff::Timestamp;
 
-use super::{Ran, Reason};
+use super::rules::{Rules, Said};
+use super::seen::Seen;
+use super::words::put;
+use super::{Given, Reason};
 use crate::articles::{Article, Lifetime};
 
-/// News value nobody gave.
-const USUAL_VALUE: i64 = 2;
-const FRESHNESS: i64 = 250;
-const COVERAGE: i64 = 150;
-/// Of what ran one, two and three editions ago, in percent.
-const SEEN: [i64; 3] = [100, 70, 40];
-
 /// The reasons of an article, in the order in which they are told. `sources` is how many independent ones report its
-/// story, `cut_off` when the edition locks.
+/// story, `cut_off` when the edition locks, `seen` what of it ran.
 pub(super) fn reasons(
     article: &Article,
+    given: Option<&Given>,
     sources: usize,
-    ran: &[Ran],
-    story: &str,
+    seen: Option<Seen>,
+    rules: &Rules<'_>,
     cut_off: Timestamp,
 ) -> Vec<Reason> {
+    let (points, phrases) = (&rules.selection.points, rules.phrases);
     let mut out = Vec::new();
     let mut add = |term: &str, points: i64, words: String| {
         if points != 0 {
             out.push(Reason { term: term.to_owned(), points, words });
         }
     };
-    let value = article.value.map_or(USUAL_VALUE, i64::from).clamp(1, 5);
-    let given = if article.value.is_some() { "" } else { " (nobody gave one)" };
-    add("value", 100 * (value - 1), format!("news value {value} of 5{given}"));
-    let minutes = cut_off.duration_since(article.dated()).as_mins().max(0);
-    let half_life = match article.lifetime {
-        Some(Lifetime::Short) => 6 * 60,
-        Some(Lifetime::Long) => 48 * 60,
-        Some(Lifetime::Medium) | None => 18 * 60,
+
+    let said = rules.value(article, given);
+    let value = said.get().to_string();
+    let words = match &said {
+        Said::Given(_) => put(phrases.value, &[("value", &value)]),
+        Said::Of(_, name) => put(phrases.value_of, &[("value", &value), ("name", name)]),
+        Said::Usual(_) => put(phrases.value_usual, &[("value", &value)]),
     };
-    add("freshness", decayed(FRESHNESS, minutes, half_life), format!("{} h before the lock", minutes / 60));
-    add("coverage", covered(sources), format!("{sources} source{}", if sources == 1 { "" } else { "s" }));
-    if let Some(age) = ran
-        .iter()
-        .filter(|past| past.story == story || past.article == article.id.0)
-        .map(|past| past.age)
-        .min()
-    {
-        let percent = SEEN.get(age.saturating_sub(1)).copied().unwrap_or(0);
-        add("seen", -4 * percent, format!("ran {age} edition{} ago", if age == 1 { "" } else { "s" }));
+    add("value", points.value * (said.get() - 1), words);
+
+    let minutes = cut_off.duration_since(article.dated()).as_mins().max(0);
+    let half_life = &rules.selection.half_life;
+    let (half_life, lived) = match rules.lifetime(article, given) {
+        Lifetime::Short => (half_life.short, Some(phrases.short_lived)),
+        Lifetime::Medium => (half_life.medium, None),
+        Lifetime::Long => (half_life.long, Some(phrases.long_lived)),
+    };
+    let hours = put(phrases.freshness, &[("hours", &(minutes / 60).to_string())]);
+    let words = lived.map_or_else(|| hours.clone(), |lived| format!("{hours}, {lived}"));
+    add("freshness", decayed(points.freshness, minutes, half_life), words);
+
+    let count = put(phrases.coverage, &[("count", &sources.to_string())]);
+    add("coverage", covered(points.coverage, sources, points.coverage_full), count);
+
+    let (worth, own) = rules.source(article);
+    let words = if own { format!("{}, {}", article.source, phrases.own) } else { article.source.clone() };
+    add("source", worth + if own { points.own_newsroom } else { 0 }, words);
+
+    if let Some((worth, name)) = rules.priority(article) {
+        add("priority", worth, put(phrases.priority, &[("name", &name)]));
     }
-    if article.summary.is_empty() && article.body.is_empty() {
-        add("copy", -100, "no text to show".to_owned());
-    } else if article.summary.is_empty() {
-        add("copy", -30, "no standfirst".to_owned());
+
+    if let Some(seen) = seen {
+        let cost = &rules.selection.seen;
+        let (age, percent) = (seen.age.to_string(), (seen.alike / 10).to_string());
+        let mut words = put(phrases.seen, &[("age", &age), ("percent", &percent)]);
+        let by_age = seen.age.checked_sub(1).and_then(|at| cost.by_age.get(at)).copied().unwrap_or(0);
+        let mut taken = cost.points * by_age * seen.alike / 100_000;
+        // The way back: real news in it, or an editor who says that it matters still.
+        let turn = (seen.new_share >= cost.new_turn).then_some(phrases.new_turn);
+        let again = seen.value_again.then_some(phrases.value_again);
+        if let Some(why) = turn.or(again) {
+            taken -= taken * cost.forgiven / 100;
+            words = format!("{words}; {why}");
+        }
+        add("seen", -taken, words);
     }
+
+    let (taken, words) = poor_copy(article, rules);
+    add("copy", -taken, words);
     out
+}
+
+/// What poor copy costs, and why.
+fn poor_copy(article: &Article, rules: &Rules<'_>) -> (i64, String) {
+    let (cost, phrases) = (&rules.selection.copy, rules.phrases);
+    let mut found: Vec<(i64, &str)> = Vec::new();
+    if article.summary.is_empty() && article.body.is_empty() {
+        found.push((cost.no_text, phrases.no_text));
+    } else if article.summary.is_empty() {
+        found.push((cost.no_standfirst, phrases.no_standfirst));
+    }
+    if super::bait::baits(&article.title) {
+        found.push((cost.clickbait, phrases.clickbait));
+    }
+    if rules.is_paid(article) {
+        found.push((cost.paywall, phrases.paywall));
+    }
+    found.retain(|(points, _)| *points > 0);
+    let words: Vec<&str> = found.iter().map(|(_, words)| *words).collect();
+    (found.iter().map(|(points, _)| points).sum::<i64>().min(cost.most), words.join(", "))
 }
 
 /// `start` halved every `half_life` minutes, in integers: a table of sixteenths of a halving, so that every machine
@@ -68,11 +114,27 @@ fn decayed(start: i64, minutes: i64, half_life: i64) -> i64 {
     if halvings > 30 { 0 } else { (start * SIXTEENTHS[rest] / 1_000_000) >> halvings }
 }
 
-/// A part for one source, all of it for twelve: logarithmic, from a table.
-fn covered(sources: usize) -> i64 {
-    // 1000 · log2(1 + n) / log2(1 + 12).
-    const SHARES: [i64; 13] = [0, 270, 428, 540, 627, 699, 759, 811, 857, 898, 935, 969, 1000];
-    COVERAGE * SHARES[sources.min(12)] / 1000
+/// A part for one source, `all` of it for `full` of them: by the logarithm of one more than they are.
+fn covered(all: i64, sources: usize, full: i64) -> i64 {
+    let full = u64::try_from(full.max(1)).unwrap_or(1);
+    let sources = u64::try_from(sources).unwrap_or(full).min(full);
+    all * log2(1 + sources) / log2(1 + full)
+}
+
+/// The binary logarithm in 1/65536ths, rounded down: by squaring, one bit at a time.
+fn log2(number: u64) -> i64 {
+    let whole = i64::from(number.max(1).ilog2());
+    // The number over its power of two, with 31 bits after the point: from 1 up to 2.
+    let mut rest = (u128::from(number.max(1)) << 31) >> whole;
+    let mut out = whole << 16;
+    for bit in (0..16).rev() {
+        rest = (rest * rest) >> 31;
+        if rest >= 2 << 31 {
+            rest >>= 1;
+            out += 1 << bit;
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -88,10 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn coverage_grows_with_sources_and_ends_at_twelve() {
-        assert_eq!(covered(0), 0);
-        assert!(covered(2) < covered(3));
-        assert_eq!(covered(12), COVERAGE);
-        assert_eq!(covered(100), COVERAGE);
+    fn coverage_grows_with_sources_and_ends_where_the_newsletter_says() {
+        assert_eq!(covered(150, 0, 12), 0);
+        assert_eq!([1, 2, 3, 6, 12].map(|sources| covered(150, sources, 12)), [40, 64, 81, 113, 150]);
+        assert_eq!(covered(150, 100, 12), 150);
+        assert_eq!(covered(100, 3, 3), 100);
+    }
+
+    #[test]
+    fn logarithms_are_those_of_the_book() {
+        assert_eq!([1, 2, 4, 1 << 20].map(log2), [0, 1 << 16, 2 << 16, 20 << 16]);
+        // log2 3 = 1.5849625…
+        assert_eq!(log2(3), 103_872);
     }
 }

@@ -1,0 +1,172 @@
+//! From articles to candidates: what may enter, which story each belongs to, and the points of each.
+//!
+//! Leaves to `pick` which of them are taken. The order of arrival decides nothing: candidates are put in an order of
+//! their own, by points, date and URL.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::rules::Rules;
+use super::seen::Past;
+use super::stories::{self, Piece, Stories};
+use super::text::fold;
+use super::words::put;
+use super::{Barred, Candidate, Ran, Settings, Standing, points, story_id};
+use crate::articles::Article;
+
+/// Everything that may enter an edition.
+pub(super) struct Pool<'a> {
+    pub(super) stories: Stories,
+    /// In the order of rank.
+    pub(super) entries: Vec<Entry<'a>>,
+    /// What may not enter, and why.
+    pub(super) barred: Vec<Barred>,
+}
+
+/// A candidate and what the limits ask of it.
+pub(super) struct Entry<'a> {
+    pub(super) candidate: Candidate,
+    /// Where it stands among the articles.
+    pub(super) at: usize,
+    /// The country that it counts for.
+    pub(super) country: Option<&'a str>,
+    /// All that it names.
+    pub(super) countries: &'a [String],
+    pub(super) section: Option<String>,
+    pub(super) source: String,
+    /// The place it is pinned to; 0: anywhere.
+    pub(super) pinned: Option<i64>,
+}
+
+/// What stands under an article's title: the standfirst, or the text.
+pub fn lead(article: &Article) -> &str {
+    if article.summary.is_empty() { &article.body } else { &article.summary }
+}
+
+/// Judges these articles.
+pub(super) fn pool<'a>(
+    articles: &'a [Article],
+    ran: &[Ran],
+    standing: &Standing,
+    settings: &Settings,
+    rules: &Rules<'_>,
+    cut_off: Timestamp,
+) -> Pool<'a> {
+    let mut barred = Vec::new();
+    let mut eligible = Vec::new();
+    for article in articles {
+        match bar(article, standing, settings, rules, cut_off) {
+            None => eligible.push(article),
+            Some(words) => barred.push(Barred {
+                article: article.id,
+                url: article.url.clone(),
+                title: article.title.clone(),
+                words,
+            }),
+        }
+    }
+    barred.sort_by(|a, b| (&a.url, a.article).cmp(&(&b.url, b.article)));
+    let pieces: Vec<Piece<'_>> = eligible
+        .iter()
+        .map(|article| Piece {
+            key: &article.url,
+            title: &article.title,
+            lead: lead(article),
+            language: article.language.as_deref(),
+            at: article.dated().as_millisecond(),
+        })
+        .collect();
+    let stories = stories::find(&pieces);
+    let mut sources: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for (article, story) in eligible.iter().zip(&stories.of) {
+        sources.entry(*story).or_default().insert(rules.owner(&article.source));
+    }
+    let past = Past::new(ran, &eligible, &settings.rules.seen.by_age);
+    let mut entries: Vec<Entry<'a>> = eligible
+        .iter()
+        .zip(&stories.of)
+        .enumerate()
+        .map(|(at, (article, first))| {
+            let article: &'a Article = article;
+            let story = story_id(&eligible[*first].url);
+            let given = standing.given.get(&article.id);
+            let seen = past.of(at, article, &story, given.is_some_and(|given| given.value.is_some()));
+            let count = sources.get(first).map_or(1, BTreeSet::len);
+            let reasons = points::reasons(article, given, count, seen, rules, cut_off);
+            let reasons = settings.weights.weigh(reasons, &super::traits_of(article));
+            let candidate = Candidate {
+                article: article.id,
+                url: article.url.clone(),
+                title: article.title.clone(),
+                story,
+                country: article.countries.first().cloned(),
+                section: article.section.clone(),
+                source: article.source.clone(),
+                points: reasons.iter().map(|reason| reason.points).sum(),
+                reasons,
+                alike: 0,
+                nearest: None,
+                stopped: None,
+            };
+            Entry {
+                candidate,
+                at,
+                country: article.countries.first().map(String::as_str),
+                countries: &article.countries,
+                section: article.section.as_deref().map(fold),
+                source: fold(&article.source),
+                pinned: standing.pinned.get(&article.id).copied(),
+            }
+        })
+        .collect();
+    // Ties by date, by which tells its story best, and then by URL: the order of arrival decides nothing.
+    entries.sort_by(|a, b| {
+        let key = |entry: &Entry<'_>| {
+            let (at, points) = (entry.at, entry.candidate.points);
+            (Reverse(points), Reverse(eligible[at].dated()), Reverse(stories.central(at)))
+        };
+        let last = |entry: &Entry<'_>| entry.candidate.article.0;
+        (key(a), &a.candidate.url, last(a)).cmp(&(key(b), &b.candidate.url, last(b)))
+    });
+    Pool { stories, entries, barred }
+}
+
+/// What keeps an article from being a candidate at all.
+fn bar(
+    article: &Article,
+    standing: &Standing,
+    settings: &Settings,
+    rules: &Rules<'_>,
+    cut_off: Timestamp,
+) -> Option<String> {
+    let phrases = rules.phrases;
+    if standing.removed.contains(&article.id) {
+        return Some(phrases.removed.to_owned());
+    }
+    // Editors win: what they pinned is in, whatever the rules say.
+    if standing.pinned.contains_key(&article.id) {
+        return None;
+    }
+    if article.retracted_at.is_some() {
+        return Some(phrases.retracted.to_owned());
+    }
+    if article.embargo_until.is_some_and(|until| until > cut_off) {
+        return Some(phrases.embargo.to_owned());
+    }
+    if article.dated() > cut_off {
+        return Some(phrases.later.to_owned());
+    }
+    let admitted = |list: &[String], value: Option<&str>| {
+        list.is_empty() || value.is_some_and(|value| list.iter().any(|known| fold(known) == fold(value)))
+    };
+    [
+        (&settings.sources, Some(article.source.as_str())),
+        (&settings.sections, article.section.as_deref()),
+        (&settings.languages, article.language.as_deref()),
+    ]
+    .into_iter()
+    .find(|(list, value)| !admitted(list, *value))
+    .map(|(_, value)| put(phrases.not_admitted, &[("name", value.unwrap_or("?"))]))
+}

@@ -1,0 +1,60 @@
+//! English.
+
+use super::Phrases;
+
+pub(super) static ENGLISH: Phrases = Phrases {
+    tag: "en",
+    terms: [
+        ("value", "value"),
+        ("freshness", "fresh"),
+        ("coverage", "cover"),
+        ("source", "source"),
+        ("priority", "prior"),
+        ("seen", "seen"),
+        ("copy", "copy"),
+        ("editors", "learned"),
+    ],
+    ordinal: |number| {
+        let ending = match (number % 10, number % 100) {
+            (1, rest) if rest != 11 => "st",
+            (2, rest) if rest != 12 => "nd",
+            (3, rest) if rest != 13 => "rd",
+            _ => "th",
+        };
+        format!("{number}{ending}")
+    },
+    value: "news value {value} of 5",
+    value_of: "news value {value} of 5, as {name} has it",
+    value_usual: "news value {value} of 5, nobody gave one",
+    freshness: "{hours} h before the lock",
+    short_lived: "short-lived",
+    long_lived: "long-lived",
+    coverage: "independent sources: {count}",
+    own: "our own newsroom",
+    priority: "priority: {name}",
+    seen: "ran {age} ed. ago, {percent} % alike",
+    new_turn: "a new turn",
+    value_again: "value given again",
+    no_text: "no text",
+    no_standfirst: "no standfirst",
+    clickbait: "title that baits",
+    paywall: "behind a paywall",
+    not_enough: "not taken: {points} points, {needed} needed",
+    for_likeness: "for being {percent} % like “{title}”",
+    all_pinned: "not taken: every place is pinned",
+    too_many: "not taken: {rank} of {name}; {points} points, {needed} needed",
+    too_many_pinned: "not taken: {rank} of {name}, and the others are pinned",
+    same_story: "not taken: same story as “{title}”",
+    alike: "not taken: {percent} % like “{title}”",
+    made_room: "not taken: made room for the seat “{name}”",
+    relaxed: "{name}: {count} instead of {limit}, there was nothing else",
+    relaxed_by_pins: "{name}: {count} instead of {limit}, as pinned",
+    relaxed_story: "“{title}” and “{other}” are one story, as pinned",
+    relaxed_alike: "“{title}” is {percent} % like “{other}”, there was nothing else",
+    relaxed_seat: "seat “{name}”: {count} of {limit}, nothing could take it",
+    removed: "taken out by an editor",
+    retracted: "retracted by its source",
+    embargo: "under embargo at the lock",
+    later: "dated after the lock",
+    not_admitted: "not admitted here: {name}",
+};
