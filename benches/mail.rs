@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use matinale::mail::preflight::{Asked, check};
-use matinale::mail::{Language, Personal, Prepared, render};
+use matinale::mail::{Consent, Language, Personal, Prepared, render};
 
 #[path = "../tests/mail/samples.rs"]
 mod samples;
@@ -19,6 +19,7 @@ const FILL: Duration = Duration::from_micros(10);
 fn main() -> ExitCode {
     let signer = samples::signer();
     let date = "2026-11-24T06:30:00+00:00[Africa/Abidjan]".parse().expect("a moment");
+    let consent = Consent::of(Some("2025-08-03"), None, Some("https://news.example/abonnement"));
     let mut kept = true;
     println!("day    in     HTML      render     prepare   preflight        fill   fill+sign");
     for tag in samples::LANGUAGES {
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
                 message_id: "<m.abcdefghij234567abcdefghij@news.example>",
                 date: &date,
                 subscription_token: "abcdefghij234567abcdefghij2345",
+                consent: &consent,
             };
             let mut out = Vec::with_capacity(prepared.len());
             let rendering = median(500, || drop(black_box(render(&content, language))));

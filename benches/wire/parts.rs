@@ -8,7 +8,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use matinale::mail::dkim::Signer;
-use matinale::mail::{Personal, Prepared};
+use matinale::mail::{Consent, Personal, Prepared};
 use matinale::morning::stage::letter;
 
 use super::figures::median;
@@ -29,6 +29,7 @@ fn fill(prepared: &Prepared, signer: Option<&Signer>, out: &mut Vec<u8>) {
         message_id: "<m.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@news.example>",
         date: &date,
         subscription_token: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        consent: &Consent::default(),
     };
     out.clear();
     prepared.fill(&personal, signer, out).expect("what is personal here is fit for its place");

@@ -164,11 +164,17 @@ impl Config {
                 Some((name, relay))
             })
             .collect();
-        let newsletters = root
-            .named("newsletter", &each)
+        let sections = root.named("newsletter", &each);
+        let ids: Vec<String> = sections.iter().map(|(id, _)| id.clone()).collect();
+        let newsletters = sections
             .into_iter()
             .filter_map(|(id, section)| {
                 let newsletter = Newsletter::read(&id, &section);
+                for name in
+                    section.list("translations").iter().filter(|name| **name == id || !ids.contains(name))
+                {
+                    section.fault("translations", format!("there is no other [newsletter.{name}]"));
+                }
                 for name in section.list("relays").iter().filter(|name| !relays.contains_key(*name)) {
                     section.fault("relays", format!("there is no [relay.{name}]"));
                 }

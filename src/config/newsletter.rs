@@ -110,6 +110,8 @@ pub struct Newsletter {
     pub sections: Vec<String>,
     /// Languages whose articles may enter; all when empty.
     pub languages: Vec<String>,
+    /// The same newsletter in other languages, by their ids.
+    pub translations: Vec<String>,
     /// Dates without an edition.
     pub days_off: Vec<Date>,
     /// Words that the newsroom does not want to see; preflight finds them.
@@ -206,6 +208,7 @@ impl Newsletter {
             days_off: section.parsed_list("days_off", |text| {
                 text.parse::<Date>().map_err(|_| "expected a date such as \"2026-12-25\"".to_owned())
             }),
+            translations: section.list("translations"),
             avoid: section.list("avoid"),
             theme: Theme::read(&section.section("theme")),
         };

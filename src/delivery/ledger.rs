@@ -8,6 +8,7 @@ use super::classify::{Class, Rules};
 use super::reply::Reply;
 use super::{DeliveryId, DeliveryState, Outcome, retry};
 use crate::config::Uncertain;
+use crate::mail::Consent;
 
 /// Which process, and which of its lives: nothing is written for a life that somebody declared over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(super) struct Claimed {
     pub(super) timezone: Option<String>,
     /// The subscriber's; what was sent before where something was.
     pub(super) language: Option<String>,
+    /// When and where they asked for it; what was said before where something was.
+    pub(super) consent: Consent,
     pub(super) tries: i64,
     pub(super) deadline: i64,
     pub(super) doubtful: bool,
@@ -54,6 +57,8 @@ pub(super) struct Release {
     pub(super) language: String,
     pub(super) date_at: i64,
     pub(super) date_offset: i64,
+    /// What the mail says of the reader's consent, as it is kept.
+    pub(super) consent: Option<String>,
 }
 
 /// What an attempt came to, in the relay's own words.
@@ -209,6 +214,7 @@ mod tests {
             address: "awa@example.org".to_owned(),
             timezone: None,
             language: None,
+            consent: Consent::default(),
             tries: 0,
             deadline: 1_000_000,
             doubtful,

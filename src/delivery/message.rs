@@ -87,6 +87,7 @@ impl Composer {
             language,
             date_at,
             date_offset,
+            consent: held.consent.written(),
         };
         let mut body = Vec::with_capacity(prepared.len() + 2048);
         let zone = Offset::from_seconds(i32::try_from(date_offset).unwrap_or(0))
@@ -96,6 +97,7 @@ impl Composer {
             message_id: &message_id(&self.links, held.id, newsletter.domain()),
             date: &timestamp(date_at).to_zoned_datetime(zone),
             subscription_token: &self.links.subscription_token(SubscriptionId(held.subscription)),
+            consent: &held.consent,
         };
         let unfit = match prepared.fill(&personal, self.signers.get(newsletter.domain()), &mut body) {
             Ok(()) => None,

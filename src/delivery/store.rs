@@ -121,16 +121,18 @@ pub async fn counts(conn: &mut Conn, edition: EditionId) -> Result<Counts> {
 }
 
 /// One delivery, in short.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Found {
     /// Its id.
     pub id: i64,
     /// The civil moment of its Date: of the first release, or when it is due.
     pub date_at: i64,
+    /// What its mail said of the reader's consent, once it was released.
+    pub consent: Option<String>,
 }
 
 const FIND_ONE: &str = "
-SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at
+SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at, attempt.consent
 FROM delivery
 LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = 1
 WHERE delivery.edition = $1 AND delivery.subscriber = $2";
@@ -295,7 +297,7 @@ pub async fn dead_addresses(conn: &mut Conn, limit: i64) -> Result<Vec<Dead>> {
 
 const FORGET: &str = "
 UPDATE attempt
-SET address = ''
+SET address = '', consent = NULL
 WHERE delivery IN (SELECT id FROM delivery WHERE subscriber = $1)";
 
 /// Empties a person's address in the ledger: erasure leaves the rows and takes the name.

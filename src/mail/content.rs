@@ -59,9 +59,9 @@ pub struct Newsletter {
     pub name: String,
     /// What it is written in (BCP 47): the fallback of readers who chose none.
     pub language: String,
-    /// Other languages its web version can be read in.
+    /// Its sisters in other languages.
     #[serde(default)]
-    pub languages: Vec<String>,
+    pub translations: Vec<Translation>,
     /// Its promise in one sentence.
     #[serde(default)]
     pub promise: Option<String>,
@@ -82,6 +82,17 @@ pub struct Newsletter {
     /// How it looks.
     #[serde(default)]
     pub theme: Theme,
+}
+
+/// The same newsletter in another language: a title of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Translation {
+    /// Its name in the configuration.
+    pub id: String,
+    /// Its title.
+    pub name: String,
+    /// What it is written in (BCP 47).
+    pub language: String,
 }
 
 /// Two signed sentences of the editor of the day.
@@ -211,6 +222,21 @@ pub struct Correction {
     pub date: Option<Date>,
     /// What is right.
     pub text: String,
+}
+
+impl Newsletter {
+    /// The address that answers reach.
+    pub fn reply_address(&self) -> &str {
+        self.reply_to.as_deref().map_or(&self.from_address, |reply_to| name_and_address(reply_to).1)
+    }
+}
+
+/// The parts of `Name <address>`.
+pub(super) fn name_and_address(mailbox: &str) -> (&str, &str) {
+    match mailbox.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
+        Some((name, address)) => (name.trim().trim_matches('"'), address),
+        None => ("", mailbox),
+    }
 }
 
 impl Item {

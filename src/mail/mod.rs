@@ -5,6 +5,7 @@
 //! The rule a newcomer would break: whatever comes from outside reaches a page or a header only through escaping,
 //! and a header only without line breaks.
 
+mod consent;
 pub mod content;
 pub mod dkim;
 mod encode;
@@ -17,9 +18,10 @@ mod render;
 mod typography;
 mod view;
 
+pub use consent::Consent;
 pub use content::Content;
 pub use language::Language;
-pub use prepared::{Personal, Prepared, SLOT, fill_text};
+pub use prepared::{Personal, Prepared, SLOT};
 pub use render::{Rendered, render};
 
 /// Why a mail cannot be made.

@@ -4,7 +4,7 @@
 //! turn the direction of everything after them, invisible characters, the mark of our own places, and addresses
 //! that are no page.
 
-use super::prepared::SLOT;
+use super::prepared::{CONSENT, SLOT};
 
 /// One line of text: control characters and runs of blanks become one space, what nobody sees is gone.
 pub(super) fn line(text: &str) -> String {
@@ -25,8 +25,8 @@ pub(super) fn line(text: &str) -> String {
         out.truncate(out.trim_end_matches(' ').len());
     }
     // Whoever writes the mark of a place would read one subscriber's link in the mail.
-    while let Some(at) = out.find(SLOT) {
-        out.replace_range(at..at + SLOT.len(), "");
+    while let Some((at, mark)) = [SLOT, CONSENT].iter().find_map(|mark| Some((out.find(mark)?, mark))) {
+        out.replace_range(at..at + mark.len(), "");
     }
     out
 }
@@ -37,6 +37,16 @@ fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{AD}' | '\u{200B}' | '\u{2060}' | '\u{FEFF}' | '\u{FFFE}' | '\u{FFFF}'
         | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{E0000}'..='\u{E007F}')
+}
+
+/// Cut between words, with an ellipsis where something is left out.
+pub(super) fn shortened(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(longest - 1).collect();
+    let kept = cut.rsplit_once(' ').map_or(cut.as_str(), |(kept, _)| kept);
+    format!("{}…", kept.trim_end_matches([',', ';', ':', ' ', '.', '·', '\u{202F}', '\u{A0}']))
 }
 
 /// The address of a page, in ASCII without blanks; `None` where it is none.
@@ -71,6 +81,7 @@ mod tests {
         let (half, rest) = SLOT.split_at(7);
         assert_eq!(line(&format!("a{SLOT}b")), "ab");
         assert_eq!(line(&format!("{half}{SLOT}{rest}")), "");
+        assert_eq!(line(&format!("{half}{CONSENT}{rest}{CONSENT}")), "");
         assert_eq!(page(&format!("https://a.example/?t={SLOT}")).unwrap(), "https://a.example/?t=");
     }
 

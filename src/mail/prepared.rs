@@ -11,14 +11,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
-use super::content::Content;
+use super::consent::{Consent, Sentences};
+use super::content::{self, Content};
 use super::dkim::{self, Signer};
 use super::encode;
-use super::render::Rendered;
+use super::render::{self, Rendered};
 
 /// Stands for the subscription's token in a rendered part until it is filled in.
 pub const SLOT: &str = "subscriptiontokengoesherexxxxx";
-const VERSION: u32 = 2;
+/// Stands on a line of its own where it is said when and where this reader asked for the newsletter.
+pub(super) const CONSENT: &str = "subscriptionconsentgoesherexxx";
+const VERSION: u32 = 3;
+/// Its bodies have no place but the token's, and say so by naming none.
+const WITHOUT_CONSENT: u32 = 2;
 
 /// What is personal in a message.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +36,18 @@ pub struct Personal<'a> {
     pub date: &'a ZonedDateTime,
     /// In the links; letters and digits.
     pub subscription_token: &'a str,
+    /// When and where they asked for it.
+    pub consent: &'a Consent,
+}
+
+/// What stands between two pieces of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Place {
+    Token,
+    /// Whole lines of the text part, or none.
+    SaidInText,
+    /// Whole lines of the HTML part, or none.
+    SaidInHtml,
 }
 
 /// One revision in one language, ready to be filled in.
@@ -45,8 +62,14 @@ pub struct Prepared {
     relaxed: String,
     /// What List-Unsubscribe begins with, before the token.
     unsubscribe: String,
-    /// The body between its slots. Its encoding leaves nothing to dot-stuffing or to the relaxed form.
+    /// The body between its places. Its encoding leaves nothing to dot-stuffing or to the relaxed form.
     body: Vec<String>,
+    /// What stands after each piece of the body but the last; the token where it is not said.
+    #[serde(default)]
+    places: Vec<Place>,
+    /// In which words it is said when and where a reader asked for it.
+    #[serde(default)]
+    sentences: Sentences,
 }
 
 impl Prepared {
@@ -62,7 +85,8 @@ impl Prepared {
             ("Subject", encode::unstructured(&rendered.subject)),
         ];
         if let Some(reply_to) = &newsletter.reply_to {
-            headers.push(("Reply-To", encode::one_line(reply_to)));
+            let (name, address) = content::name_and_address(reply_to);
+            headers.push(("Reply-To", encode::mailbox(name, address)));
         }
         headers.extend([
             ("MIME-Version", "1.0".to_owned()),
@@ -78,8 +102,12 @@ impl Prepared {
                 encode::quoted_printable(text, SLOT)
             )
         };
-        let body =
-            format!("{}{}--{boundary}--\r\n", part("plain", &rendered.text), part("html", &rendered.html));
+        let (mut body, mut places) = (vec![String::new()], Vec::new());
+        lay_out(&part("plain", &rendered.text), Place::SaidInText, &mut body, &mut places);
+        lay_out(&part("html", &rendered.html), Place::SaidInHtml, &mut body, &mut places);
+        if let Some(last) = body.last_mut() {
+            last.push_str(&format!("--{boundary}--\r\n"));
+        }
         let is_signed = |name: &str| dkim::SIGNED.contains(&name);
         Self {
             version: VERSION,
@@ -95,7 +123,9 @@ impl Prepared {
                 .collect(),
             head: headers.iter().flat_map(|(name, value)| [name, ": ", value.as_str(), "\r\n"]).collect(),
             unsubscribe: format!("<{}/u/", newsletter.public_url),
-            body: body.split(SLOT).map(str::to_owned).collect(),
+            body,
+            places,
+            sentences: Sentences::new(rendered.language),
         }
     }
 
@@ -126,6 +156,7 @@ impl Prepared {
             ("Message-ID", personal.message_id),
             ("List-Unsubscribe", &unsubscribe),
         ];
+        let said = said(&self.sentences, personal.consent);
         out.reserve(self.len());
         if let Some(signer) = signer {
             let names: Vec<&str> =
@@ -135,7 +166,7 @@ impl Prepared {
             for (name, value) in own {
                 headers.push_str(&dkim::relaxed_header(name, value));
             }
-            out.extend_from_slice(signer.sign(&names, &headers, self.hash(token).as_ref()).as_bytes());
+            out.extend_from_slice(signer.sign(&names, &headers, self.hash(token, &said).as_ref()).as_bytes());
         }
         out.extend_from_slice(self.head.as_bytes());
         for (name, value) in own {
@@ -144,12 +175,7 @@ impl Prepared {
             }
         }
         out.extend_from_slice(b"\r\n");
-        for (at, piece) in self.body.iter().enumerate() {
-            if at > 0 {
-                out.extend_from_slice(token.as_bytes());
-            }
-            out.extend_from_slice(piece.as_bytes());
-        }
+        self.each(token, &said, |piece| out.extend_from_slice(piece.as_bytes()));
         Ok(())
     }
 
@@ -175,7 +201,7 @@ impl Prepared {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let prepared: Self =
             serde_json::from_slice(bytes).map_err(|error| Error::Prepared(error.to_string()))?;
-        if prepared.version == VERSION {
+        if matches!(prepared.version, VERSION | WITHOUT_CONSENT) {
             Ok(prepared)
         } else {
             Err(Error::Prepared(format!("version {}", prepared.version)))
@@ -183,21 +209,73 @@ impl Prepared {
     }
 
     /// The SHA-256 of the body in relaxed form, which is the body as it stands.
-    fn hash(&self, token: &str) -> aws_lc_rs::digest::Digest {
+    fn hash(&self, token: &str, said: &Said) -> aws_lc_rs::digest::Digest {
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        self.each(token, said, |piece| hash.update(piece.as_bytes()));
+        hash.finish()
+    }
+
+    /// The pieces of the body, and what fills the places between them.
+    fn each(&self, token: &str, said: &Said, mut to: impl FnMut(&str)) {
         for (at, piece) in self.body.iter().enumerate() {
             if at > 0 {
-                hash.update(token.as_bytes());
+                to(match self.places.get(at - 1).unwrap_or(&Place::Token) {
+                    Place::Token => token,
+                    Place::SaidInText => &said.text,
+                    Place::SaidInHtml => &said.html,
+                });
             }
-            hash.update(piece.as_bytes());
+            to(piece);
         }
-        hash.finish()
     }
 }
 
-/// A rendered part with the personal places filled in.
-pub fn fill_text(text: &str, subscription_token: &str) -> String {
-    text.replace(SLOT, subscription_token)
+impl Rendered {
+    /// The same with the personal places of its parts filled in.
+    pub fn filled(&self, subscription_token: &str, consent: &Consent) -> Self {
+        let (text, html) = sentence(&Sentences::new(self.language), consent);
+        let fill = |part: &str, said: &str| {
+            part.replace(&format!("{CONSENT}\n"), said).replace(SLOT, subscription_token)
+        };
+        Self { html: fill(&self.html, &html), text: fill(&self.text, &text), ..self.clone() }
+    }
+}
+
+/// Takes an encoded part apart at its places.
+fn lay_out(part: &str, said: Place, body: &mut Vec<String>, places: &mut Vec<Place>) {
+    let line = format!("{CONSENT}\r\n");
+    for (at, stretch) in part.split(&line).enumerate() {
+        for (nth, piece) in stretch.split(SLOT).enumerate() {
+            if at > 0 || nth > 0 {
+                places.push(if nth == 0 { said } else { Place::Token });
+                body.push(String::new());
+            }
+            if let Some(last) = body.last_mut() {
+                last.push_str(piece);
+            }
+        }
+    }
+}
+
+/// What is said of a reader's consent, encoded: whole lines, or nothing.
+#[derive(Debug, Default)]
+struct Said {
+    text: String,
+    html: String,
+}
+
+fn said(sentences: &Sentences, consent: &Consent) -> Said {
+    let (text, html) = sentence(sentences, consent);
+    let encoded =
+        |lines: &str| if lines.is_empty() { String::new() } else { encode::quoted_printable(lines, SLOT) };
+    Said { text: encoded(&text), html: encoded(&html) }
+}
+
+/// The sentence as lines of the text part and as lines of the HTML part.
+fn sentence(sentences: &Sentences, consent: &Consent) -> (String, String) {
+    let text = sentences.say(consent, ToOwned::to_owned).map(|said| render::wrapped(&said));
+    let html = sentences.say(consent, |place| format!("<bdi>{}</bdi>", render::escaped(place)));
+    (text.unwrap_or_default(), html.map_or_else(String::new, |said| said + "\n"))
 }
 
 /// Letters and digits, as many as stand on a line of their own: nothing that could need encoding or end a link.

@@ -10,6 +10,8 @@ use super::view::View;
 /// One revision in one language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
+    /// In which language.
+    pub language: Language,
     /// The subject.
     pub subject: String,
     /// The first visible line.
@@ -38,6 +40,7 @@ pub fn render(content: &Content, language: Language) -> Result<Rendered, Error> 
     let html = Html { view: &view }.render().map_err(|error| Error::Template(error.to_string()))?;
     let text = Text { view: &view }.render().map_err(|error| Error::Template(error.to_string()))?;
     Ok(Rendered {
+        language,
         subject: view.subject.clone(),
         preheader: view.preheader.clone(),
         html: tidy(&html),
@@ -55,8 +58,24 @@ fn tidy(html: &str) -> String {
     out
 }
 
+/// A text as it stands in HTML.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&#38;"),
+            '<' => out.push_str("&#60;"),
+            '>' => out.push_str("&#62;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// X2: lines of at most 72 columns; links stay whole. At most one empty line in a row.
-fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 11 / 10);
     let mut blank = true;
     for line in text.lines() {

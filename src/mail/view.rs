@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::content::{Content, Item, Newsletter};
+use super::content::{Content, Item, Newsletter, Translation};
 use super::language::{Language, Phrases, is_right_to_left, put};
 use super::plain;
-use super::prepared::SLOT;
+use super::prepared::{CONSENT, SLOT};
 use crate::config::theme::Theme;
 
 /// Words a minute.
@@ -49,6 +49,11 @@ pub(super) struct View<'a> {
     pub(super) corrections: Vec<(String, String)>,
     pub(super) links: Links,
     pub(super) why: String,
+    /// The place where it is said when and where this reader asked for it.
+    pub(super) consent: &'static str,
+    /// What stands before the address that answers reach, the address, and what stands behind it.
+    pub(super) reply: (String, String, String),
+    pub(super) sisters: Vec<Sister>,
     pub(super) social: Vec<(String, String)>,
 }
 
@@ -57,6 +62,14 @@ pub(super) struct Links {
     pub(super) preferences: String,
     pub(super) browser: String,
     pub(super) subscribe: String,
+}
+
+/// The newsletter in another language.
+pub(super) struct Sister {
+    pub(super) text: String,
+    pub(super) lang: String,
+    pub(super) dir: &'static str,
+    pub(super) url: String,
 }
 
 /// A language, how it runs, and where its lines begin when that is not where the page's begin.
@@ -124,7 +137,7 @@ impl<'a> View<'a> {
         let links = Links {
             unsubscribe: format!("{base}/u/{SLOT}"),
             preferences: format!("{base}/p/{SLOT}"),
-            browser: format!("{base}/e/{}/{}", newsletter.id, content.date),
+            browser: page_of(content, language),
             subscribe: format!("{base}/s/{}", newsletter.id),
         };
         let own_words = Language::of(&newsletter.language).unwrap_or(language);
@@ -225,6 +238,9 @@ impl<'a> View<'a> {
             preheader: preheader(content, &stories, &own),
             own: Tongue::new(&newsletter.language, language),
             why: language.polish(&put(phrases.why, &[("newsletter", &name)])),
+            consent: CONSENT,
+            reply: reply(phrases.reply, newsletter.reply_address()),
+            sisters: newsletter.translations.iter().map(|sister| Sister::new(sister, base)).collect(),
             name,
             publisher: plain::line(&newsletter.publisher),
             date,
@@ -276,6 +292,19 @@ impl<'a> View<'a> {
     }
 }
 
+impl Sister {
+    fn new(sister: &Translation, base: &str) -> Self {
+        let name = plain::line(&sister.name);
+        let language = Language::of(&sister.language);
+        Self {
+            text: language.map_or_else(|| name.clone(), |known| format!("{} ({name})", known.phrases().name)),
+            lang: sister.language.clone(),
+            dir: if is_right_to_left(&sister.language) { "rtl" } else { "ltr" },
+            url: format!("{base}/s/{}", sister.id),
+        }
+    }
+}
+
 impl Tongue {
     fn new(tag: &str, page: Language) -> Self {
         let right_to_left = is_right_to_left(tag);
@@ -306,7 +335,7 @@ impl ItemView {
         let title = match (title.as_str(), summary.as_str()) {
             ("", "") => source.clone(),
             // A heading is never empty.
-            ("", summary) => shortened(summary, SUBJECT),
+            ("", summary) => plain::shortened(summary, SUBJECT),
             _ => title,
         };
         Self {
@@ -351,6 +380,23 @@ impl MenuLine {
     }
 }
 
+/// The edition's page, in the language of its reader.
+fn page_of(content: &Content, language: Language) -> String {
+    let newsletter = &content.newsletter;
+    let page = format!("{}/e/{}/{}", newsletter.public_url, newsletter.id, content.date);
+    if Language::of(&newsletter.language) == Some(language) {
+        page
+    } else {
+        format!("{page}?lang={}", language.tag())
+    }
+}
+
+/// How to answer: the phrase around the address.
+fn reply(phrase: &str, address: &str) -> (String, String, String) {
+    let (before, after) = phrase.split_once("{address}").unwrap_or((phrase, ""));
+    (before.to_owned(), plain::line(address), after.to_owned())
+}
+
 /// M4: no two links say the same, and each says where it goes.
 fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &str) {
     let mut said: BTreeMap<String, usize> = BTreeMap::new();
@@ -390,7 +436,7 @@ fn first_words(title: &str) -> String {
     let label = words.join(" ");
     let label = label.trim_end_matches([':', ',', ';', '.', '-', '–', '—', '«', '\u{202F}', '\u{A0}', ' ']);
     // One long word is no label.
-    if label.chars().count() > 40 { shortened(label, 40) } else { label.to_owned() }
+    if label.chars().count() > 40 { plain::shortened(label, 40) } else { label.to_owned() }
 }
 
 /// The editors' subject, or the lead's fact in at most sixty characters.
@@ -400,7 +446,7 @@ fn subject(content: &Content, lead: &[ItemView], own: &impl Fn(&str) -> String) 
         return given;
     }
     match lead.first() {
-        Some(lead) if !lead.title.is_empty() => shortened(&lead.title, SUBJECT),
+        Some(lead) if !lead.title.is_empty() => plain::shortened(&lead.title, SUBJECT),
         _ => own(&content.newsletter.name),
     }
 }
@@ -416,20 +462,10 @@ fn preheader(content: &Content, stories: &[ItemView], own: &impl Fn(&str) -> Str
     match next.next() {
         // The second story whole, and of the third what has room; a few words of it would only be noise.
         Some(second) if first.chars().count() + ENOUGH <= PREHEADER => {
-            shortened(&format!("{first} · {second}"), PREHEADER)
+            plain::shortened(&format!("{first} · {second}"), PREHEADER)
         }
-        _ => shortened(first, PREHEADER),
+        _ => plain::shortened(first, PREHEADER),
     }
-}
-
-/// Cut between words, with an ellipsis where something is left out.
-fn shortened(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
-    }
-    let cut: String = text.chars().take(longest - 1).collect();
-    let kept = cut.rsplit_once(' ').map_or(cut.as_str(), |(kept, _)| kept);
-    format!("{}…", kept.trim_end_matches([',', ';', ':', ' ', '.', '·', '\u{202F}', '\u{A0}']))
 }
 
 /// A date inside a sentence: French and Portuguese write the weekday small there.

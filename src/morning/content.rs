@@ -10,11 +10,11 @@ use crate::config::{Config, Newsletter};
 use crate::delivery::{self, DeliveryId};
 use crate::editions::{self, Decision, Edition, LineUp};
 use crate::mail::content::{
-    self, Appointment, Content, Correction, Figure, Image, Lighter, Opening, Sponsor,
+    self, Appointment, Content, Correction, Figure, Image, Lighter, Opening, Sponsor, Translation,
 };
 use crate::mail::dkim::Signer;
 use crate::mail::preflight::{self, Asked, Finding, Ran};
-use crate::mail::{self, Language, Personal, Prepared, Rendered};
+use crate::mail::{self, Consent, Language, Personal, Prepared, Rendered};
 use crate::readers::{self, Address, SubscriberId, SubscriptionId};
 use crate::selection::{extract, sentences};
 
@@ -66,7 +66,16 @@ pub(super) fn compose(
             id: newsletter.id.clone(),
             name: newsletter.name.clone(),
             language: newsletter.language.clone(),
-            languages: Vec::new(),
+            translations: newsletter
+                .translations
+                .iter()
+                .filter_map(|id| config.newsletters.get(id))
+                .map(|sister| Translation {
+                    id: sister.id.clone(),
+                    name: sister.name.clone(),
+                    language: sister.language.clone(),
+                })
+                .collect(),
             promise: newsletter.promise.clone(),
             list_id: newsletter.list_id.clone(),
             from_name: newsletter.from.name.clone().unwrap_or_default(),
@@ -241,6 +250,16 @@ pub async fn preview(
     let zone_name = subscriber.as_ref().and_then(|subscriber| subscriber.timezone.clone());
     let zone =
         zone_name.as_deref().and_then(crate::clock::time_zone).unwrap_or_else(|| newsletter.timezone.clone());
+    let consent = match (&subscription, &delivery) {
+        (_, Some(delivery)) if delivery.consent.is_some() => {
+            delivery.consent.as_deref().map(Consent::read).unwrap_or_default()
+        }
+        (Some(wish), _) => {
+            Consent::of(wish.consented_at.as_deref(), wish.confirmed_at, wish.consent_source.as_deref())
+        }
+        // Somebody who asked for it a year ago.
+        (None, _) => Consent::sample(edition.date.checked_sub(jiff::Span::new().years(1)).ok()),
+    };
     let date_at = if let Some(delivery) = &delivery {
         timestamp(delivery.date_at)
     } else {
@@ -263,18 +282,14 @@ pub async fn preview(
         message_id: &message_id,
         date: &date_at.to_zoned_datetime(zone),
         subscription_token: &token,
+        consent: &consent,
     };
     let signer = signer(house, newsletter).map_err(|error| super::Error::Start(error.to_string()))?;
     let mut eml = Vec::new();
     prepared.fill(&personal, signer.as_ref(), &mut eml)?;
-    let fill = |text: &str| mail::fill_text(text, &token);
-    Ok(Ok(Preview {
-        subject: rendered.subject.clone(),
-        html: fill(&rendered.html),
-        text: fill(&rendered.text),
-        eml,
-        findings: findings(house, newsletter, &content, &[(language, &rendered)]).await?,
-    }))
+    let findings = findings(house, newsletter, &content, &[(language, &rendered)]).await?;
+    let Rendered { subject, html, text, .. } = rendered.filled(&token, &consent);
+    Ok(Ok(Preview { subject, html, text, eml, findings }))
 }
 
 /// The signer of a newsletter's domain, where a key is configured.

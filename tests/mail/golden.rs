@@ -1,6 +1,6 @@
 //! What mails look like, kept in files: whoever changes one sees it here first.
 
-use matinale::mail::{Language, render};
+use matinale::mail::{Consent, Language, SLOT, render};
 
 use super::samples::{self, LANGUAGES};
 
@@ -13,12 +13,13 @@ fn every_kind_of_day_reads_as_it_was_last_looked_at() {
     let _guard = settings.bind_to_scope();
     for language in LANGUAGES {
         let days = [
-            ("full", samples::full(language)),
-            ("poor", samples::poor(language)),
-            ("ugly", samples::ugly(language)),
+            ("full", samples::full(language), (Some("2025-08-01"), Some("https://news.example/inscription"))),
+            ("poor", samples::poor(language), (None, None)),
+            ("ugly", samples::ugly(language), (None, Some("<b>\u{202E}&\"form\"\r\n.\r\n مدينة"))),
         ];
-        for (day, content) in days {
+        for (day, content, (on, place)) in days {
             let rendered = render(&content, Language::of(language).unwrap()).unwrap();
+            let rendered = rendered.filled(SLOT, &Consent::of(on, None, place));
             let head = format!("{}\n{}\n\n", rendered.subject, rendered.preheader);
             insta::assert_snapshot!(format!("{day}.{language}.html"), rendered.html);
             insta::assert_snapshot!(format!("{day}.{language}.txt"), head + &rendered.text);

@@ -2,7 +2,7 @@
 
 use matinale::mail::content::{Appointment, Content, Correction, Item, Sponsor};
 use matinale::mail::dkim::Signer;
-use matinale::mail::{Error, Language, Personal, Prepared, render};
+use matinale::mail::{Consent, Error, Language, Personal, Prepared, render};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -112,7 +112,8 @@ fn edition() -> impl Strategy<Value = Content> {
 }
 
 /// The names of attributes that our tags have.
-const ATTRIBUTES: [&str; 20] = [
+const ATTRIBUTES: [&str; 21] = [
+    "hreflang",
     "lang",
     "dir",
     "charset",
@@ -160,6 +161,11 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
+/// A reader who came by a form with a hostile name.
+fn consent() -> Consent {
+    Consent::of(Some("2025-02-01T09:00:00Z"), None, Some("https://form.example/<b>\"x\"&y\r\n.\r\n/"))
+}
+
 fn fill(prepared: &Prepared, signer: Option<&Signer>) -> Vec<u8> {
     let date = "2026-11-24T06:30:00+00:00[Africa/Abidjan]".parse().expect("a moment");
     let personal = Personal {
@@ -167,6 +173,7 @@ fn fill(prepared: &Prepared, signer: Option<&Signer>) -> Vec<u8> {
         message_id: "<m.abc@news.example>",
         date: &date,
         subscription_token: TOKEN,
+        consent: &consent(),
     };
     let mut out = Vec::new();
     prepared.fill(&personal, signer, &mut out).expect("fit values");
@@ -228,7 +235,12 @@ fn m13_h14_t3_t4_t5_a_thousand_editions_keep_their_size_their_bytes_and_their_pl
             prop_assert_eq!(many("h1"), 1);
             for (at, _) in rendered.html.match_indices("href=\"") {
                 let link = &rendered.html[at + 6..];
-                prop_assert!(link.starts_with("https://") || link.starts_with("http://"), "{:.80}", link);
+                let ours = link.starts_with("mailto:redaction@news.example\"");
+                prop_assert!(
+                    ours || link.starts_with("https://") || link.starts_with("http://"),
+                    "{:.80}",
+                    link
+                );
             }
             // Only our own links know whose mail it is.
             for part in [&rendered.html, &rendered.text] {
@@ -288,14 +300,14 @@ fn h3_every_sample_day_is_read_back_as_it_was_written() {
             // The parser makes every blank a plain one.
             let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(message.subject().map(plain), Some(plain(&rendered.subject)));
-            let filled = |part: &str| matinale::mail::fill_text(part, TOKEN);
+            let filled = rendered.filled(TOKEN, &consent());
             assert_eq!(
                 message.body_text(0).unwrap().replace("\r\n", "\n").trim_end(),
-                filled(&rendered.text).trim_end()
+                filled.text.trim_end()
             );
             assert_eq!(
                 message.body_html(0).unwrap().replace("\r\n", "\n").trim_end(),
-                filled(&rendered.html).trim_end()
+                filled.html.trim_end()
             );
         }
     }
@@ -311,6 +323,7 @@ fn p10_what_is_personal_stands_in_its_place_or_nowhere() {
         message_id: "<m.abc@news.example>",
         date: &date,
         subscription_token: TOKEN,
+        consent: &consent(),
     };
     let refused = |personal: Personal<'_>| {
         let mut out = Vec::new();
@@ -352,12 +365,12 @@ proptest! {
     fn p10_no_address_or_token_ever_ends_its_header(address in "\\PC{0,12}@?\\PC{0,12}|[ -~\r\n]{0,30}", token in "[ -~\r\n]{0,20}") {
         let content = samples::poor("en");
         let prepared = Prepared::new(
-            &matinale::mail::Rendered { subject: String::new(), preheader: String::new(), html: String::new(), text: String::new() },
+            &matinale::mail::Rendered { language: Language::of("en").unwrap(), subject: String::new(), preheader: String::new(), html: String::new(), text: String::new() },
             &content,
         );
         let date = "2026-11-24T06:30:00+00:00[Africa/Abidjan]".parse().unwrap();
         let personal =
-            Personal { address: &address, message_id: "<m.a@x.example>", date: &date, subscription_token: &token };
+            Personal { address: &address, message_id: "<m.a@x.example>", date: &date, subscription_token: &token, consent: &Consent::default() };
         let mut out = Vec::new();
         if prepared.fill(&personal, None, &mut out).is_ok() {
             let text = String::from_utf8(out).unwrap();

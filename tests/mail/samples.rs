@@ -4,7 +4,7 @@ use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use matinale::config::theme::{Social, Theme};
 use matinale::mail::content::{
-    Appointment, Content, Correction, Figure, Image, Item, Lighter, Newsletter, Opening, Sponsor,
+    Appointment, Content, Correction, Figure, Image, Item, Lighter, Newsletter, Opening, Sponsor, Translation,
 };
 use matinale::mail::dkim::Signer;
 
@@ -354,9 +354,22 @@ pub fn full(language: &str) -> Content {
             link_text: link.to_owned(),
         }),
         corrections: vec![Correction { date: "2026-11-23".parse().ok(), text: words.correction.to_owned() }],
-        newsletter: Newsletter { theme, ..newsletter(language) },
+        newsletter: Newsletter { theme, translations: sisters(language), ..newsletter(language) },
         ..bare(language)
     }
+}
+
+/// The newsletters of the other days.
+fn sisters(language: &str) -> Vec<Translation> {
+    LANGUAGES
+        .iter()
+        .filter(|other| **other != language)
+        .map(|other| Translation {
+            id: format!("matin-{other}"),
+            name: words(other).name.to_owned(),
+            language: (*other).to_owned(),
+        })
+        .collect()
 }
 
 /// Five items, no picture, nothing around them.
@@ -430,7 +443,7 @@ fn newsletter(language: &str) -> Newsletter {
         id: format!("matin-{language}"),
         name: words.name.to_owned(),
         language: language.to_owned(),
-        languages: Vec::new(),
+        translations: Vec::new(),
         promise: Some(words.promise.to_owned()),
         list_id: format!("matin-{language}.news.example"),
         from_name: words.name.to_owned(),

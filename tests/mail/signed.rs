@@ -8,7 +8,7 @@ use aws_lc_rs::signature::KeyPair as _;
 use data_encoding::BASE64;
 use matinale::clock::Random;
 use matinale::mail::dkim::Signer;
-use matinale::mail::{Content, Personal, Prepared, Rendered, SLOT};
+use matinale::mail::{Consent, Content, Language, Personal, Prepared, Rendered, SLOT, render};
 
 const MAILS: u64 = 1000;
 
@@ -71,15 +71,24 @@ fn a3_a_thousand_odd_mails_are_signed() {
             "items": []
         }))
         .unwrap();
+        // The real thing for the places it has, and oddities behind it.
+        let day = render(&content, Language::of("fr").unwrap()).unwrap();
         let rendered = Rendered {
+            language: day.language,
             subject: odd(&random, 20),
             preheader: String::new(),
             html: format!(
-                "<p>{}</p><a href=\"https://news.example/u/{SLOT}\">x</a>{}",
+                "{}<p>{}</p><a href=\"https://news.example/u/{SLOT}\">x</a>{}",
+                day.html,
                 odd(&random, 200),
                 odd(&random, 9)
             ),
-            text: format!("{}\nhttps://news.example/u/{SLOT}\n{}", odd(&random, 200), odd(&random, 9)),
+            text: format!(
+                "{}{}\nhttps://news.example/u/{SLOT}\n{}",
+                day.text,
+                odd(&random, 200),
+                odd(&random, 9)
+            ),
         };
         let date = "2026-11-24T06:30:00+00:00[Africa/Abidjan]".parse().unwrap();
         let personal = Personal {
@@ -87,6 +96,7 @@ fn a3_a_thousand_odd_mails_are_signed() {
             message_id: &format!("<m.{n}@news.example>"),
             date: &date,
             subscription_token: &format!("token{n}"),
+            consent: &Consent::of(Some("2025-02-01"), None, Some(&odd(&random, 9))),
         };
         let mut bytes = Vec::new();
         Prepared::new(&rendered, &content).fill(&personal, Some(&signer), &mut bytes).unwrap();

@@ -147,6 +147,8 @@ pub struct Phrases {
     pub thousands: &'static str,
     /// Of `{weekday}`, `{day}`, `{month}`, `{year}`.
     pub date: &'static str,
+    /// A date without its weekday: of `{day}`, `{month}`, `{year}`.
+    pub day: &'static str,
     /// The first of a month.
     pub first_day: &'static str,
     pub months: [&'static str; 12],
@@ -181,8 +183,13 @@ pub struct Phrases {
     pub unsubscribe: &'static str,
     /// Of `{newsletter}`.
     pub why: &'static str,
+    /// When and where a reader asked for it: of `{date}` and `{place}`.
+    pub asked_on_at: &'static str,
+    pub asked_on: &'static str,
+    pub asked_at: &'static str,
+    /// Of `{address}`.
     pub reply: &'static str,
-    /// Before links to other languages of the edition.
+    /// Before links to the newsletter's sisters in other languages.
     pub also_in: &'static str,
     /// Of `{count}`; stands after the lead in a subject.
     pub and_more: &'static str,

@@ -6,6 +6,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use super::Findings;
+use crate::mail::consent::Consent;
 use crate::mail::content::Content;
 use crate::mail::language::Language;
 use crate::mail::prepared::{Personal, Prepared};
@@ -111,6 +112,7 @@ fn bytes(content: &Content, prepared: &Prepared, findings: &mut Findings) {
         message_id: "<m.preflight@example.org>",
         date: &date,
         subscription_token: "preflightpreflightpreflight",
+        consent: &Consent::default(),
     };
     let mut out = Vec::new();
     if let Err(error) = prepared.fill(&personal, None, &mut out) {

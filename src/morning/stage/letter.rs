@@ -1,6 +1,6 @@
 //! A mail of a wanted size for made-up stages: like a morning's in its form, of no interest in its words.
 
-use crate::mail::{Content, Error, Prepared, Rendered, SLOT};
+use crate::mail::{Content, Error, Language, Prepared, Rendered, SLOT};
 
 const TEXT: &str = "Le port de la ville a rouvert avant l'aube, et les premiers camions sont partis vers l'intérieur du pays.\n";
 const HTML: &str = "<p style=\"margin:0 0 12px;font-size:16px\">Le port de la ville a rouvert avant l'aube, et les premiers camions sont partis vers <a href=\"https://news.example/port\">l'intérieur du pays</a>.</p>\n";
@@ -31,6 +31,7 @@ pub fn letter(bytes: usize) -> Result<Prepared, Error> {
 fn prepared(content: &Content, units: usize) -> Prepared {
     let texts = units / 2;
     let rendered = Rendered {
+        language: Language::first_of(["fr"]),
         subject: "Le port rouvre, et dix autres nouvelles de la nuit".to_owned(),
         preheader: String::new(),
         html: format!(

@@ -11,6 +11,7 @@ use crate::delivery::DeliveryId;
 use crate::delivery::ledger::{Before, Claimed, Me};
 use crate::delivery::protocol::json;
 use crate::delivery::store::pick;
+use crate::mail::Consent;
 
 #[derive(FromRow)]
 struct ClaimedRow {
@@ -28,6 +29,10 @@ struct ClaimedRow {
     before_date_at: Option<i64>,
     before_date_offset: Option<i64>,
     before_relay: Option<String>,
+    before_consent: Option<String>,
+    consented_at: Option<String>,
+    consent_source: Option<String>,
+    confirmed_at: Option<i64>,
     wanted: i64,
 }
 
@@ -45,6 +50,8 @@ SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address,
        subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
        attempt.revision AS before_revision, attempt.language AS before_language,
        attempt.date_at AS before_date_at, attempt.date_offset AS before_date_offset, attempt.relay AS before_relay,
+       attempt.consent AS before_consent, subscription.consented_at, subscription.consent_source,
+       subscription.confirmed_at,
        CASE WHEN subscription.status = 'active'
              AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
             THEN 1 ELSE 0 END AS wanted
@@ -67,6 +74,8 @@ SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address,
        subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
        attempt.revision AS before_revision, attempt.language AS before_language,
        attempt.date_at AS before_date_at, attempt.date_offset AS before_date_offset, attempt.relay AS before_relay,
+       attempt.consent AS before_consent, subscription.consented_at, subscription.consent_source,
+       subscription.confirmed_at,
        CAST(CASE WHEN subscription.status = 'active'
              AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
             THEN 1 ELSE 0 END AS BIGINT) AS wanted
@@ -159,9 +168,11 @@ SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address,
        subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
        CAST(NULL AS BIGINT) AS before_revision, CAST(NULL AS TEXT) AS before_language,
        CAST(NULL AS BIGINT) AS before_date_at, CAST(NULL AS BIGINT) AS before_date_offset,
-       CAST(NULL AS TEXT) AS before_relay, CAST(1 AS BIGINT) AS wanted
+       CAST(NULL AS TEXT) AS before_relay, CAST(NULL AS TEXT) AS before_consent, subscription.consented_at,
+       subscription.consent_source, subscription.confirmed_at, CAST(1 AS BIGINT) AS wanted
 FROM delivery
 JOIN subscriber ON subscriber.id = delivery.subscriber
+LEFT JOIN subscription ON subscription.id = delivery.subscription
 WHERE delivery.edition = $1 AND delivery.id > $2 AND delivery.state = 'planned'
 ORDER BY delivery.id
 LIMIT $3";
@@ -188,6 +199,11 @@ impl From<ClaimedRow> for Claimed {
             _ => None,
         };
         let doubtful = row.doubtful == 1;
+        let consent = if doubtful {
+            row.before_consent.as_deref().map(Consent::read).unwrap_or_default()
+        } else {
+            Consent::of(row.consented_at.as_deref(), row.confirmed_at, row.consent_source.as_deref())
+        };
         Self {
             id: DeliveryId(row.id),
             edition: row.edition,
@@ -195,6 +211,7 @@ impl From<ClaimedRow> for Claimed {
             address: row.address.unwrap_or_default(),
             timezone: row.timezone,
             language: if doubtful { row.before_language.or(row.language) } else { row.language },
+            consent,
             tries: row.tries,
             deadline: row.deadline,
             doubtful,

@@ -52,9 +52,10 @@ ON CONFLICT (delivery, number) DO NOTHING";
 
 // CROSS JOIN is SQLite's word for "in this order": from what is asked for, by keys.
 const RELEASE: &str = "
-INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset)
+INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
+                     consent)
 SELECT asked.delivery, asked.number, $1, $2, asked.at, asked.relay, asked.address, asked.revision, asked.language,
-       asked.date_at, asked.date_offset
+       asked.date_at, asked.date_offset, asked.consent
 FROM asked
 CROSS JOIN delivery
 CROSS JOIN edition
@@ -103,18 +104,18 @@ fn asked<'a>(rows: &(impl Iterator<Item = &'a Release> + Clone)) -> Rows<'a> {
     let numbers = |name, of: fn(&Release) -> i64| {
         Column::Numbers(name, rows.clone().map(|row| Some(of(row))).collect())
     };
-    let texts =
-        |name, of: fn(&Release) -> &str| Column::Texts(name, rows.clone().map(|row| Some(of(row))).collect());
+    let texts = |name, of: fn(&Release) -> Option<&str>| Column::Texts(name, rows.clone().map(of).collect());
     Rows(vec![
         numbers("delivery", |row| row.delivery.0),
         numbers("number", |row| row.number),
         numbers("at", |row| row.at),
-        texts("relay", |row| &row.relay),
-        texts("address", |row| &row.address),
+        texts("relay", |row| Some(&row.relay)),
+        texts("address", |row| Some(&row.address)),
         numbers("revision", |row| row.revision),
-        texts("language", |row| &row.language),
+        texts("language", |row| Some(&row.language)),
         numbers("date_at", |row| row.date_at),
         numbers("date_offset", |row| row.date_offset),
+        texts("consent", |row| row.consent.as_deref()),
     ])
 }
 
