@@ -445,11 +445,14 @@ async fn correct(args: &Reason, cx: &Context) -> anyhow::Result<Exit> {
     let place = args.which.place(cx).await?;
     let edition = place.find().await?;
     let why = args.why.as_deref().unwrap_or("corrected");
-    let revision =
+    let corrected =
         morning::lock::correct(&place.house, place.newsletter, &edition, why, &Who::command_line())
             .await?
             .map_err(Refusal)?;
-    cx.say(&format!("Revision {revision}: deliveries not yet accepted carry it from now on."));
+    cx.say(&format!("Revision {}: deliveries not yet accepted carry it from now on.", corrected.revision));
+    for warning in &corrected.warnings {
+        cx.say(warning);
+    }
     Ok(Exit::Done)
 }
 

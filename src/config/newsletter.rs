@@ -92,6 +92,8 @@ pub struct Newsletter {
     pub relays: Vec<String>,
     /// Its List-Id (RFC 2919).
     pub list_id: String,
+    /// How many pictures a mail has at most; the lead's is the first.
+    pub pictures: u32,
     /// What becomes of pictures.
     pub images: Images,
     /// Whether links are asked at the lock.
@@ -196,6 +198,7 @@ impl Newsletter {
             catch_up: section.duration("catch_up").unwrap_or(Duration::from_secs(3 * 3600)),
             relays,
             check_links: section.flag("check_links").unwrap_or(true),
+            pictures: section.count("pictures", 0..=3).unwrap_or(3),
             images: images.unwrap_or_default(),
             publisher: section.text("publisher").unwrap_or_default(),
             alerts: section.parsed_list("alerts", alert),

@@ -158,6 +158,9 @@ pub struct Image {
     /// In pixels.
     #[serde(default)]
     pub height: Option<u32>,
+    /// Its weight, where we serve it.
+    #[serde(default)]
+    pub bytes: Option<u64>,
 }
 
 /// The figure of the day.

@@ -36,8 +36,8 @@ pub(super) struct View<'a> {
     pub(super) date: String,
     pub(super) length: String,
     pub(super) opening: Option<(String, String)>,
-    pub(super) lead: Vec<ItemView>,
-    pub(super) stories: Vec<ItemView>,
+    /// The lead and the stories that are told in full.
+    pub(super) full: Vec<ItemView>,
     pub(super) brief: Vec<ItemView>,
     pub(super) menu: Vec<MenuLine>,
     pub(super) sponsor: Option<SponsorView>,
@@ -209,15 +209,14 @@ impl<'a> View<'a> {
             phrases.length,
             &[("minutes", &language.number(words.div_ceil(PACE).max(1))), ("words", &language.number(words))],
         );
-        let (mut lead, mut stories, mut brief) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut full, mut brief) = (Vec::new(), Vec::new());
         for item in items {
             match item.position {
-                1 => lead.push(item),
-                position if position < BRIEF_FROM => stories.push(item),
+                position if position < BRIEF_FROM => full.push(item),
                 _ => brief.push(item),
             }
         }
-        let last = stories.last().or(lead.last()).map_or(0, |item: &ItemView| item.position);
+        let last = full.last().map_or(0, |item: &ItemView| item.position);
         let sponsor = content.sponsor.as_ref().map(|sponsor| SponsorView {
             name: own(&sponsor.name),
             text: own(&sponsor.text),
@@ -234,8 +233,8 @@ impl<'a> View<'a> {
         Self {
             theme: &newsletter.theme,
             language,
-            subject: subject(content, &lead, &own),
-            preheader: preheader(content, &stories, &own),
+            subject: subject(content, full.first(), &own),
+            preheader: preheader(content, full.get(1..).unwrap_or_default(), &own),
             own: Tongue::new(&newsletter.language, language),
             why: language.polish(&put(phrases.why, &[("newsletter", &name)])),
             consent: CONSENT,
@@ -246,8 +245,7 @@ impl<'a> View<'a> {
             date,
             length,
             opening,
-            lead,
-            stories,
+            full,
             brief,
             menu: menu.into_iter().filter(|line| !line.label.is_empty()).collect(),
             sponsor,
@@ -285,6 +283,15 @@ impl<'a> View<'a> {
 
     pub(super) fn title_font(&self) -> &str {
         self.language.phrases().font.unwrap_or(&self.theme.title_font)
+    }
+
+    /// The small line above a title. Arabic letters join, and have no capitals.
+    pub(super) fn kicker(&self) -> &'static str {
+        if self.language.phrases().right_to_left {
+            "font-size:15px;line-height:22px;"
+        } else {
+            "font-size:13px;line-height:18px;letter-spacing:0.06em;text-transform:uppercase;"
+        }
     }
 
     pub(super) fn p(&self) -> &'static Phrases {
@@ -440,12 +447,12 @@ fn first_words(title: &str) -> String {
 }
 
 /// The editors' subject, or the lead's fact in at most sixty characters.
-fn subject(content: &Content, lead: &[ItemView], own: &impl Fn(&str) -> String) -> String {
+fn subject(content: &Content, lead: Option<&ItemView>, own: &impl Fn(&str) -> String) -> String {
     let given = own(&content.subject);
     if !given.is_empty() {
         return given;
     }
-    match lead.first() {
+    match lead {
         Some(lead) if !lead.title.is_empty() => plain::shortened(&lead.title, SUBJECT),
         _ => own(&content.newsletter.name),
     }

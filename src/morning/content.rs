@@ -55,7 +55,7 @@ pub(super) fn compose(
                 section: own.kicker.or_else(|| article.section.clone()),
                 source: article.source.clone(),
                 published_at: article.published_at,
-                image: image_of(article).filter(|_| position == 1),
+                image: image_of(article).filter(|_| position < BRIEF_FROM),
                 language: article.language.clone().unwrap_or_default(),
                 reading_minutes: extract::reading_minutes(&article.body),
             }
@@ -151,6 +151,7 @@ fn image_of(article: &Article) -> Option<Image> {
         credit: article.image_credit.clone(),
         width: None,
         height: None,
+        bytes: None,
     })
 }
 

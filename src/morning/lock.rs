@@ -53,11 +53,11 @@ pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who
     }
     let line_up = line_up::line_up_of(&proposal);
     let content = content::load(house, newsletter, edition, &line_up).await?;
-    let renderings = match renderings(house, newsletter, &content).await? {
-        Ok(renderings) => renderings,
+    let (renderings, mut warnings) = match renderings(house, newsletter, &content).await? {
+        Ok(made) => made,
         Err(why) => return Ok(Locked::Preflight(why)),
     };
-    let warnings = links::check(house, newsletter, &content).await?;
+    warnings.extend(links::check(house, newsletter, &content).await?);
     let locked = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?;
     if matches!(locked, Locked::Done { .. }) {
         warn(house, edition, &warnings, who).await?;
@@ -72,19 +72,26 @@ async fn warn(house: &House, edition: &Edition, warnings: &[String], who: &Who) 
     }
     let mut tx = house.db.write().await?;
     for warning in warnings {
-        tracing::warn!(edition.id = edition.id.0, warning, "a link of the edition seems dead");
+        tracing::warn!(
+            edition.id = edition.id.0,
+            warning,
+            "the edition goes out with something to be looked at"
+        );
         editions::store::record(&mut tx, edition.id, house.clock.now(), who, WARNED, warning).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-/// The prepared bytes of a content, in each language that its readers read; or, in lines, what stops it.
+/// The prepared bytes of a content in each language that its readers read, and what somebody should look at.
+type Made = (Vec<(String, Vec<u8>)>, Vec<String>);
+
+/// Renders a content and holds it against the preflight; or says, in lines, what stops it.
 async fn renderings(
     house: &House,
     newsletter: &Newsletter,
     content: &Content,
-) -> Result<std::result::Result<Vec<(String, Vec<u8>)>, String>> {
+) -> Result<std::result::Result<Made, String>> {
     let mut rendered = Vec::new();
     for tag in content::languages(house, newsletter).await? {
         let language = Language::first_of([tag.as_str()]);
@@ -93,9 +100,6 @@ async fn renderings(
     let each: Vec<(Language, &Rendered)> =
         rendered.iter().map(|(_, language, rendered)| (*language, rendered)).collect();
     let findings = content::findings(house, newsletter, content, &each).await?;
-    for finding in &findings {
-        tracing::info!(newsletter.id = %newsletter.id, edition.date = %content.date, %finding, "preflight");
-    }
     if preflight::stops(&findings) {
         let errors = findings.iter().filter(|finding| finding.weight == Weight::Error);
         return Ok(Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n")));
@@ -103,7 +107,8 @@ async fn renderings(
     let bytes = |(tag, _, rendered): (String, Language, Rendered)| {
         (tag, Prepared::new(&rendered, content).to_bytes())
     };
-    Ok(Ok(rendered.into_iter().map(bytes).collect()))
+    let warnings = findings.iter().map(ToString::to_string).collect();
+    Ok(Ok((rendered.into_iter().map(bytes).collect(), warnings)))
 }
 
 async fn freeze(
@@ -197,14 +202,24 @@ pub async fn lock_or_refuse(
     })
 }
 
-/// Freezes a new revision from the line-up and words as they are now; deliveries not yet accepted carry it.
+/// A correction that is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corrected {
+    /// The revision that deliveries not yet accepted carry.
+    pub revision: i64,
+    /// What somebody should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Freezes a new revision from the line-up and words as they are now; deliveries not yet accepted carry it. Links are
+/// asked after that: what is wrong keeps going out until it is frozen.
 pub async fn correct(
     house: &House,
     newsletter: &Newsletter,
     edition: &Edition,
     why: &str,
     who: &Who,
-) -> Result<std::result::Result<i64, String>> {
+) -> Result<std::result::Result<Corrected, String>> {
     let frozen = matches!(edition.state, EditionState::Locked | EditionState::Sending | EditionState::Held);
     if !frozen {
         let (date, state) = (edition.date, edition.state);
@@ -216,8 +231,8 @@ pub async fn correct(
     let line_up = editions::store::line_up(&mut conn, edition.id).await?;
     drop(conn);
     let content = content::load(house, newsletter, edition, &line_up).await?;
-    let renderings = match renderings(house, newsletter, &content).await? {
-        Ok(renderings) => renderings,
+    let (renderings, mut warnings) = match renderings(house, newsletter, &content).await? {
+        Ok(made) => made,
         Err(why) => return Ok(Err(format!("the correction cannot be frozen:\n{why}"))),
     };
     let json = serde_json::to_string(&content).map_err(|error| super::Error::Start(error.to_string()))?;
@@ -234,7 +249,9 @@ pub async fn correct(
     editions::store::record(&mut tx, edition.id, house.clock.now(), who, "corrected", why).await?;
     tx.notify(delivery::CHANNEL).await?;
     tx.commit().await?;
-    Ok(Ok(number))
+    warnings.extend(links::check(house, newsletter, &content).await?);
+    warn(house, edition, &warnings, who).await?;
+    Ok(Ok(Corrected { revision: number, warnings }))
 }
 
 /// Moves an edition by hand; what was not accepted of a cancelled one is withdrawn.

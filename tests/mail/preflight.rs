@@ -94,6 +94,7 @@ fn every_broken_rule_is_told_with_its_place() {
         "pictures",
         Error,
     );
+    told(|c| c.items[3].image.as_mut().unwrap().bytes = Some(130_000), "M14", "pictures", Warning);
     told(|c| c.items[0].image.as_mut().unwrap().alt.clear(), "M7", "pictures", Warning);
     told(|c| c.items[3].summary = "word ".repeat(40_000), "M13", "HTML", Error);
     told(|c| c.items[3].summary = "word ".repeat(10_000), "M13", "HTML", Warning);

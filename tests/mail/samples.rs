@@ -377,7 +377,7 @@ pub fn poor(language: &str) -> Content {
     let mut content = bare(language);
     content.items =
         words(language).lines.iter().take(5).zip(1..).map(|(line, at)| item(language, line, at)).collect();
-    content.items[0].image = None;
+    content.items.iter_mut().for_each(|item| item.image = None);
     content
 }
 
@@ -467,12 +467,13 @@ fn item(language: &str, line: &Line, position: u32) -> Item {
         section: Some(section.to_owned()),
         source: source.to_owned(),
         published_at: "2026-11-24T02:00:00Z".parse().ok(),
-        image: (position == 1).then(|| Image {
+        image: matches!(position, 1 | 4).then(|| Image {
             url: "https://pictures.example/quay.jpg".to_owned(),
             alt: words(language).alt.to_owned(),
             credit: Some("Aïcha Traoré".to_owned()),
             width: Some(1072),
             height: Some(603),
+            bytes: Some(80_000),
         }),
         language: language.to_owned(),
         reading_minutes: Some(4),

@@ -74,10 +74,12 @@ async fn a_dead_link_is_told_at_the_lock_with_its_item_and_stops_nothing() {
         let events = store::events(&mut house.db.read().await.unwrap(), edition.id).await.unwrap();
         let mut told: Vec<&str> = events
             .iter()
-            .filter(|event| event.what == WARNED)
+            .filter(|event| event.what == WARNED && event.detail.contains(" answers "))
             .filter_map(|event| event.detail.split_once(": ").map(|(_, what)| what))
             .collect();
         told.sort_unstable();
+        // What the preflight only warns of is kept beside it.
+        assert!(events.iter().any(|event| event.what == WARNED && event.detail.contains("[footer]")));
         let help = "look at it, or take another article";
         assert_eq!(
             told,
@@ -86,5 +88,12 @@ async fn a_dead_link_is_told_at_the_lock_with_its_item_and_stops_nothing() {
                 format!("http://{server}/5 answers 404; {help}"),
             ]
         );
+        // A correction is held against the same rules; what it says of links comes after it is frozen.
+        let edition = line_up::open(&house, newsletter, edition.date).await.unwrap();
+        let who = Who("Awa".to_owned());
+        let corrected = lock::correct(&house, newsletter, &edition, "a date", &who).await.unwrap().unwrap();
+        assert_eq!(corrected.revision, 2);
+        assert!(corrected.warnings.contains(&format!("item 4: http://{server}/3 answers 500; {help}")));
+        assert!(corrected.warnings.iter().any(|warning| warning.ends_with("[footer]")), "{corrected:#?}");
     }
 }

@@ -27,6 +27,8 @@ pub struct Kept {
     pub width: u32,
     /// In pixels.
     pub height: u32,
+    /// Its weight.
+    pub bytes: u64,
 }
 
 #[derive(FromRow)]
@@ -36,10 +38,11 @@ struct KnownRow {
     kind: Option<String>,
     width: Option<i64>,
     height: Option<i64>,
+    bytes: Option<i64>,
 }
 
 const FIND_SOURCE: &str = "
-SELECT s.asked_at, p.hash, p.kind, p.width, p.height
+SELECT s.asked_at, p.hash, p.kind, p.width, p.height, CAST(LENGTH(p.bytes) AS BIGINT) AS bytes
 FROM picture_source s
 LEFT JOIN picture p ON p.hash = s.hash
 WHERE s.url = $1";
@@ -57,6 +60,7 @@ fn kept(row: &KnownRow) -> Option<Kept> {
         kind: Kind::of(row.kind.as_deref()?)?,
         width: u32::try_from(row.width?).ok()?,
         height: u32::try_from(row.height?).ok()?,
+        bytes: u64::try_from(row.bytes?).ok()?,
     })
 }
 

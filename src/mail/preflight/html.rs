@@ -17,6 +17,8 @@ const CUT: usize = 102 * 1024;
 /// The house's budget.
 const BUDGET: usize = 60 * 1024;
 const IMAGES: usize = 3;
+/// What they weigh together.
+const PICTURES: u64 = 200_000;
 /// Ten sources, a partner, a figure, the house itself.
 const DOMAINS: usize = 15;
 const SHORTENERS: [&str; 14] = [
@@ -41,6 +43,7 @@ pub(super) fn check(content: &Content, rendered: &Rendered, language: Language, 
     structure(&pieces, rendered, findings);
     styles(&rendered.html, &pieces, findings);
     images(&pieces, findings);
+    weight(content, findings);
     links(content, &pieces, language, findings);
     for (key, message) in content.newsletter.theme.faults() {
         findings.error("M5", format!("theme.{key}"), message);
@@ -190,6 +193,19 @@ fn images(pieces: &[Piece<'_>], findings: &mut Findings) {
         if image.get("height").is_some() {
             findings.error("M15", "HTML", "a height leaves a big empty box where pictures are blocked");
         }
+    }
+}
+
+/// M14: what all pictures weigh, as far as it is known.
+fn weight(content: &Content, findings: &mut Findings) {
+    let images = content.items.iter().filter_map(|item| item.image.as_ref());
+    let bytes: u64 = images.filter_map(|image| image.bytes).sum();
+    if bytes > PICTURES {
+        findings.warn(
+            "M14",
+            "pictures",
+            format!("{} KB together; {} are the budget: take fewer", bytes / 1000, PICTURES / 1000),
+        );
     }
 }
 
