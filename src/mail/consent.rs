@@ -117,16 +117,16 @@ mod tests {
     fn the_footer_says_when_and_where_in_every_language() {
         let form = Consent::of(Some("2025-03-01T07:12:00Z"), None, Some("https://news.example/abonnement/"));
         for (tag, sentence) in [
-            ("fr", "Votre inscription date du 1er mars 2025 (news.example/abonnement)."),
-            ("en", "You signed up on 1 March 2025 (news.example/abonnement)."),
-            ("ar", "تاريخ اشتراكك: 1 مارس 2025 (news.example/abonnement)."),
-            ("pt", "A sua inscrição é de 1 de março de 2025 (news.example/abonnement)."),
+            ("fr", "Votre inscription date du 1er\u{A0}mars 2025 (news.example/abonnement)."),
+            ("en", "You signed up on 1\u{A0}March 2025 (news.example/abonnement)."),
+            ("ar", "تاريخ اشتراكك: 1\u{A0}مارس 2025 (news.example/abonnement)."),
+            ("pt", "A sua inscrição é de 1\u{A0}de março de 2025 (news.example/abonnement)."),
         ] {
             assert_eq!(said(tag, &form).as_deref(), Some(sentence));
         }
         assert_eq!(
             said("fr", &Consent::of(None, Some(1_770_000_000_000), None)).unwrap(),
-            "Votre inscription date du 2 février 2026."
+            "Votre inscription date du 2\u{A0}février 2026."
         );
         assert_eq!(
             said("en", &Consent::of(Some("some day"), None, Some("book fair"))).unwrap(),

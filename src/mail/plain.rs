@@ -31,6 +31,18 @@ pub(super) fn line(text: &str) -> String {
     out
 }
 
+/// Whether most of its letters are written from right to left; `None` where it has no letters.
+pub(super) fn runs_right_to_left(text: &str) -> Option<bool> {
+    let (mut right, mut left) = (0_usize, 0_usize);
+    for c in text.chars().filter(|c| c.is_alphabetic()) {
+        match c {
+            '\u{590}'..='\u{8FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFC}' => right += 1,
+            _ => left += 1,
+        }
+    }
+    (right + left > 0).then_some(right > left)
+}
+
 /// Embeddings, overrides and isolates (whoever opens one need not close it), soft hyphens, zero-width spaces,
 /// byte-order marks, tags. Joiners stay: emoji and some scripts are written with them.
 fn is_invisible(c: char) -> bool {
@@ -83,6 +95,17 @@ mod tests {
         assert_eq!(line(&format!("{half}{SLOT}{rest}")), "");
         assert_eq!(line(&format!("{half}{CONSENT}{rest}{CONSENT}")), "");
         assert_eq!(page(&format!("https://a.example/?t={SLOT}")).unwrap(), "https://a.example/?t=");
+    }
+
+    #[test]
+    fn l3_a_text_runs_as_most_of_its_letters_do() {
+        for (text, right_to_left) in [
+            ("مدينة طرابلس (Tripoli) تستقبل 3 وفود", Some(true)),
+            ("«\u{202F}مدينة\u{202F}», a play from Tripoli", Some(false)),
+            ("62 ٪", None),
+        ] {
+            assert_eq!(runs_right_to_left(text), right_to_left, "{text}");
+        }
     }
 
     #[test]

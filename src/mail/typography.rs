@@ -11,7 +11,7 @@ const FIRM: char = '\u{A0}';
 pub fn french(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for piece in pieces(text) {
-        if looks_like_address(piece) {
+        if stays_as_it_is(piece) || is_quoted_code(piece) {
             out.push_str(piece);
         } else {
             set(piece, &mut out);
@@ -20,14 +20,38 @@ pub fn french(text: &str) -> String {
     units(&out)
 }
 
-/// Pieces of text that are addresses, and the stretches between them.
+/// What stands between backticks, with them.
+fn is_quoted_code(piece: &str) -> bool {
+    piece.len() > 1 && piece.starts_with('`') && piece.ends_with('`')
+}
+
+/// Pieces of text that stay as they are, and the stretches between them.
 fn pieces(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    // Whatever stands between two backticks is one piece.
+    let mut quoted = text.split('`');
+    let mut at = quoted.next().map_or(0, str::len);
+    found.extend(words(&text[..at]));
+    while let Some(inside) = quoted.next() {
+        let Some(after) = quoted.next() else {
+            found.extend(words(&text[at..]));
+            break;
+        };
+        let end = at + inside.len() + 2;
+        found.push(&text[at..end]);
+        found.extend(words(&text[end..end + after.len()]));
+        at = end + after.len();
+    }
+    found
+}
+
+fn words(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;
     let mut at = 0;
     for word in text.split_inclusive(char::is_whitespace) {
         let bare = word.trim_end();
-        if looks_like_address(bare) {
+        if stays_as_it_is(bare) {
             if start < at {
                 found.push(&text[start..at]);
             }
@@ -42,12 +66,24 @@ fn pieces(text: &str) -> Vec<&str> {
     found
 }
 
-fn looks_like_address(word: &str) -> bool {
-    !word.contains(char::is_whitespace)
+/// An address, a piece of code: what is copied, and works as it is written or not at all.
+fn stays_as_it_is(word: &str) -> bool {
+    !word.contains(is_space)
+        && !word.contains(char::is_whitespace)
         && (word.contains("://")
             || word.starts_with("www.")
             || word.contains('@')
-            || word.starts_with("mailto:"))
+            || word.starts_with("mailto:")
+            || is_code(word))
+}
+
+/// `foo();`, `a::b`, `x=1;`, `&amp;`, `<b>`, `{name}`, `--flag`: marks that no French word has inside.
+fn is_code(word: &str) -> bool {
+    let entity = word.starts_with('&') && word.len() > 2 && word.contains(';');
+    let marks = ["()", "::", "{", "}", "\\", "</", "/>", "=\"", "_"];
+    let assigned = word.contains('=') && word.chars().any(char::is_alphanumeric);
+    let tag = word.starts_with('<') && word.contains('>');
+    entity || assigned || tag || word.starts_with("--") || marks.iter().any(|mark| word.contains(mark))
 }
 
 fn set(text: &str, out: &mut String) {
@@ -154,7 +190,7 @@ fn units(text: &str) -> String {
         let bare = next.trim_end_matches([',', '.', ';', ')', '!', '?']);
         if is_thousands(&chars, index) {
             out.push(THIN);
-        } else if UNITS.contains(&bare) {
+        } else if bare == "h" || UNITS.contains(&bare) {
             out.push(FIRM);
         } else {
             out.push(c);
@@ -203,10 +239,37 @@ mod tests {
             "un rapport 3:1",
             "en 2025 ou 2026",
             "(!)",
+            "`if a ? b : c;`",
+            "&amp; &#x3c; &nbsp;",
+            "foo(); bar::baz();",
+            "<b>a</b> --force x=1; {name}",
         ] {
             assert_eq!(french(text), text);
         }
         assert_eq!(french("voir https://a.example/?q=1 : ici"), "voir https://a.example/?q=1\u{A0}: ici");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn l1_whatever_is_written_is_set_once_and_says_the_same(text in "([a-zA-Zé0-9 \u{A0}\u{202F}«»;:!?'’().,%`&=<>_-]|https://a\\.b/\\?c;d!|12:30| [«»;:!?] | 12 000 km ){0,24}") {
+            let once = french(&text);
+            proptest::prop_assert_eq!(french(&once), once.clone(), "{:?}", text);
+            // Nothing but spaces and apostrophes is touched.
+            let bare = |text: &str| text.replace('\'', "’").chars().filter(|c| !is_space(*c)).collect::<String>();
+            proptest::prop_assert_eq!(bare(&once), bare(&text));
+        }
+
+        #[test]
+        fn l1_links_times_and_code_come_through_whole(
+            before in "[a-zé«»;:!? ]{0,12}",
+            kept in "https?://[a-z]{1,8}\\.example/[a-z;:!?=&%0-9/]{0,20}|[01][0-9]:[0-5][0-9]|[a-z.]{1,8}@[a-z]{1,8}\\.example|`[a-z;:!? ]{1,12}`|&[a-z]{2,5};|[a-z]{1,6}\\(\\);",
+            after in "( [a-zé«»;:!? ]{0,12})?",
+        ) {
+            let set = french(&format!("{before} {kept}{after}"));
+            proptest::prop_assert!(set.contains(&kept), "{:?} in {:?}", kept, set);
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::language::{Language, Phrases, is_right_to_left, put};
 use super::plain;
 use super::prepared::{CONSENT, SLOT};
 use crate::config::theme::Theme;
+use crate::selection::stopwords;
+use crate::selection::text::fold;
 
 /// Words a minute.
 const PACE: usize = 230;
@@ -78,11 +80,15 @@ pub(super) struct Tongue {
     pub(super) lang: String,
     pub(super) dir: &'static str,
     pub(super) align: &'static str,
+    /// The language of the page around it.
+    page: Language,
 }
 
 pub(super) struct MenuLine {
     pub(super) position: u32,
     pub(super) label: String,
+    /// The same, kept on one line where it is short.
+    pub(super) held: String,
     pub(super) lang: String,
 }
 
@@ -98,9 +104,11 @@ pub(super) struct ItemView {
     pub(super) about: Option<String>,
     /// How long it takes to read there.
     pub(super) reading: Option<String>,
+    /// The item's own language.
     pub(super) lang: String,
-    pub(super) dir: &'static str,
-    pub(super) align: &'static str,
+    /// How its title runs, and its text.
+    pub(super) heading: Tongue,
+    pub(super) body: Tongue,
     pub(super) image: Option<ImageView>,
 }
 
@@ -285,6 +293,33 @@ impl<'a> View<'a> {
         self.language.phrases().font.unwrap_or(&self.theme.title_font)
     }
 
+    /// Running text. Arabic letters are smaller in their body, and their lines need more room.
+    pub(super) fn body(&self) -> &'static str {
+        if self.language.phrases().right_to_left {
+            "font-size:19px;line-height:32px;"
+        } else {
+            "font-size:17px;line-height:27px;"
+        }
+    }
+
+    /// Links, the menu, the foot.
+    pub(super) fn small(&self) -> &'static str {
+        if self.language.phrases().right_to_left {
+            "font-size:17px;line-height:27px;"
+        } else {
+            "font-size:15px;line-height:23px;"
+        }
+    }
+
+    /// Credits and labels.
+    pub(super) fn tiny(&self) -> &'static str {
+        if self.language.phrases().right_to_left {
+            "font-size:15px;line-height:22px;"
+        } else {
+            "font-size:13px;line-height:18px;"
+        }
+    }
+
     /// The small line above a title. Arabic letters join, and have no capitals.
     pub(super) fn kicker(&self) -> &'static str {
         if self.language.phrases().right_to_left {
@@ -320,7 +355,26 @@ impl Tongue {
             (false, true) => "text-align:left;",
             _ => "",
         };
-        Self { lang: tag.to_owned(), dir: if right_to_left { "rtl" } else { "ltr" }, align }
+        Self { lang: tag.to_owned(), dir: if right_to_left { "rtl" } else { "ltr" }, align, page }
+    }
+
+    /// The same for this text: what is written in other letters than its language's runs as they do.
+    pub(super) fn of(&self, text: &str) -> Self {
+        match plain::runs_right_to_left(text) {
+            Some(right_to_left) if right_to_left != (self.dir == "rtl") => {
+                // Of a language that nobody named; the page's where that runs so.
+                let fits = self.page.phrases().right_to_left == right_to_left;
+                let tag = if fits { self.page.tag() } else { "und" };
+                let dir = if right_to_left { "rtl" } else { "ltr" };
+                let align = match (right_to_left, fits) {
+                    (_, true) => "",
+                    (true, false) => "text-align:right;",
+                    (false, false) => "text-align:left;",
+                };
+                Self { lang: tag.to_owned(), dir, align, page: self.page }
+            }
+            _ => self.clone(),
+        }
     }
 }
 
@@ -350,8 +404,6 @@ impl ItemView {
             // A page that is none is read where the whole edition is.
             url: plain::page(&item.url).unwrap_or_else(|| links.browser.clone()),
             kicker: kicker(item, newsletter, language),
-            title,
-            summary,
             link,
             about: None,
             reading: item
@@ -368,9 +420,11 @@ impl ItemView {
                         .map(|credit| put(phrases.photo, &[("credit", &plain::line(credit))])),
                 })
             }),
+            heading: tongue.of(&title),
+            body: tongue.of(&summary),
             lang: tongue.lang,
-            dir: tongue.dir,
-            align: tongue.align,
+            title,
+            summary,
         }
     }
 }
@@ -379,11 +433,8 @@ impl MenuLine {
     /// Two to four words: an editor's, or the first of the title.
     fn new(view: &ItemView, item: &Item) -> Self {
         let own = item.label.as_deref().map(plain::line).filter(|label| !label.is_empty());
-        Self {
-            position: view.position,
-            label: own.unwrap_or_else(|| first_words(&view.title)),
-            lang: view.lang.clone(),
-        }
+        let label = own.unwrap_or_else(|| first_words(&view.title));
+        Self { position: view.position, held: held(&label), label, lang: view.lang.clone() }
     }
 }
 
@@ -437,13 +488,19 @@ fn kicker(item: &Item, newsletter: &Newsletter, language: Language) -> String {
 /// The first two to four words of a title, not ending on a small one.
 fn first_words(title: &str) -> String {
     let mut words: Vec<&str> = title.split(' ').filter(|word| !word.is_empty()).take(4).collect();
-    while words.len() > 2 && words.last().is_some_and(|word| word.chars().count() <= 3) {
+    let says_little = |word: &str| word.chars().count() <= 3 || stopwords::contains(&fold(word));
+    while words.len() > 2 && words.last().is_some_and(|word| says_little(word)) {
         words.pop();
     }
     let label = words.join(" ");
     let label = label.trim_end_matches([':', ',', ';', '.', '-', '–', '—', '«', '\u{202F}', '\u{A0}', ' ']);
     // One long word is no label.
     if label.chars().count() > 40 { plain::shortened(label, 40) } else { label.to_owned() }
+}
+
+/// A short label that no line ends in the middle of.
+fn held(label: &str) -> String {
+    if label.chars().count() <= 28 { label.replace(' ', "\u{A0}") } else { label.to_owned() }
 }
 
 /// The editors' subject, or the lead's fact in at most sixty characters.

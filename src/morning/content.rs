@@ -318,6 +318,7 @@ pub(super) async fn findings(
     renderings: &[(Language, &Rendered)],
 ) -> Result<Vec<Finding>> {
     let mut before = Vec::new();
+    let mut last = None;
     let mut conn = house.db.read().await?;
     let editions = editions::store::list(&mut conn, &newsletter.id, 10).await?;
     let past = editions.iter().filter(|past| past.date < content.date && past.revision > 0);
@@ -328,7 +329,14 @@ pub(super) async fn findings(
         };
         let ran = |item: content::Item| Ran { date: past.date, url: item.url, title: item.title };
         before.extend(frozen.items.into_iter().map(ran));
+        // The newest comes first.
+        last.get_or_insert(frozen.newsletter);
     }
-    let asked = Asked { items: newsletter.items as usize, avoid: &newsletter.avoid, before: &before };
+    let asked = Asked {
+        items: newsletter.items as usize,
+        avoid: &newsletter.avoid,
+        before: &before,
+        last: last.as_ref(),
+    };
     Ok(preflight::check(content, renderings, &asked))
 }

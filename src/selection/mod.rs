@@ -18,7 +18,7 @@ mod rules;
 mod seats;
 mod seen;
 pub mod sentences;
-mod stopwords;
+pub(crate) mod stopwords;
 pub mod stories;
 pub mod text;
 pub mod words;

@@ -5,7 +5,7 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query, State as Extract};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use jiff::civil::Date;
@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use super::State;
 use super::edition::{Edition, Page, look};
 use super::public::{Away, lost};
+use super::tongue::{Switch, Tongues, switches};
 use crate::config::Newsletter;
 use crate::config::theme::Theme;
 use crate::editions::{self, EditionState};
@@ -48,6 +49,8 @@ struct Archive<'a> {
     /// Where the ones before these are listed.
     older: Option<String>,
     older_words: &'static str,
+    switches: Vec<Switch>,
+    sisters: Vec<Sister<'a>>,
     nothing: &'static str,
 }
 
@@ -58,6 +61,13 @@ struct Line {
     address: String,
     headline: String,
     standfirst: String,
+}
+
+/// The newsletter in another language.
+struct Sister<'a> {
+    lang: &'a str,
+    name: &'a str,
+    address: String,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -111,9 +121,12 @@ async fn list(
     Extract(state): Extract<State>,
     Path(id): Path<String>,
     Query(Before { before }): Query<Before>,
+    tongues: Tongues,
 ) -> Result<Response, Away> {
-    let Some(newsletter) = state.config.newsletters.get(&id) else { return Ok(lost(language_of(None))) };
-    let language = language_of(Some(newsletter));
+    let Some(newsletter) = state.config.newsletters.get(&id) else {
+        return Ok(lost(tongues.any(language_of(None))));
+    };
+    let language = tongues.or(language_of(Some(newsletter)));
     let before = match before.map(|text| text.parse::<Date>()) {
         Some(Err(_)) => return Ok(lost(language)),
         Some(Ok(date)) => Some(date),
@@ -125,17 +138,26 @@ async fn list(
         contents.pop();
     }
     let address = format!("{}/archive/{id}", state.config.web.base());
-    let older = contents.last().filter(|_| more).map(|last| format!("{address}?before={}", last.date));
+    // Whoever chose a language keeps it from page to page.
+    let chosen = tongues.asked.map_or_else(String::new, |asked| format!("lang={}", asked.tag()));
+    let older = contents.last().filter(|_| more).map(|last| {
+        let and = if chosen.is_empty() { "" } else { "&" };
+        format!("{address}?before={}{and}{chosen}", last.date)
+    });
     let house = Theme::default();
     let theme = contents.first().map_or(&house, |content| &content.newsletter.theme);
     let look = look(theme, language);
     let editions = contents
         .iter()
-        .map(Edition::new)
+        .map(|content| Edition::in_language(content, language))
         .map(|edition| Line {
             iso: edition.content.date.to_string(),
             date: edition.date,
-            address: edition.address,
+            address: if chosen.is_empty() {
+                edition.address
+            } else {
+                format!("{}?{chosen}", edition.address)
+            },
             headline: edition.headline,
             standfirst: edition.standfirst,
         })
@@ -153,6 +175,17 @@ async fn list(
         promise: newsletter.promise.as_deref(),
         publisher: &newsletter.publisher,
         look,
+        switches: switches(&address, language),
+        sisters: newsletter
+            .translations
+            .iter()
+            .filter_map(|id| state.config.newsletters.get(id))
+            .map(|sister| Sister {
+                lang: &sister.language,
+                name: &sister.name,
+                address: format!("{}/archive/{}", state.config.web.base(), sister.id),
+            })
+            .collect(),
         address,
         editions,
         older,
@@ -164,8 +197,9 @@ async fn list(
 async fn edition(
     Extract(state): Extract<State>,
     Path((id, date)): Path<(String, String)>,
+    tongues: Tongues,
 ) -> Result<Response, Away> {
-    let language = language_of(state.config.newsletters.get(&id));
+    let language = tongues.any(language_of(state.config.newsletters.get(&id)));
     let Ok(date) = date.parse() else { return Ok(lost(language)) };
     let mut conn = state.db.read().await?;
     let found = editions::store::find(&mut conn, &id, date).await?;
@@ -173,29 +207,42 @@ async fn edition(
         return Ok(lost(language));
     };
     let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-    Ok(page(content).unwrap_or_else(|| lost(language)))
+    Ok(page(content, &tongues).unwrap_or_else(|| lost(language)))
 }
 
-fn page(content: Option<String>) -> Option<Response> {
+fn page(content: Option<String>, tongues: &Tongues) -> Option<Response> {
     let content: Content = serde_json::from_str(&content?).ok()?;
-    let edition = Edition::new(&content);
+    let own = Language::first_of([content.newsletter.language.as_str()]);
+    let edition = Edition::in_language(&content, tongues.or(own));
     Some(shown(&Page { edition: &edition }))
 }
 
-/// The newest edition is the pitch.
-async fn home(extract: Extract<State>) -> Result<Response, Away> {
-    match extract.0.config.newsletters.keys().next().cloned() {
-        Some(id) => newest(extract, Path(id)).await,
-        None => Ok(lost(language_of(None))),
+/// The newest edition is the pitch: of the newsletter in the visitor's language where there is one.
+async fn home(extract: Extract<State>, tongues: Tongues) -> Result<Response, Away> {
+    let newsletters = &extract.0.config.newsletters;
+    let theirs = tongues.asked.iter().chain(&tongues.accepted).find_map(|language| {
+        newsletters.values().find(|newsletter| language_of(Some(newsletter)) == *language)
+    });
+    match theirs.or(newsletters.values().next()).map(|newsletter| newsletter.id.clone()) {
+        Some(id) => {
+            let mut answer = newest(extract, Path(id), tongues).await?;
+            answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-language"));
+            Ok(answer)
+        }
+        None => Ok(lost(tongues.any(language_of(None)))),
     }
 }
 
-async fn newest(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Response, Away> {
-    let language = language_of(state.config.newsletters.get(&id));
+async fn newest(
+    Extract(state): Extract<State>,
+    Path(id): Path<String>,
+    tongues: Tongues,
+) -> Result<Response, Away> {
+    let language = tongues.any(language_of(state.config.newsletters.get(&id)));
     let mut conn = state.db.read().await?;
     let Some(edition) = editions::store::list_sent(&mut conn, &id, None, 1).await?.pop() else {
         return Ok(lost(language));
     };
     let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-    Ok(page(content).unwrap_or_else(|| lost(language)))
+    Ok(page(content, &tongues).unwrap_or_else(|| lost(language)))
 }

@@ -4,6 +4,7 @@ use askama::Template;
 use jiff::civil::Date;
 use url::Url;
 
+use super::tongue::{Switch, switches};
 use crate::config::theme::Theme;
 use crate::mail::Language;
 use crate::mail::content::{Content, Item};
@@ -27,12 +28,28 @@ pub(super) struct Edition<'a> {
     pub(super) archive: String,
     pub(super) subscribe: String,
     pub(super) items: Vec<Shown>,
+    /// The language of the editors' own words.
+    own: Own,
+    /// The page in other languages.
+    switches: Vec<Switch>,
     /// The item that the partner's place stands behind.
     sponsor_after: u32,
     /// What each correction is headed with, and what is right.
     corrections: Vec<(String, &'a str)>,
     /// The lead's picture, for previews elsewhere.
     pub(super) card: Option<Picture>,
+}
+
+/// A language and how it runs.
+struct Own {
+    lang: String,
+    dir: &'static str,
+}
+
+impl Own {
+    fn new(tag: &str) -> Self {
+        Self { lang: tag.to_owned(), dir: if is_right_to_left(tag) { "rtl" } else { "ltr" } }
+    }
 }
 
 /// One item.
@@ -76,14 +93,19 @@ pub(super) struct Items<'a> {
 impl<'a> Edition<'a> {
     /// An edition in its newsletter's own language.
     pub(super) fn new(content: &'a Content) -> Self {
+        Self::in_language(content, Language::first_of([content.newsletter.language.as_str()]))
+    }
+
+    /// An edition with dates, numbers and fixed phrases in this language; what editors and sources wrote keeps its own.
+    pub(super) fn in_language(content: &'a Content, language: Language) -> Self {
         let newsletter = &content.newsletter;
-        let language = Language::first_of([newsletter.language.as_str()]);
+        let own_words = Language::of(&newsletter.language).unwrap_or(language);
         let archive = format!("{}/archive/{}", newsletter.public_url, newsletter.id);
         let items: Vec<Shown> =
             content.items.iter().map(|item| Shown::new(item, content, language)).collect();
         let or = |own: &str, otherwise: String| match own {
             "" => otherwise,
-            own => language.polish(own),
+            own => own_words.polish(own),
         };
         let titles = |from: usize, count: usize| {
             let titles: Vec<&str> =
@@ -98,6 +120,8 @@ impl<'a> Edition<'a> {
             headline: or(&headline, newsletter.name.clone()),
             standfirst: or(&content.preheader, titles(1, 2)),
             date: language.date(content.date),
+            switches: switches(&format!("{archive}/{}", content.date), language),
+            own: Own::new(&newsletter.language),
             address: format!("{archive}/{}", content.date),
             archive,
             subscribe: format!("{}/s/{}", newsletter.public_url, newsletter.id),

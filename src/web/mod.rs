@@ -10,6 +10,7 @@ mod feeds;
 mod ops;
 mod pictures;
 mod public;
+mod tongue;
 
 use std::io;
 use std::sync::Arc;

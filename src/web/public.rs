@@ -8,6 +8,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::State;
+use super::tongue::Tongues;
 use crate::clock::time_zone;
 use crate::config::values;
 use crate::db;
@@ -52,6 +53,7 @@ struct Preferences<'a> {
 #[derive(Template)]
 #[template(path = "public/lost.html")]
 struct Lost {
+    language: Language,
     words: Words,
 }
 
@@ -73,10 +75,10 @@ struct Words {
 }
 
 const FRENCH: Words = Words {
-    question: "Ne plus recevoir cette lettre ?",
+    question: "Ne plus recevoir cette lettre\u{202F}?",
     button: "Me désabonner",
-    done: "C’est fait : vous ne recevrez plus cette lettre.",
-    back: "Un changement d’avis ? Vos préférences",
+    done: "C’est fait\u{A0}: vous ne recevrez plus cette lettre.",
+    back: "Un changement d’avis\u{202F}? Vos préférences",
     preferences: "Vos préférences",
     language: "Langue",
     zone: "Fuseau horaire",
@@ -168,7 +170,7 @@ fn page<T: Template>(status: StatusCode, template: &T) -> Response {
 }
 
 pub(super) fn lost(language: Language) -> Response {
-    page(StatusCode::NOT_FOUND, &Lost { words: words(language) })
+    page(StatusCode::NOT_FOUND, &Lost { language, words: words(language) })
 }
 
 /// The wish that a token belongs to, and its reader; `Err` for a token that we did not make.
@@ -199,8 +201,14 @@ fn back(token: &str, known: Option<&(Subscription, Subscriber)>) -> Option<Strin
     known.map(|_| format!("/p/{token}"))
 }
 
-async fn goodbye_page(Extract(state): Extract<State>, Path(token): Path<String>) -> Result<Response, Away> {
-    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+async fn goodbye_page(
+    Extract(state): Extract<State>,
+    Path(token): Path<String>,
+    tongues: Tongues,
+) -> Result<Response, Away> {
+    let Some(id) = state.links.subscription_of(&token) else {
+        return Ok(lost(tongues.any(language_of(&state, None))));
+    };
     let known = reader(&state, id).await?;
     let language = language_of(&state, known.as_ref());
     let done = known.as_ref().is_none_or(|(wish, _)| wish.status == "ended");
@@ -212,8 +220,14 @@ async fn goodbye_page(Extract(state): Extract<State>, Path(token): Path<String>)
 }
 
 /// W1: any body, no cookie, no redirect; the same answer whether it was said before, or its reader is gone.
-async fn goodbye(Extract(state): Extract<State>, Path(token): Path<String>) -> Result<Response, Away> {
-    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+async fn goodbye(
+    Extract(state): Extract<State>,
+    Path(token): Path<String>,
+    tongues: Tongues,
+) -> Result<Response, Away> {
+    let Some(id) = state.links.subscription_of(&token) else {
+        return Ok(lost(tongues.any(language_of(&state, None))));
+    };
     let known = reader(&state, id).await?;
     let mut tx = state.db.write().await?;
     let ended = store::end(&mut tx, id, "one-click", state.clock.now()).await?;
@@ -272,8 +286,11 @@ fn preferences_of(
 async fn preferences_page(
     Extract(state): Extract<State>,
     Path(token): Path<String>,
+    tongues: Tongues,
 ) -> Result<Response, Away> {
-    let Some(id) = state.links.subscription_of(&token) else { return Ok(lost(language_of(&state, None))) };
+    let Some(id) = state.links.subscription_of(&token) else {
+        return Ok(lost(tongues.any(language_of(&state, None))));
+    };
     match reader(&state, id).await? {
         Some(known) => Ok(preferences_of(&state, &token, &known, false, None)),
         None => Ok(lost(language_of(&state, None))),

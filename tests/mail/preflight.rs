@@ -59,6 +59,11 @@ fn a_poor_or_ugly_day_goes_out_unless_it_harms_somebody() {
 fn every_broken_rule_is_told_with_its_place() {
     use Weight::{Error, Warning};
     told(|c| c.items.clear(), "items", "line-up", Error);
+    told(|c| c.items.iter_mut().for_each(|i| i.source = "One".into()), "mix", "line-up", Warning);
+    told(|c| c.items.iter_mut().for_each(|i| i.summary = "word ".repeat(130)), "length", "line-up", Warning);
+    told(|c| c.items[3].summary.push_str(" He said “no"), "typography", "item 4", Warning);
+    told(|c| c.figure.as_mut().unwrap().text = "as of 23 November".into(), "leftover", "figure", Warning);
+    told(|c| c.newsletter.list_id = "matin.elsewhere.example".into(), "H5", "list_id", Warning);
     told(|c| c.items[3].title.clear(), "items", "item 4", Error);
     told(|c| c.items[3].summary.clear(), "items", "item 4", Warning);
     told(|c| c.items[3].source.clear(), "source", "item 4", Warning);
@@ -108,6 +113,12 @@ fn every_broken_rule_is_told_with_its_place() {
         "link",
         Error,
     );
+    told(
+        |c| c.sponsor.as_mut().unwrap().link_text = "Log in at www.bank.example".into(),
+        "M19",
+        "link",
+        Error,
+    );
 }
 
 #[test]
@@ -119,7 +130,7 @@ fn what_ran_before_and_the_newsroom_s_own_words_are_found() {
         title: "Le Maroc stocke la chaleur du soleil".to_owned(),
     }];
     let avoid = ["fonctionnaires".to_owned(), "porte à porte".to_owned(), "cacaotier".to_owned()];
-    let asked = Asked { items: 12, avoid: &avoid, before: &before };
+    let asked = Asked { items: 12, avoid: &avoid, before: &before, last: None };
     let told: Vec<String> = found_with(&content, &asked).iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
@@ -130,6 +141,18 @@ fn what_ran_before_and_the_newsroom_s_own_words_are_found() {
             "warning: item 4: \"porte à porte\" is on the newsroom's list: say it otherwise [avoid]",
         ]
     );
+}
+
+#[test]
+fn h5_h8_what_filters_know_a_newsletter_by_does_not_change_unseen() {
+    let content = samples::full("en");
+    let mut last = content.newsletter.clone();
+    assert_eq!(found_with(&content, &Asked { items: 10, last: Some(&last), ..Asked::default() }), []);
+    last.list_id = "morning.news.example".to_owned();
+    last.from_name = "Kofi of The Morning".to_owned();
+    let found = found_with(&content, &Asked { items: 10, last: Some(&last), ..Asked::default() });
+    let rules: Vec<_> = found.iter().map(|finding| (finding.rule, finding.place.as_str())).collect();
+    assert_eq!(rules, [("H5", "list_id"), ("H8", "from")]);
 }
 
 #[test]
@@ -152,6 +175,11 @@ fn a_template_that_breaks_a_rule_is_found_too() {
     assert_eq!(broken("initial-scale=1", "initial-scale=1,user-scalable=no"), "M9");
     assert_eq!(broken("display:block;", "display:flex;"), "M11");
     assert_eq!(broken("prefers-color-scheme: dark", "prefers-color-scheme: light"), "M12");
+    assert_eq!(broken("max-width:600px", "max-width:900px"), "M11");
+    assert_eq!(broken("<!--[if mso]>", "<!--[if true]>"), "M16");
+    assert_eq!(broken("<h1 ", "<h1 onclick=\"x()\" "), "M17");
+    assert_eq!(broken("<h1 ", "<h1 hidden=\"\" "), "M18");
+    assert_eq!(broken("initial-scale=1", "initial-scale=1,maximum-scale=1"), "M9");
     assert_eq!(broken("width=\"536\"", "width=\"536\" height=\"300\""), "M15");
     assert_eq!(broken("<h1 ", "<form></form><h1 "), "M17");
     assert_eq!(
@@ -162,6 +190,11 @@ fn a_template_that_breaks_a_rule_is_found_too() {
     assert!(!stops(&check(&content, &[(language, &text)], &Asked::default())), "a word more is no harm");
     let text = Rendered { text: good.text.replace("Goma opens", "Goma shuts"), ..good.clone() };
     assert_eq!(check(&content, &[(language, &text)], &Asked { items: 10, ..Asked::default() })[0].rule, "X1");
+    for gone in ["https://source5.example/", "Example Press, 1 Harbour Street, Accra"] {
+        let text = Rendered { text: good.text.replace(gone, "gone"), ..good.clone() };
+        let found = check(&content, &[(language, &text)], &Asked { items: 10, ..Asked::default() });
+        assert_eq!(found[0].rule, "X1", "{gone}");
+    }
     let text = Rendered { text: good.text.replace("/u/", "/x/"), ..good.clone() };
     assert_eq!(check(&content, &[(language, &text)], &Asked { items: 10, ..Asked::default() })[0].rule, "X1");
 }

@@ -11,7 +11,7 @@ pub static ARABIC: Phrases = Phrases {
     font: Some("'Noto Naskh Arabic', 'Geeza Pro', Tahoma, Arial, sans-serif"),
     thousands: ",",
     date: "{weekday} {day} {month} {year}",
-    day: "{day} {month} {year}",
+    day: "{day}\u{A0}{month} {year}",
     first_day: "1",
     months: [
         "يناير",

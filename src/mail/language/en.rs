@@ -11,7 +11,7 @@ pub static ENGLISH: Phrases = Phrases {
     font: None,
     thousands: ",",
     date: "{weekday} {day} {month} {year}",
-    day: "{day} {month} {year}",
+    day: "{day}\u{A0}{month} {year}",
     first_day: "1",
     months: [
         "January",

@@ -11,7 +11,7 @@ pub static FRENCH: Phrases = Phrases {
     font: None,
     thousands: "\u{202F}",
     date: "{weekday} {day} {month} {year}",
-    day: "{day} {month} {year}",
+    day: "{day}\u{A0}{month} {year}",
     first_day: "1er",
     months: [
         "janvier",

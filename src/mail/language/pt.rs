@@ -11,7 +11,7 @@ pub static PORTUGUESE: Phrases = Phrases {
     font: None,
     thousands: ".",
     date: "{weekday}, {day} de {month} de {year}",
-    day: "{day} de {month} de {year}",
+    day: "{day}\u{A0}de {month} de {year}",
     first_day: "1",
     months: [
         "janeiro",

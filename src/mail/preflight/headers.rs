@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::Findings;
 use crate::mail::consent::Consent;
-use crate::mail::content::Content;
+use crate::mail::content::{Content, Newsletter};
 use crate::mail::language::Language;
 use crate::mail::prepared::{Personal, Prepared};
 use crate::mail::render::Rendered;
@@ -21,8 +21,17 @@ const LONGEST: usize = 150;
 /// What stands before an answer or a forwarded mail, in the languages of our readers.
 const ANSWERS: [&str; 9] = ["re:", "re :", "fwd:", "fw:", "tr:", "tr :", "rv:", "enc:", "رد:"];
 
-pub(super) fn check(content: &Content, rendered: &Rendered, prepared: &Prepared, findings: &mut Findings) {
+pub(super) fn check(
+    content: &Content,
+    rendered: &Rendered,
+    prepared: &Prepared,
+    last: Option<&Newsletter>,
+    findings: &mut Findings,
+) {
     subject(content, rendered, findings);
+    if let Some(last) = last {
+        lasting(&content.newsletter, last, findings);
+    }
     let newsletter = &content.newsletter;
     if newsletter.from_name.trim().is_empty() {
         findings.warn("H8", "from", "has no name: readers look for the newsletter's, not for an address");
@@ -45,7 +54,47 @@ pub(super) fn check(content: &Content, rendered: &Rendered, prepared: &Prepared,
             format!("{:?} is no list identifier: letters, digits, - and dots", newsletter.list_id),
         );
     }
+    let host = url::Url::parse(&newsletter.public_url).ok();
+    let host = host.as_ref().and_then(|url| url.domain()).unwrap_or_default();
+    let domain = newsletter.from_address.rsplit_once('@').map_or("", |(_, domain)| domain);
+    if ![host, domain].iter().any(|ours| is_within(&newsletter.list_id, ours)) {
+        findings.warn(
+            "H5",
+            "list_id",
+            format!(
+                "{:?} is not within {domain}: a list's name belongs to its sender's domain",
+                newsletter.list_id
+            ),
+        );
+    }
     bytes(content, prepared, findings);
+}
+
+/// Whether a name stands within a domain, or in a domain above it that is no bare suffix.
+fn is_within(name: &str, domain: &str) -> bool {
+    let parent = domain.split_once('.').map(|(_, parent)| parent).filter(|parent| parent.contains('.'));
+    [Some(domain), parent]
+        .into_iter()
+        .flatten()
+        .any(|domain| !domain.is_empty() && (name == domain || name.ends_with(&format!(".{domain}"))))
+}
+
+/// What readers' filters know a newsletter by: it stays as it is.
+fn lasting(newsletter: &Newsletter, last: &Newsletter, findings: &mut Findings) {
+    let kept = [
+        ("H5", "list_id", &newsletter.list_id, &last.list_id),
+        ("H8", "from", &newsletter.from_name, &last.from_name),
+        ("H8", "from", &newsletter.from_address, &last.from_address),
+    ];
+    for (rule, place, now, before) in kept {
+        if now != before {
+            findings.warn(
+                rule,
+                place,
+                format!("{now:?} was {before:?} in the last edition: readers' filters know it by that"),
+            );
+        }
+    }
 }
 
 fn subject(content: &Content, rendered: &Rendered, findings: &mut Findings) {
@@ -132,8 +181,17 @@ fn bytes(content: &Content, prepared: &Prepared, findings: &mut Findings) {
         );
     }
     let lines: Vec<&str> = headers.split("\r\n").collect();
-    for name in ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "List-Unsubscribe", "List-Id"]
-    {
+    for name in [
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "MIME-Version",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "List-Id",
+    ] {
         let begins = format!("{name}: ");
         if lines.iter().filter(|line| line.starts_with(&begins)).count() != 1 {
             findings.error("H1", "headers", format!("exactly one {name}"));
@@ -143,6 +201,24 @@ fn bytes(content: &Content, prepared: &Prepared, findings: &mut Findings) {
         let begins = format!("{name}: ");
         lines.iter().find_map(|line| line.strip_prefix(&begins)).unwrap_or_default()
     };
+    if lines.iter().any(|line| line.starts_with("Auto-Submitted:")) {
+        findings.error(
+            "H7",
+            "headers",
+            "a newsletter is not answered by machines as a notice is: no Auto-Submitted",
+        );
+    }
+    if value("List-Unsubscribe").matches('<').count() != 1 {
+        findings.error("H3", "headers", "List-Unsubscribe has one address, and that is ours");
+    }
+    if message.matches(personal.subscription_token).count() < 3 {
+        findings.error("H16", "body", "the reader's own link is missing from a part");
+    }
+    let kinds: Vec<&str> =
+        body.split("\r\n").filter_map(|line| line.strip_prefix("Content-Type: ")).collect();
+    if kinds != ["text/plain; charset=utf-8", "text/html; charset=utf-8"] {
+        findings.error("H13", "body", "the text part comes first and the HTML part last");
+    }
     if value("From").matches('@').count() > 1 {
         findings.error("H1", "from", "one address, and no second one in the name");
     }

@@ -41,6 +41,7 @@ const SHORTENERS: [&str; 14] = [
 pub(super) fn check(content: &Content, rendered: &Rendered, language: Language, findings: &mut Findings) {
     let pieces = page::pieces(&rendered.html);
     structure(&pieces, rendered, findings);
+    shape(&rendered.html, &pieces, findings);
     styles(&rendered.html, &pieces, findings);
     images(&pieces, findings);
     weight(content, findings);
@@ -92,7 +93,11 @@ fn structure(pieces: &[Piece<'_>], rendered: &Rendered, findings: &mut Findings)
                     | "link" => {
                         findings.error("M17", "HTML", format!("<{}> does not work in mails", tag.name));
                     }
-                    "meta" if tag.get("content").is_some_and(|value| value.contains("user-scalable=no")) => {
+                    "meta"
+                        if tag.get("content").is_some_and(|value| {
+                            value.contains("user-scalable=no") || value.contains("maximum-scale")
+                        }) =>
+                    {
                         findings.error("M9", "HTML", "the page forbids zooming");
                     }
                     _ => {}
@@ -121,6 +126,34 @@ fn structure(pieces: &[Piece<'_>], rendered: &Rendered, findings: &mut Findings)
     let title = page::elements(pieces, "title").into_iter().next().map(|(_, text)| text);
     if title.as_deref() != Some(&page::plain(&rendered.subject)) {
         findings.error("M8", "HTML", "the title is not the subject");
+    }
+}
+
+/// M11, M16, M17, M18: one column that every client lays out, and nothing that runs or hides.
+fn shape(html: &str, pieces: &[Piece<'_>], findings: &mut Findings) {
+    let tags = pieces.iter().filter_map(|piece| match piece {
+        Piece::Open(tag) => Some(tag),
+        _ => None,
+    });
+    let (mut tables, mut cells) = (0, 0);
+    for tag in tags {
+        tables += usize::from(tag.name == "table");
+        cells += usize::from(tag.name == "td");
+        for (name, _) in &tag.attributes {
+            if name.starts_with("on") || matches!(*name, "amp4email" | "⚡4email") {
+                findings.error("M17", "HTML", format!("<{} {name}> runs nowhere", tag.name));
+            }
+            if *name == "hidden" {
+                findings.error("M18", "HTML", format!("<{}> is hidden", tag.name));
+            }
+        }
+    }
+    if tables != 1 || cells != 1 || !html.contains("max-width:600px") {
+        findings.error("M11", "HTML", "one table of one cell holds the column, 600 pixels wide at most");
+    }
+    let ghosts = html.matches("<!--[if mso]>").count();
+    if ghosts != 2 || html.contains("xmlns:v") || html.contains("<v:") {
+        findings.error("M16", "HTML", "Outlook's own table stands around the column, without VML");
     }
 }
 
@@ -225,6 +258,11 @@ fn links(content: &Content, pieces: &[Piece<'_>], language: Language, findings: 
         } else if language.phrases().empty_links.contains(&text.to_lowercase().as_str()) {
             findings.error("M4", place.as_str(), format!("{text:?} does not say where it goes"));
         }
+        if let Some(named) = host_in(&text)
+            && !href.contains(&named)
+        {
+            findings.error("M19", place.as_str(), format!("{text:?} leads to {href}: say where it goes"));
+        }
         let other = said.entry(text.to_lowercase()).or_insert_with(|| href.clone());
         if *other != href {
             findings.error(
@@ -235,9 +273,6 @@ fn links(content: &Content, pieces: &[Piece<'_>], language: Language, findings: 
         }
         if !tag.get("style").is_some_and(|style| style.contains("text-decoration:underline")) {
             findings.error("M6", place.as_str(), "a link is not underlined");
-        }
-        if href.strip_prefix("mailto:") == Some(content.newsletter.reply_address()) {
-            continue;
         }
         let Ok(url) = Url::parse(&href) else {
             findings.error("M19", place.as_str(), format!("{href:?} is no address"));
@@ -281,6 +316,20 @@ fn links(content: &Content, pieces: &[Piece<'_>], language: Language, findings: 
             format!("{own} is not https; one-click unsubscribing needs it (H3)"),
         );
     }
+}
+
+/// A host that a link's words name: `www.bank.example`, or a whole address.
+fn host_in(text: &str) -> Option<String> {
+    let words = text.split_whitespace();
+    let named = words.filter_map(|word| {
+        if let Some((_, rest)) = word.split_once("://") {
+            return rest.split(['/', '?', '#']).next();
+        }
+        word.starts_with("www.").then(|| word.split('/').next()).flatten()
+    });
+    named
+        .map(|host| host.trim_end_matches(|c: char| !c.is_alphanumeric()).to_lowercase())
+        .find(|host| host.contains('.'))
 }
 
 fn is_local(url: &str) -> bool {

@@ -14,7 +14,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 
-use super::content::Content;
+use super::content::{Content, Newsletter};
 use super::language::Language;
 use super::prepared::Prepared;
 use super::render::Rendered;
@@ -71,6 +71,8 @@ pub struct Asked<'a> {
     pub avoid: &'a [String],
     /// What the last editions brought.
     pub before: &'a [Ran],
+    /// The newsletter as the edition before had it.
+    pub last: Option<&'a Newsletter>,
 }
 
 /// Everything that is found in an edition and its renderings: errors first, each told once.
@@ -78,7 +80,7 @@ pub fn check(content: &Content, renderings: &[(Language, &Rendered)], asked: &As
     let mut findings = Findings::default();
     words::check(content, asked, &mut findings);
     for (language, rendered) in renderings {
-        headers::check(content, rendered, &Prepared::new(rendered, content), &mut findings);
+        headers::check(content, rendered, &Prepared::new(rendered, content), asked.last, &mut findings);
         html::check(content, rendered, *language, &mut findings);
         text::check(content, rendered, &mut findings);
     }

@@ -2,6 +2,7 @@
 
 use super::{Findings, page};
 use crate::mail::content::Content;
+use crate::mail::plain;
 use crate::mail::prepared::SLOT;
 use crate::mail::render::Rendered;
 
@@ -32,6 +33,19 @@ pub(super) fn check(content: &Content, rendered: &Rendered, findings: &mut Findi
             "text part",
             format!("{} titles for {} items", titles.len(), content.items.len()),
         );
+    }
+    for (nth, item) in content.items.iter().enumerate() {
+        if plain::page(&item.url).is_some_and(|url| !rendered.text.lines().any(|line| line == url)) {
+            findings.error(
+                "X1",
+                "text part",
+                format!("the link of item {} is not there on a line of its own", nth + 1),
+            );
+        }
+    }
+    let publisher = plain::line(&content.newsletter.publisher);
+    if !page::plain(&rendered.text).contains(&page::plain(&publisher)) {
+        findings.error("X1", "text part", "it does not say who publishes it");
     }
     if !rendered.text.contains(&format!("/u/{SLOT}")) {
         findings.error("X1", "text part", "it does not say how to unsubscribe");

@@ -1,6 +1,6 @@
 //! What is said: items and the editors' words, leftovers, lengths, repetitions, the newsroom's own list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
@@ -16,6 +16,10 @@ const SAME_TITLE: f64 = 0.6;
 const OPENING_WORDS: usize = 50;
 const TITLE: usize = 120;
 const LABEL_WORDS: usize = 5;
+/// Of all items together: a mail that is finished in five minutes.
+const WORDS: usize = 1_200;
+/// So many of a line-up's items and more may come from one source only when there is no other.
+const SAME_SOURCE: usize = 4;
 
 pub(super) fn check(content: &Content, asked: &Asked<'_>, findings: &mut Findings) {
     let items = &content.items;
@@ -34,6 +38,7 @@ pub(super) fn check(content: &Content, asked: &Asked<'_>, findings: &mut Finding
         item.countries.is_empty() && item.section.as_ref().is_none_or(String::is_empty)
     });
     together(items, "has no date", findings, |item| item.published_at.is_none());
+    whole(items, findings);
     repeated(items, asked.before, findings);
     around(content, findings);
     let said = said(content);
@@ -65,6 +70,15 @@ fn one(item: &Item, findings: &mut Findings) {
             place.as_str(),
             format!("a title of {} characters; 70 are read at a glance", title.chars().count()),
         );
+    }
+    for (what, text) in [("title", &title), ("text", &summary)] {
+        if let Some(pair) = unpaired(text) {
+            findings.warn(
+                "typography",
+                place.as_str(),
+                format!("of {pair} in the {what} one is missing: was it cut?"),
+            );
+        }
     }
     let words = count(&summary);
     if words == 0 {
@@ -98,6 +112,35 @@ fn one(item: &Item, findings: &mut Findings) {
     {
         findings.warn("M7", place.as_str(), "the picture's words only repeat the title: say what it shows");
     }
+}
+
+/// The line-up as a whole.
+fn whole(items: &[Item], findings: &mut Findings) {
+    let words: usize = items.iter().map(|item| count(&item.title) + count(&item.summary)).sum();
+    if words > WORDS {
+        findings.warn(
+            "length",
+            "line-up",
+            format!("{words} words together; 800 to 1,100 are read to the end"),
+        );
+    }
+    let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in items {
+        *sources.entry(item.source.trim()).or_default() += 1;
+    }
+    for (source, many) in sources.into_iter().filter(|(source, _)| !source.is_empty()) {
+        if many > SAME_SOURCE && many * 2 > items.len() {
+            findings.warn("mix", "line-up", format!("{many} of {} items come from {source}", items.len()));
+        }
+    }
+}
+
+/// Marks that come in pairs, and stand alone in what was cut.
+fn unpaired(text: &str) -> Option<&'static str> {
+    [('«', '»', "« »"), ('“', '”', "“ ”"), ('(', ')', "( )")]
+        .into_iter()
+        .find(|(open, close, _)| text.matches(*open).count() != text.matches(*close).count())
+        .map(|(_, _, pair)| pair)
 }
 
 /// What is missing in several items, told once.
@@ -224,6 +267,10 @@ fn editors(content: &Content) -> Vec<(&'static str, String)> {
         out.push(("opening", opening.text.clone()));
     }
     out.extend(content.agenda.iter().map(|line| ("agenda", line.text.clone())));
+    out.extend(content.figure.iter().map(|figure| ("figure", figure.text.clone())));
+    out.extend(
+        content.lighter.iter().map(|lighter| ("lighter", format!("{} {}", lighter.title, lighter.text))),
+    );
     out
 }
 
@@ -236,10 +283,7 @@ fn said(content: &Content) -> Vec<(String, String)> {
         out.push((format!("item {}", item.position), format!("{} {} {label}", item.title, item.summary)));
     }
     if let Some(figure) = &content.figure {
-        out.push(("figure".to_owned(), format!("{} {}", figure.value, figure.text)));
-    }
-    if let Some(lighter) = &content.lighter {
-        out.push(("lighter".to_owned(), format!("{} {}", lighter.title, lighter.text)));
+        out.push(("figure".to_owned(), figure.value.clone()));
     }
     if let Some(sponsor) = &content.sponsor {
         out.push(("sponsor".to_owned(), format!("{} {} {}", sponsor.name, sponsor.text, sponsor.link_text)));
