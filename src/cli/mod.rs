@@ -15,6 +15,7 @@ mod feed;
 mod init;
 mod migrate;
 mod output;
+mod rehearse;
 mod relay;
 mod selection;
 mod serve;
@@ -90,6 +91,8 @@ enum Command {
     Stories(stories::StoriesArgs),
     /// The ten of a file, with their points and reasons
     Pick(stories::PickArgs),
+    /// A whole morning at full size into a sink: figures, forecast of the last delivery, faults found
+    Rehearse(rehearse::Args),
     /// Kill itself at random moments of a rehearsal, restart, and count lost and doubled mails
     Drill(drill::Args),
     /// The whole story of one delivery, or of why there is none
@@ -186,6 +189,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Selection(args) => selection::run(args, &cx).await,
         Command::Stories(args) => stories::stories(args, &cx),
         Command::Pick(args) => stories::pick(args, &cx),
+        Command::Rehearse(args) => rehearse::run(args, &cx).await,
         Command::Drill(args) => drill::run(args, &cx).await,
         Command::Why(args) => why::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,

@@ -22,7 +22,7 @@ pub type Pending = Vec<Migration>;
 
 // The engines differ only in their pool's type, which sqlx's migrator is generic over.
 macro_rules! runner {
-    ($run:ident, $pending:ident, $pool:ty, $migrator:ident) => {
+    ($run:ident, $pending:ident, $current:ident, $pool:ty, $migrator:ident) => {
         pub(super) async fn $run(pool: &$pool) -> Result<Vec<Migration>> {
             let pending = $pending(pool).await?;
             $migrator.run(pool).await?;
@@ -40,8 +40,15 @@ macro_rules! runner {
                 .map(|m| Migration { version: m.version, name: m.description.to_string() })
                 .collect())
         }
+
+        pub(super) async fn $current(pool: &$pool) -> Result<bool> {
+            use sqlx::migrate::Migrate as _;
+            let mut conn = pool.acquire().await?;
+            let applied = conn.list_applied_migrations(&$migrator.table_name).await?;
+            Ok($migrator.iter().all(|m| applied.iter().any(|done| done.version == m.version)))
+        }
     };
 }
 
-runner!(sqlite, pending_sqlite, SqlitePool, SQLITE);
-runner!(postgres, pending_postgres, PgPool, POSTGRES);
+runner!(sqlite, pending_sqlite, current_sqlite, SqlitePool, SQLITE);
+runner!(postgres, pending_postgres, current_postgres, PgPool, POSTGRES);

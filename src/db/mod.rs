@@ -135,6 +135,18 @@ impl Db {
         }
     }
 
+    /// Opens a database that is there, for looking alone: whatever tries to write to it fails.
+    pub async fn open_read_only(options: &Options) -> Result<Self> {
+        let url = options.url.expose_secret();
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Ok(Self(Pools::Sqlite(sqlite::Pools::open_read_only(options).await?))),
+            Some("postgres" | "postgresql") => {
+                Ok(Self(Pools::Postgres(postgres::Pools::open_read_only(options).await?)))
+            }
+            _ => Err(Error::Url("must begin with sqlite: or postgres://".to_owned())),
+        }
+    }
+
     /// Which engine this is.
     pub fn engine(&self) -> Engine {
         match &self.0 {
@@ -180,6 +192,14 @@ impl Db {
         match &self.0 {
             Pools::Sqlite(pools) => migrate::pending_sqlite(pools.writer()).await,
             Pools::Postgres(pools) => migrate::pending_postgres(pools.pool()).await,
+        }
+    }
+
+    /// Whether every migration of this version is applied; writes nothing.
+    pub async fn is_current(&self) -> Result<bool> {
+        match &self.0 {
+            Pools::Sqlite(pools) => migrate::current_sqlite(pools.writer()).await,
+            Pools::Postgres(pools) => migrate::current_postgres(pools.pool()).await,
         }
     }
 

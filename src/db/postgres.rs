@@ -18,16 +18,27 @@ pub(super) struct Pools(PgPool);
 
 impl Pools {
     pub(super) async fn open(options: &Options) -> Result<Self> {
+        Self::open_with(options, "off").await
+    }
+
+    pub(super) async fn open_read_only(options: &Options) -> Result<Self> {
+        Self::open_with(options, "on").await
+    }
+
+    async fn open_with(options: &Options, read_only: &str) -> Result<Self> {
         let connect = PgConnectOptions::from_str(options.url.expose_secret())
             .map_err(|error| Error::Url(error.to_string()))?
             .application_name("matinale")
-            .options([(
-                "synchronous_commit",
-                match options.synchronous {
-                    Synchronous::Full => "on",
-                    Synchronous::Normal => "off",
-                },
-            )]);
+            .options([
+                (
+                    "synchronous_commit",
+                    match options.synchronous {
+                        Synchronous::Full => "on",
+                        Synchronous::Normal => "off",
+                    },
+                ),
+                ("default_transaction_read_only", read_only),
+            ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(Duration::from_secs(30))

@@ -28,15 +28,7 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) async fn open(options: &Options) -> Result<Self> {
-        let url = options.url.expose_secret();
-        if url.contains(":memory:") {
-            return Err(Error::Url("an edition must survive the process: name a file".to_owned()));
-        }
-        let plain = SqliteConnectOptions::from_str(url)
-            .map_err(|error| Error::Url(error.to_string()))?
-            .busy_timeout(BUSY_TIMEOUT)
-            .pragma("cache_size", "-16384")
-            .pragma("temp_store", "memory");
+        let plain = plain(options)?;
         let connect = plain
             .clone()
             .create_if_missing(true)
@@ -57,14 +49,14 @@ impl Pools {
             .connect_with(connect)
             .await?;
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // Without the writer's pragmas: some of them write.
-            .connect_lazy_with(plain.read_only(true));
+        let readers = readers().connect_lazy_with(plain.read_only(true));
         Ok(Self { writer, readers })
+    }
+
+    /// Every connection of it only reads, the one for writing too.
+    pub(super) async fn open_read_only(options: &Options) -> Result<Self> {
+        let readers = readers().connect_with(plain(options)?.read_only(true)).await?;
+        Ok(Self { writer: readers.clone(), readers })
     }
 
     pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>> {
@@ -83,4 +75,25 @@ impl Pools {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// What every connection is opened with; without the writer's pragmas, because some of them write.
+fn plain(options: &Options) -> Result<SqliteConnectOptions> {
+    let url = options.url.expose_secret();
+    if url.contains(":memory:") {
+        return Err(Error::Url("an edition must survive the process: name a file".to_owned()));
+    }
+    Ok(SqliteConnectOptions::from_str(url)
+        .map_err(|error| Error::Url(error.to_string()))?
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", "-16384")
+        .pragma("temp_store", "memory"))
+}
+
+fn readers() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
 }

@@ -12,6 +12,7 @@ pub mod engine;
 mod ledger;
 mod message;
 pub mod plan;
+pub mod probe;
 mod protocol;
 pub mod relay;
 pub mod reply;

@@ -62,6 +62,30 @@ pub struct Edition {
     pub sent_at: Option<Timestamp>,
 }
 
+impl Edition {
+    /// An edition that nobody has opened yet, as it will begin; it has no id and stands in no table.
+    pub fn to_come(newsletter: &str, date: Date, lock_at: Timestamp) -> Self {
+        Self {
+            id: EditionId(0),
+            newsletter: newsletter.to_owned(),
+            date,
+            corrects: None,
+            state: EditionState::Open,
+            held_from: None,
+            revision: 0,
+            version: 0,
+            lock_at,
+            words: EditionWords::default(),
+            approved_by: None,
+            approved_at: None,
+            reason: None,
+            refreshed_at: None,
+            locked_at: None,
+            sent_at: None,
+        }
+    }
+}
+
 /// Who did something to an edition: a person's name, or `clock` and the like for the machine's own steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who(pub String);

@@ -5,6 +5,7 @@
 //! active again, and nothing at all that an import brings.
 
 mod address;
+pub mod copy;
 pub mod import;
 pub mod links;
 pub mod sample;

@@ -55,8 +55,16 @@ pub struct Setting {
 pub struct Stage {
     /// The house.
     pub house: House,
-    /// Its configuration file, for processes of their own.
+    /// Its configuration file, for processes of their own; a stage over a configuration in hand has none.
     pub file: PathBuf,
+    ground: Ground,
+}
+
+/// What a stage stands on, and takes away at the end.
+#[derive(Debug)]
+struct Ground {
+    /// Where its database is.
+    url: String,
     /// The PostgreSQL server and the schema that is dropped at the end.
     schema: Option<(String, String)>,
     folder: TempDir,
@@ -72,28 +80,35 @@ impl Stage {
     /// # Errors
     /// A folder that cannot be written, a database that cannot be reached.
     pub async fn set(setting: &Setting) -> Result<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("matinale-stage-").tempdir().map_err(cannot("a folder"))?;
-        let schema = match &setting.postgres {
-            Some(url) => Some((url.clone(), schema(url, folder.path()).await?)),
-            None => None,
-        };
-        let url = match &schema {
-            Some((url, schema)) => within(url, schema),
-            None => format!("sqlite:{}", folder.path().join("stage.db").display()),
-        };
-        let file = folder.path().join("matinale.toml");
-        write(&file, &toml(setting, &url)?)?;
-        write(&folder.path().join("secret.key"), "a stage has no secrets\n")?;
+        let ground = Ground::prepare(setting.postgres.as_deref()).await?;
+        let folder = ground.folder.path();
+        let file = folder.join("matinale.toml");
+        write(&file, &toml(setting, &ground.url)?)?;
+        write(&folder.join("secret.key"), "a stage has no secrets\n")?;
         if let Some(key) = &setting.key {
-            write(&folder.path().join("dkim.pem"), key)?;
+            write(&folder.join("dkim.pem"), key)?;
         }
         let config = Config::load(std::slice::from_ref(&file), &BTreeMap::new())
             .map_err(|invalid| Error::Start(format!("the stage: {invalid}")))?;
+        Self::on(ground, config).await
+    }
+
+    /// Sets a stage over a configuration, with a database of its own in place of the configured one; what its relays
+    /// are is the caller's matter.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, a database that cannot be reached.
+    pub async fn over(mut config: Config, postgres: Option<&str>) -> Result<Self> {
+        let ground = Ground::prepare(postgres).await?;
+        config.database.url = ground.url.clone().into();
+        Self::on(ground, config).await
+    }
+
+    async fn on(ground: Ground, config: Config) -> Result<Self> {
         let db = Db::open(&config.database.options()).await?;
         db.migrate().await?;
         let house = House::new(config, db, Clock::system(), Random::system());
-        Ok(Self { house, file, schema, folder })
+        Ok(Self { house, file: ground.folder.path().join("matinale.toml"), ground })
     }
 
     /// The newsletter.
@@ -103,15 +118,20 @@ impl Stage {
 
     /// Where its files are.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.ground.folder.path()
     }
 
-    /// Makes up readers `first` to `last`.
+    /// Makes up readers `first` to `last` of its newsletter.
     pub async fn readers(&self, first: i64, last: i64) -> Result<()> {
+        self.readers_of(NEWSLETTER, first, last).await
+    }
+
+    /// Makes up readers `first` to `last` of this newsletter.
+    pub async fn readers_of(&self, newsletter: &str, first: i64, last: i64) -> Result<()> {
         for from in (first..=last).step_by(usize::try_from(STEP).unwrap_or(1)) {
             let mut tx = self.house.db.write().await?;
             let at = self.house.clock.now_ms();
-            readers::sample::store::make(&mut tx, NEWSLETTER, from, last.min(from + STEP - 1), at).await?;
+            readers::sample::store::make(&mut tx, newsletter, from, last.min(from + STEP - 1), at).await?;
             tx.commit().await?;
         }
         store::analyze(&self.house.db).await?;
@@ -170,12 +190,28 @@ impl Stage {
     /// Takes everything away.
     pub async fn strike(self) -> Result<()> {
         self.house.db.close().await;
-        if let Some((url, schema)) = &self.schema {
+        if let Some((url, schema)) = &self.ground.schema {
             let db = Db::open(&Options { connections: 1, ..Options::new(url) }).await?;
             store::drop_schema(&db, schema).await?;
             db.close().await;
         }
         Ok(())
+    }
+}
+
+impl Ground {
+    async fn prepare(postgres: Option<&str>) -> Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("matinale-stage-").tempdir().map_err(cannot("a folder"))?;
+        let schema = match postgres {
+            Some(url) => Some((url.to_owned(), schema(url, folder.path()).await?)),
+            None => None,
+        };
+        let url = match &schema {
+            Some((url, schema)) => within(url, schema),
+            None => format!("sqlite:{}", folder.path().join("stage.db").display()),
+        };
+        Ok(Self { url, schema, folder })
     }
 }
 
