@@ -12,7 +12,7 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite, Transaction};
 
 use super::{Error, Options, Result, Synchronous};
 
@@ -46,6 +46,9 @@ impl Pools {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(Duration::from_secs(120))
+            // A full disk makes SQLite roll a transaction back by itself; the driver's own ROLLBACK then fails, and it
+            // believes for ever that one is open. Such a connection could begin nothing any more: a new one can.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(connect)
             .await?;
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.

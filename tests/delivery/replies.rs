@@ -79,7 +79,7 @@ async fn plays(reply: &str, phase: Phase, asks: Asks) {
     let scripts: HashMap<String, VecDeque<Step>> =
         addresses.iter().map(|to| (to.clone(), VecDeque::from([step.clone()]))).collect();
     let offer = Offer { pipelining: true, starttls: false };
-    let server = Faulty::start(offer, scripts, VecDeque::new(), VecDeque::new()).await;
+    let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
     let relay_toml = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
     let test = sqlite().await;
     let bench = prepare_with(test.db, "retry = [\"30m\"]", &relay_toml, Clock::system(), &addresses).await;
@@ -144,7 +144,7 @@ async fn t7_where_encryption_does_not_come_about_and_is_not_required_the_mail_go
         let addresses = ["r0@example.org".to_owned()];
         let openings = VecDeque::from([Opening::NoHandshake]);
         let offer = Offer { pipelining: true, starttls: true };
-        let server = Faulty::start(offer, HashMap::new(), openings, VecDeque::new()).await;
+        let server = Faulty::start(offer, HashMap::new(), openings, Vec::new()).await;
         let tls = if required { "?tls=required" } else { "" };
         let relay_toml = format!("url = \"smtp://{}{tls}\"\nconnections = 1", server.address);
         let test = sqlite().await;

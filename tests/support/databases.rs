@@ -47,25 +47,49 @@ pub async fn postgres() -> TestDb {
 /// A SQLite database alone.
 pub async fn sqlite() -> TestDb {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("test.db").display());
+    let test = sqlite_in(folder.path()).await;
+    TestDb { _folder: Some(folder), ..test }
+}
+
+/// A SQLite database in this folder.
+pub async fn sqlite_in(folder: &Path) -> TestDb {
+    let url = format!("sqlite:{}", folder.join("test.db").display());
     let db = Db::open(&Options::new(&url)).await.unwrap();
     db.migrate().await.unwrap();
-    TestDb { db, name: "SQLite", url: None, _folder: Some(folder) }
+    TestDb { db, name: "SQLite", url: None, _folder: None }
+}
+
+/// Held for reading while the server of [`restartable`] must stay up, for writing while it is away.
+pub static QUIET: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+static SHAKY: OnceLock<Cluster> = OnceLock::new();
+
+/// A database of a server that [`restart`] stops and starts.
+pub async fn restartable() -> TestDb {
+    let url = tokio::task::spawn_blocking(|| SHAKY.get_or_init(|| Cluster::start("shaky")).new_database())
+        .await
+        .unwrap();
+    let db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
+    db.migrate().await.unwrap();
+    TestDb { db, name: "PostgreSQL", url: Some(url), _folder: None }
+}
+
+/// Stops that server as a crash would, and starts it again. Goes on when nobody waits for it any more.
+pub async fn restart() {
+    let done = tokio::spawn(async {
+        let away = QUIET.write().await;
+        tokio::task::spawn_blocking(|| SHAKY.get().expect("a database of it is in use").restart())
+            .await
+            .unwrap();
+        drop(away);
+    });
+    done.await.unwrap();
 }
 
 /// The URL of a fresh PostgreSQL database; `None` where skipping was asked for.
 pub fn postgres_url() -> Option<String> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let cluster = CLUSTER.get_or_init(|| postgres_wanted().then(Cluster::start));
-    let cluster = cluster.as_ref()?;
-    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
-    cluster.run("psql", &["-q", "-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]);
-    Some(format!(
-        "postgres://postgres@localhost/{name}?host={}&port={}",
-        cluster.folder.display(),
-        cluster.port
-    ))
+    let cluster = CLUSTER.get_or_init(|| postgres_wanted().then(|| Cluster::start("tests")));
+    Some(cluster.as_ref()?.new_database())
 }
 
 struct Cluster {
@@ -78,9 +102,9 @@ struct Cluster {
 static STARTED: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
 
 impl Cluster {
-    fn start() -> Self {
+    fn start(name: &str) -> Self {
         let bin = newest_binaries().expect("PostgreSQL is not installed; tests/run installs it");
-        let folder = std::env::temp_dir().join(format!("matinale-postgres-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("matinale-postgres-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_port();
         let cluster = Self { folder, bin, port };
@@ -103,6 +127,22 @@ impl Cluster {
         STARTED.lock().unwrap().push((cluster.bin.clone(), cluster.folder.clone()));
         watch_for_the_end(&cluster);
         cluster
+    }
+
+    /// The URL of a fresh database.
+    fn new_database(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
+        self.run("psql", &["-q", "-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]);
+        let (folder, port) = (self.folder.display(), self.port);
+        format!("postgres://postgres@localhost/{name}?host={folder}&port={port}")
+    }
+
+    fn restart(&self) {
+        let data = self.folder.join("data");
+        let log = self.folder.join("log");
+        let (data, log) = (data.to_str().unwrap(), log.to_str().unwrap());
+        self.run("pg_ctl", &["-D", data, "-w", "-s", "-l", log, "-m", "immediate", "restart"]);
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {

@@ -1,6 +1,7 @@
 //! What tests of several rooms share.
 
 pub mod databases;
+pub mod disk;
 pub mod faulty;
 pub mod lossy;
 pub mod smtp;

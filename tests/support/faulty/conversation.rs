@@ -1,249 +1,14 @@
-//! An SMTP server that fails as it is told: at every phase, in every way, and with a record of its own.
-//!
-//! What happens to a recipient's tries stands in its script, one step a try; when the script is over the mail is taken.
-//! What happens before a recipient is known (greeting, TLS, MAIL) stands in queues. The server is strict: whatever a
-//! sender must not do is noted as a violation.
+//! One conversation: commands in, replies or faults out, violations noted.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
-/// Where in a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    Rcpt,
-    Data,
-    Body,
-    Dot,
-}
+use super::wire::Wire;
+use super::{Copy, Fault, Faulty, Opening, Phase, Said};
 
-/// In which way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Silence until the sender goes.
-    Hang,
-    /// The connection is closed without a word.
-    Close,
-    /// The first bytes of a reply, and the connection is closed.
-    Half,
-    /// What is no SMTP.
-    Junk,
-    /// 421, and the connection is closed.
-    Goodbye,
-    /// This reply, whole; the conversation goes on, but after a 421.
-    Reply(String),
-    /// The reply that it would be without a fault, in single bytes.
-    Drip,
-    /// The same in several lines.
-    Lines,
-}
-
-/// What one try meets.
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub phase: Phase,
-    pub fault: Fault,
-    /// At the dot: the mail is taken all the same.
-    pub taken: bool,
-}
-
-/// How a connection begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// The greeting comes late, and in time.
-    Slow,
-    Hang,
-    Close,
-    Half,
-    Junk,
-    /// 554 instead of 220.
-    Refused,
-    /// EHLO is answered with a closed connection.
-    CloseAtEhlo,
-    HangAtEhlo,
-    /// STARTTLS is answered with 220, and then with what is no TLS.
-    NoHandshake,
-}
-
-/// What is offered.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Offer {
-    pub pipelining: bool,
-    pub starttls: bool,
-}
-
-/// The last of what a recipient's try came to, as the server saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// The code that was sent whole, where one was.
-    pub code: Option<u16>,
-    /// The words behind it.
-    pub text: String,
-    /// Whether the mail was taken.
-    pub taken: bool,
-    /// Whether the whole body and its dot came.
-    pub dot: bool,
-}
-
-/// One mail that was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
-    pub from: String,
-    pub bytes: Vec<u8>,
-}
-
-#[derive(Debug, Default)]
-pub struct Record {
-    pub taken: HashMap<String, Vec<Copy>>,
-    pub said: HashMap<String, Vec<Said>>,
-    pub violations: Vec<String>,
-    scripts: HashMap<String, VecDeque<Step>>,
-    openings: VecDeque<Opening>,
-    /// Faults at MAIL, by how many MAILs come before them.
-    mails: VecDeque<(u32, Fault)>,
-    mail_count: u32,
-}
-
-/// The server; clones are the same one.
-#[derive(Clone)]
-pub struct Faulty {
-    pub address: SocketAddr,
-    record: Arc<Mutex<Record>>,
-    progress: watch::Sender<u64>,
-    offer: Offer,
-    tls: Option<TlsAcceptor>,
-}
-
-impl Faulty {
-    pub async fn start(
-        offer: Offer,
-        scripts: HashMap<String, VecDeque<Step>>,
-        openings: VecDeque<Opening>,
-        mails: VecDeque<(u32, Fault)>,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let record = Record { scripts, openings, mails, ..Record::default() };
-        let server = Self {
-            address: listener.local_addr().unwrap(),
-            record: Arc::new(Mutex::new(record)),
-            progress: watch::Sender::new(0),
-            offer,
-            tls: offer.starttls.then(acceptor),
-        };
-        let own = server.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let own = own.clone();
-                // A sender that goes in mid-sentence is what this server is for.
-                tokio::spawn(async move { drop(own.talk(socket).await) });
-            }
-        });
-        server
-    }
-
-    pub fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap()
-    }
-
-    /// Resolves when so many tries ended.
-    pub async fn until(&self, tries: u64) {
-        let mut seen = self.progress.subscribe();
-        drop(seen.wait_for(|count| *count >= tries).await);
-    }
-
-    fn violation(&self, what: &str) {
-        self.record().violations.push(what.to_owned());
-    }
-
-    fn said(&self, to: &str, said: Said) {
-        self.record().said.entry(to.to_owned()).or_default().push(said);
-        self.progress.send_modify(|count| *count += 1);
-    }
-
-    async fn talk(&self, socket: TcpStream) -> std::io::Result<()> {
-        socket.set_nodelay(true)?;
-        let opening = self.record().openings.pop_front();
-        let mut wire = Wire::new(Box::new(socket));
-        match opening {
-            Some(Opening::Hang) => return wire.hang().await,
-            Some(Opening::Close) => return Ok(()),
-            Some(Opening::Half) => return wire.say("22").await,
-            Some(Opening::Junk) => return wire.say("hello there\r\n").await,
-            Some(Opening::Refused) => return wire.say("554 5.3.2 not today\r\n").await,
-            Some(Opening::Slow) => tokio::time::sleep(Duration::from_millis(60)).await,
-            _ => {}
-        }
-        wire.say("220 faulty ESMTP\r\n").await?;
-        Conversation {
-            server: self,
-            wire,
-            opening,
-            encrypted: false,
-            from: String::new(),
-            to: None,
-            dirty: false,
-        }
-        .go()
-        .await
-    }
-}
-
-/// A certificate that nobody has signed: opportunistic encryption does not ask.
-fn acceptor() -> TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
-}
-
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-struct Wire(BufReader<Box<dyn Duplex>>);
-
-impl Wire {
-    fn new(stream: Box<dyn Duplex>) -> Self {
-        Self(BufReader::new(stream))
-    }
-
-    async fn say(&mut self, text: &str) -> std::io::Result<()> {
-        self.0.write_all(text.as_bytes()).await?;
-        self.0.flush().await
-    }
-
-    async fn hang(&mut self) -> std::io::Result<()> {
-        let mut sunk = [0; 4096];
-        while self.0.read(&mut sunk).await? > 0 {}
-        Ok(())
-    }
-
-    async fn line(&mut self) -> std::io::Result<Option<String>> {
-        let mut line = Vec::new();
-        if self.0.read_until(b'\n', &mut line).await? == 0 {
-            return Ok(None);
-        }
-        Ok(Some(String::from_utf8_lossy(&line).into_owned()))
-    }
-
-    /// Whether something came before it was asked for.
-    fn early(&self) -> bool {
-        !self.0.buffer().is_empty()
-    }
-}
-
-struct Conversation<'a> {
+pub(super) struct Conversation<'a> {
     server: &'a Faulty,
     wire: Wire,
     opening: Option<Opening>,
@@ -257,8 +22,12 @@ struct Conversation<'a> {
 /// Whether the conversation goes on.
 type Goes = std::io::Result<bool>;
 
-impl Conversation<'_> {
-    async fn go(mut self) -> std::io::Result<()> {
+impl<'a> Conversation<'a> {
+    pub(super) fn new(server: &'a Faulty, wire: Wire, opening: Option<Opening>) -> Self {
+        Self { server, wire, opening, encrypted: false, from: String::new(), to: None, dirty: false }
+    }
+
+    pub(super) async fn go(mut self) -> std::io::Result<()> {
         while let Some(line) = self.wire.line().await? {
             if !line.ends_with("\r\n") {
                 self.server.violation(&format!("a line ends without CRLF: {line:?}"));
@@ -277,10 +46,10 @@ impl Conversation<'_> {
                 "RSET" => {
                     self.from.clear();
                     (self.to, self.dirty) = (None, false);
-                    self.answer("250 2.0.0 ok\r\n").await?
+                    self.or_stray("RSET", "250 2.0.0 ok\r\n").await?
                 }
                 "QUIT" => {
-                    self.wire.say("221 2.0.0 bye\r\n").await?;
+                    self.or_stray("QUIT", "221 2.0.0 bye\r\n").await?;
                     false
                 }
                 _ => {
@@ -297,6 +66,23 @@ impl Conversation<'_> {
 
     async fn answer(&mut self, text: &str) -> Goes {
         self.wire.say(text).await.map(|()| true)
+    }
+
+    /// This answer, or the fault that is due at this command.
+    async fn or_stray(&mut self, verb: &'static str, good: &str) -> Goes {
+        match self.stray(verb) {
+            Some(fault) => self.fail(&fault, good).await,
+            None => self.answer(good).await,
+        }
+    }
+
+    fn stray(&self, verb: &'static str) -> Option<Fault> {
+        let mut record = self.server.record();
+        let count = record.counts.entry(verb).or_default();
+        *count += 1;
+        let now = *count;
+        let at = record.strays.iter().position(|stray| stray.verb == verb && stray.nth == now)?;
+        Some(record.strays.swap_remove(at).fault)
     }
 
     async fn ehlo(&mut self) -> Goes {
@@ -317,15 +103,20 @@ impl Conversation<'_> {
     }
 
     async fn starttls(&mut self) -> Goes {
+        if self.opening == Some(Opening::CloseAtStarttls) {
+            return Ok(false);
+        }
         self.wire.say("220 2.0.0 go on\r\n").await?;
+        if self.opening == Some(Opening::HangAtHandshake) {
+            return self.wire.hang().await.map(|()| false);
+        }
         if self.opening == Some(Opening::NoHandshake) {
             self.wire.say("this is no handshake, and it never will be\r\n").await?;
             return Ok(false);
         }
         let Some(tls) = self.server.tls.clone() else { return Ok(false) };
-        let nobody: Box<dyn Duplex> = Box::new(tokio::io::empty());
-        let plain = std::mem::replace(&mut self.wire.0, BufReader::new(nobody)).into_inner();
-        self.wire = Wire::new(Box::new(tls.accept(plain).await?));
+        let plain = self.wire.take();
+        self.wire.lay_over(Box::new(tls.accept(plain).await?));
         self.encrypted = true;
         Ok(true)
     }
@@ -338,12 +129,7 @@ impl Conversation<'_> {
             return self.answer("503 5.5.1 nested MAIL\r\n").await;
         }
         path.clone_into(&mut self.from);
-        let fault = {
-            let mut record = self.server.record();
-            record.mail_count += 1;
-            let now = record.mails.front().is_some_and(|(at, _)| *at < record.mail_count);
-            if now { record.mails.pop_front().map(|(_, fault)| fault) } else { None }
-        };
+        let fault = self.stray("MAIL");
         let Some(fault) = fault else { return self.answer("250 2.1.0 ok\r\n").await };
         if let Fault::Reply(_) = fault {
             self.from.clear();
@@ -396,8 +182,12 @@ impl Conversation<'_> {
         }
         if step.as_ref().is_some_and(|step| step.phase == Phase::Body) {
             let mut some = [0; 700];
-            let came = self.wire.0.read_exact(&mut some).await;
+            let came = self.wire.lines.read_exact(&mut some).await;
             self.note(&to, &Fault::Close, false, false);
+            if step.is_some_and(|step| step.fault == Fault::Hang) {
+                // Nothing more is read, so what is written waits wherever there is room for it.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
             return came.map(|_| false);
         }
         let Some(bytes) = self.body().await? else {
@@ -463,6 +253,11 @@ impl Conversation<'_> {
                 }
                 Ok(true)
             }
+            Fault::Garble => {
+                self.wire.garble();
+                let reply = if good.is_empty() { "451 4.3.0 unheard\r\n" } else { good };
+                self.wire.say(reply).await.map(|()| false)
+            }
             Fault::Lines => {
                 let code = good.get(..3).unwrap_or_default();
                 self.answer(&format!("{code}-one\r\n{code}-two\r\n{good}")).await
@@ -476,7 +271,7 @@ impl Conversation<'_> {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if self.wire.0.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
+            if self.wire.lines.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
                 return Ok(None);
             }
             if line == b".\r\n" {
