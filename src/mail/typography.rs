@@ -107,10 +107,12 @@ fn set(text: &str, out: &mut String) {
             }
             '«' => {
                 out.push(c);
+                let opened = index;
                 while chars.get(index + 1).is_some_and(|next| is_space(*next)) {
                     index += 1;
                 }
-                if index + 1 < chars.len() {
+                // A link that stays as it is may follow the last space here.
+                if index + 1 < chars.len() || index > opened {
                     out.push(THIN);
                 }
             }
@@ -274,9 +276,17 @@ mod tests {
 
     #[test]
     fn l1_setting_twice_changes_nothing() {
-        for text in
-            ["Qui ? « Moi » : 12 000 !", "a : b ; c ! d ?", "?", " : ", "«»", "« »", "1 000 000 €", "x ?! y"]
-        {
+        for text in [
+            "Qui ? « Moi » : 12 000 !",
+            " «  « https://a.b/?c;d!",
+            "a : b ; c ! d ?",
+            "?",
+            " : ",
+            "«»",
+            "« »",
+            "1 000 000 €",
+            "x ?! y",
+        ] {
             let once = french(text);
             assert_eq!(french(&once), once, "{text:?}");
         }
