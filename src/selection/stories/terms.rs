@@ -20,9 +20,13 @@ const LEAD: u32 = 1;
 const NAME: u32 = 2;
 /// So does a number, in tenths.
 const NUMBER: u64 = 13;
-/// So many articles without a word are thought to stand beside those in the window: in a small one, the words of the
-/// morning's great story would otherwise count as common.
+/// So many articles without a word are thought to stand beside those in the window: the words of the morning's great
+/// story would otherwise count as common.
 const BACKGROUND: u64 = 600;
+/// But few beside a handful, and all of them beside a hundred: what every one of a handful says is a turn of phrase and
+/// no story. The square of how many there are, by this; and a few beside one alone, in which every word is common.
+const HANDFUL: u64 = 16;
+const FEW: u64 = 2;
 
 /// How often each term stands in each article.
 pub(super) struct Counts {
@@ -163,7 +167,8 @@ impl Counts {
 
     /// Unit vectors of TF-IDF.
     pub(super) fn weighted(&self) -> Vectors {
-        let total = 1 + self.rows.len() as u64 + BACKGROUND;
+        let there = self.rows.len() as u64;
+        let total = 1 + there + BACKGROUND.min(FEW + there * there / HANDFUL);
         let rarity: Vec<u64> =
             self.documents.iter().map(|count| log2(total, 1 + u64::from(*count))).collect();
         let rows = self
