@@ -42,7 +42,8 @@ pub(in crate::delivery) async fn release(
     drop(conn);
     // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
     // is opened again.
-    let all = found.moved == group.finished.len() as u64;
+    let told = group.finished.len() as u64;
+    let all = found.moved == told && found.finished == told;
     if !all || (found.moved == 0 && found.released.is_empty()) {
         return release_step_by_step(db, me, group, civil, true).await;
     }

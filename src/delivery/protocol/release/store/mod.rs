@@ -272,6 +272,7 @@ fn together_sqlite(me: Me, rows: usize) -> Arc<str> {
 }
 
 /// Which statement of [`together_sqlite`] is which.
+const AT_FINISH: usize = 1;
 const AT_MOVES: usize = 2;
 const AT_RELEASES: usize = 3;
 
@@ -295,10 +296,11 @@ static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH me AS MATERIALIZED (\n\
          SELECT 1 FROM daemon WHERE id = $1 AND epoch = $2 AND gone = 0 FOR SHARE\n),\n{lists},\n\
-         finish AS ({FINISH}\n  AND EXISTS (SELECT 1 FROM me)),\n\
+         finish AS ({FINISH}\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING attempt.delivery),\n\
          moves AS ({MOVE}\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING delivery.id),\n\
          release AS ({release})\n\
-         SELECT CAST(1 AS BIGINT), COUNT(*) FROM moves\n\
+         SELECT CAST(0 AS BIGINT), COUNT(*) FROM finish\n\
+         UNION ALL SELECT CAST(1 AS BIGINT), COUNT(*) FROM moves\n\
          UNION ALL SELECT CAST(2 AS BIGINT), delivery FROM release"
     )
 });
@@ -306,6 +308,8 @@ static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
 /// What [`together`] found.
 #[derive(Debug, Default)]
 pub(super) struct Together {
+    /// How many attempts were ended.
+    pub(super) finished: u64,
     /// How many deliveries were moved: fewer than told where this life is over, or somebody took a claim over.
     pub(super) moved: u64,
     /// The deliveries whose attempts are open now.
@@ -354,7 +358,8 @@ pub(super) async fn together(
                 let opened = sqlx::query_scalar(OPENED_SQLITE).bind(ids).bind(me.daemon).bind(me.epoch);
                 opened.fetch_all(c).await?
             };
-            Ok(Together { moved: counts.get(AT_MOVES).copied().unwrap_or(0), released })
+            let count = |at: usize| counts.get(at).copied().unwrap_or(0);
+            Ok(Together { finished: count(AT_FINISH), moved: count(AT_MOVES), released })
         }
         Side::Postgres(c) => {
             let query = sqlx::query(AssertSqlSafe(TOGETHER_POSTGRES.as_str()));
@@ -363,6 +368,7 @@ pub(super) async fn together(
             for row in asked.bind_arrays(moved.bind_arrays(query)).fetch_all(c).await? {
                 let (what, value): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
                 match what {
+                    0 => found.finished = value.unsigned_abs(),
                     1 => found.moved = value.unsigned_abs(),
                     _ => found.released.push(value),
                 }
