@@ -30,7 +30,7 @@ const TABLES: [(&str, &[&str]); 7] = [
     ("articles", &["article", "feed", "picture", "picture_source"]),
     ("editions", &["edition", "item", "decision", "edition_event", "revision", "rendering"]),
     ("readers", &["subscriber", "subscription", "suppression"]),
-    ("delivery", &["daemon", "delivery", "attempt", "relay"]),
+    ("delivery", &["daemon", "delivery", "attempt", "relay", "pruned", "pruned_delivery", "pruned_attempt"]),
     ("morning", &["clock", "alarm", "alarm_copy"]),
     ("selection", &["proposal", "proposal_item", "editor_event", "lesson", "promotion"]),
 ];

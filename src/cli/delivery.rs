@@ -2,10 +2,12 @@
 
 use super::dates::DateArg;
 use super::{Context, Exit, Misuse, Refusal, Table};
+use crate::clock::timestamp;
 use crate::config::Newsletter;
+use crate::delivery::prune;
 use crate::delivery::store::{self, Settle};
 use crate::editions::{self, Edition};
-use crate::morning::House;
+use crate::morning::{House, words};
 use crate::readers::{self, Address, SubscriberId};
 
 const PAGE: i64 = 1000;
@@ -73,6 +75,13 @@ async fn place<'a>(which: &Which, cx: &'a Context) -> anyhow::Result<Place<'a>> 
     let edition = editions::store::find(&mut house.db.read().await?, &newsletter.id, date)
         .await?
         .ok_or_else(|| Refusal(format!("{} has no edition of {date}", newsletter.id)))?;
+    let pruned = prune::pruned_at(&mut house.db.read().await?, edition.id).await?;
+    if let Some(at) = pruned {
+        let at = words::instant(timestamp(at), &newsletter.timezone);
+        cx.say(&format!(
+            "The ledger of this edition was reduced to counts on {at}: `delivery summary` tells them."
+        ));
+    }
     Ok(Place { house, newsletter, edition })
 }
 

@@ -15,6 +15,7 @@ mod feed;
 mod init;
 mod migrate;
 mod output;
+mod prune;
 mod rehearse;
 mod relay;
 mod selection;
@@ -95,6 +96,8 @@ enum Command {
     Rehearse(rehearse::Args),
     /// Kill itself at random moments of a rehearsal, restart, and count lost and doubled mails
     Drill(drill::Args),
+    /// Reduce what is old in the ledger to counts, as [retention] says
+    Prune(prune::Args),
     /// The whole story of one delivery, or of why there is none
     Why(why::Args),
     /// The article store: import, list, show, retract
@@ -191,6 +194,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Pick(args) => stories::pick(args, &cx),
         Command::Rehearse(args) => rehearse::run(args, &cx).await,
         Command::Drill(args) => drill::run(args, &cx).await,
+        Command::Prune(args) => prune::run(args, &cx).await,
         Command::Why(args) => why::run(args, &cx).await,
         Command::Article(args) => article::run(args, &cx).await,
         Command::Feed(args) => feed::run(args, &cx).await,

@@ -11,6 +11,7 @@ mod layers;
 mod newsletter;
 mod reader;
 mod relay;
+mod retention;
 pub mod selection;
 pub mod theme;
 pub mod values;
@@ -29,6 +30,7 @@ pub use feed::Feed;
 pub use newsletter::{Alert, Approval, ForDay, Images, Newsletter};
 pub use reader::{Fault, Section};
 pub use relay::{Relay, RelayKind, Tls};
+pub use retention::Retention;
 pub use selection::{Limit, Selection};
 pub use values::Rate;
 pub use web::{Fetch, Log, LogFormat, Web};
@@ -54,6 +56,8 @@ pub struct Config {
     pub bounces: Bounces,
     /// `[notices]`.
     pub notices: Notices,
+    /// `[retention]`.
+    pub retention: Retention,
     /// `[feed.NAME]`, by name.
     pub feeds: BTreeMap<String, Feed>,
     /// `[relay.NAME]`, by name.
@@ -194,6 +198,7 @@ impl Config {
             delivery: Delivery::read(&root.section("delivery")),
             bounces: Bounces::read(&root.section("bounces")),
             notices: read_notices,
+            retention: Retention::read(&root.section("retention")),
             feeds: root
                 .named("feed", &each)
                 .into_iter()

@@ -14,6 +14,7 @@ mod message;
 pub mod plan;
 pub mod probe;
 mod protocol;
+pub mod prune;
 pub mod relay;
 pub mod reply;
 pub mod retry;

@@ -1,4 +1,5 @@
-//! The tables `delivery` and `attempt`: planning, counting, exporting, and what people do by hand.
+//! The tables `delivery` and `attempt`: planning, counting, exporting, and what people do by hand. What was pruned is
+//! counted as well.
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`: planning, claiming and releasing are set-based
 //! over them. The statements of the protocol itself stand in `protocol/store.rs`.
@@ -101,9 +102,13 @@ const COUNTS: &str = "
 SELECT state, COUNT(*)
 FROM delivery
 WHERE edition = $1
-GROUP BY state";
+GROUP BY state
+UNION ALL
+SELECT state, count
+FROM pruned_delivery
+WHERE edition = $1";
 
-/// How many deliveries of an edition stand in each state.
+/// How many deliveries of an edition stand in each state, those that were pruned included.
 pub async fn counts(conn: &mut Conn, edition: EditionId) -> Result<Counts> {
     let rows: Vec<(String, i64)> =
         on!(conn, |c| sqlx::query_as(COUNTS).bind(edition.0).fetch_all(c).await).map_err(Error::from)?;
@@ -298,7 +303,8 @@ pub async fn dead_addresses(conn: &mut Conn, limit: i64) -> Result<Vec<Dead>> {
 const FORGET: &str = "
 UPDATE attempt
 SET address = '', consent = NULL
-WHERE delivery IN (SELECT id FROM delivery WHERE subscriber = $1)";
+-- Edition by edition, because that is how deliveries are found by their reader.
+WHERE delivery IN (SELECT id FROM delivery WHERE edition IN (SELECT id FROM edition) AND subscriber = $1)";
 
 /// Empties a person's address in the ledger: erasure leaves the rows and takes the name.
 pub async fn forget(conn: &mut Conn, subscriber: SubscriberId) -> Result<()> {
@@ -408,15 +414,23 @@ pub struct Said {
 }
 
 const SAID: &str = "
-SELECT COUNT(*) AS attempts, attempt.relay, attempt.outcome, attempt.code, attempt.enhanced, attempt.class
-FROM attempt
-JOIN delivery ON delivery.id = attempt.delivery
-WHERE delivery.edition = $1
-GROUP BY attempt.relay, attempt.outcome, attempt.code, attempt.enhanced, attempt.class
-ORDER BY COUNT(*) DESC, attempt.relay, attempt.code
+SELECT CAST(SUM(told.count) AS BIGINT) AS attempts, told.relay, told.outcome, told.code, told.enhanced, told.class
+FROM (
+    SELECT COUNT(*) AS count, attempt.relay, attempt.outcome, attempt.code, attempt.enhanced, attempt.class
+    FROM attempt
+    JOIN delivery ON delivery.id = attempt.delivery
+    WHERE delivery.edition = $1
+    GROUP BY attempt.relay, attempt.outcome, attempt.code, attempt.enhanced, attempt.class
+    UNION ALL
+    SELECT count, relay, NULLIF(outcome, ''), NULLIF(code, 0), NULLIF(enhanced, ''), NULLIF(class, '')
+    FROM pruned_attempt
+    WHERE edition = $1
+) AS told
+GROUP BY told.relay, told.outcome, told.code, told.enhanced, told.class
+ORDER BY CAST(SUM(told.count) AS BIGINT) DESC, told.relay, told.code
 LIMIT 50";
 
-/// What relays said about an edition, the most frequent first.
+/// What relays said about an edition, the most frequent first; of what was pruned too.
 pub async fn said(conn: &mut Conn, edition: EditionId) -> Result<Vec<Said>> {
     Ok(on!(conn, |c| sqlx::query_as(SAID).bind(edition.0).fetch_all(c).await).map_err(Error::from)?)
 }

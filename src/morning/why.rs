@@ -78,6 +78,7 @@ pub async fn why(
         .and_then(|(records, _)| records.into_iter().next()),
         None => None,
     };
+    let pruned = delivery::prune::pruned_at(&mut conn, edition.id).await?;
     let down = delivery::relay::store::list(&mut conn).await?;
     let waiting =
         record.as_ref().is_some_and(|record| matches!(record.state.as_str(), "planned" | "deferred"));
@@ -86,6 +87,10 @@ pub async fn why(
         None if edition.state == EditionState::Open => {
             out.push("Nothing is planned yet: deliveries are planned at the lock.".to_owned());
         }
+        None if pruned.is_some() => out.push(format!(
+            "Its ledger was reduced to counts on {}: what became of a single delivery is not known any more.",
+            at(pruned.unwrap_or_default())
+        )),
         None => out.push(
             "It owes this address no delivery: at its lock there was no active, unsuppressed subscription."
                 .to_owned(),
