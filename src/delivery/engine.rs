@@ -213,6 +213,7 @@ impl Life<'_> {
                 self.next_look = Instant::now() + LOOK;
                 self.heed_operators().await?;
                 editions = self.editions().await?;
+                self.recall(&editions).await;
             }
             let mut busy = false;
             for sending in &editions {
@@ -249,6 +250,15 @@ impl Life<'_> {
             self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
         }
         Ok(())
+    }
+
+    /// What was claimed and may not leave any more goes back at once: each of it would begin at the relay and break off.
+    async fn recall(&self, editions: &[Sending]) {
+        let jobs = self.relays.values().flat_map(|relay| relay.recall(editions));
+        let back: Vec<i64> = jobs.map(|job| job.held.id.0).collect();
+        if !back.is_empty() {
+            self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
+        }
     }
 
     async fn editions(&self) -> Result<Vec<Sending>> {

@@ -1,6 +1,6 @@
 //! Tests of the room `delivery`.
 
-
+mod daemons;
 mod faults;
 mod ground;
 mod outcomes;

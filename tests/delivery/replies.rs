@@ -78,7 +78,7 @@ async fn plays(reply: &str, phase: Phase, asks: Asks) {
     let step = Step { phase, fault: Fault::Reply(lines), taken: false };
     let scripts: HashMap<String, VecDeque<Step>> =
         addresses.iter().map(|to| (to.clone(), VecDeque::from([step.clone()]))).collect();
-    let offer = Offer { pipelining: true, starttls: false };
+    let offer = Offer { pipelining: true, ..Offer::default() };
     let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
     let relay_toml = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
     let test = sqlite().await;
@@ -143,7 +143,7 @@ async fn t7_where_encryption_does_not_come_about_and_is_not_required_the_mail_go
     for (required, accepted) in [(false, 1), (true, 0)] {
         let addresses = ["r0@example.org".to_owned()];
         let openings = VecDeque::from([Opening::NoHandshake]);
-        let offer = Offer { pipelining: true, starttls: true };
+        let offer = Offer { pipelining: true, starttls: true, ..Offer::default() };
         let server = Faulty::start(offer, HashMap::new(), openings, Vec::new()).await;
         let tls = if required { "?tls=required" } else { "" };
         let relay_toml = format!("url = \"smtp://{}{tls}\"\nconnections = 1", server.address);

@@ -195,6 +195,19 @@ impl Relay {
         back
     }
 
+    /// What waits for it and may not leave as it is any more, to go back: of editions that are not sent just now, or that
+    /// were corrected meanwhile. A doubtful delivery repeats what it carried.
+    pub(super) fn recall(&self, sent: &[Sending]) -> Vec<Job> {
+        let may_leave = |job: &Job| {
+            let as_it_is = |now: &Sending| now.revision == job.sending.revision || job.held.doubtful;
+            sent.iter().any(|now| now.id == job.sending.id && as_it_is(now))
+        };
+        let mut state = self.state();
+        let (stay, back) = state.waiting.drain(..).partition(may_leave);
+        state.waiting = stay;
+        back.into()
+    }
+
     /// Half as fast from now on.
     pub(super) fn slow_down(&self) {
         let mut state = self.state();

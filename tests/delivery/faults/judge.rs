@@ -113,7 +113,7 @@ fn numbers(records: &[Record], counts: Counts, summary: &[store::Said]) -> Vec<S
 }
 
 /// One delivery against what the server did with it.
-fn one(delivery: &Record, copies: usize, said: &[Said], fenced: bool) -> Vec<String> {
+pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said], fenced: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let count = |outcome: &str| {
         delivery.attempts.iter().filter(|attempt| attempt.outcome.as_deref() == Some(outcome)).count()

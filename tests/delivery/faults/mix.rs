@@ -85,7 +85,11 @@ impl Mix {
         let kind = usize::try_from(seed / 2).unwrap();
         let ours =
             if postgres { OF_POSTGRES[kind % OF_POSTGRES.len()] } else { OF_SQLITE[kind % OF_SQLITE.len()] };
-        let offer = Offer { pipelining: random.between(0, 4) > 0, starttls: random.between(0, 4) == 0 };
+        let offer = Offer {
+            pipelining: random.between(0, 4) > 0,
+            starttls: random.between(0, 4) == 0,
+            ..Offer::default()
+        };
         let addresses: Vec<String> = (0..READERS).map(|n| format!("n{n}@example.org")).collect();
         let share = random.between(5, 40);
         let scripts = addresses

@@ -20,6 +20,7 @@ use crate::support::databases::{self, TestDb};
 use crate::support::disk::SmallDisk;
 use crate::support::faulty::Faulty;
 
+pub(super) use judge::one;
 use mix::{Mix, Ours};
 use people::People;
 

@@ -1,7 +1,7 @@
 //! One conversation: commands in, replies or faults out, violations noted.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
@@ -129,6 +129,7 @@ impl<'a> Conversation<'a> {
             return self.answer("503 5.5.1 nested MAIL\r\n").await;
         }
         path.clone_into(&mut self.from);
+        self.server.record().began = Some(Instant::now());
         let fault = self.stray("MAIL");
         let Some(fault) = fault else { return self.answer("250 2.1.0 ok\r\n").await };
         if let Fault::Reply(_) = fault {
@@ -198,11 +199,15 @@ impl<'a> Conversation<'a> {
         if bytes.is_empty() {
             self.server.violation("a lone dot: an empty mail to somebody");
         }
+        self.server.record().ended = Some(Instant::now());
         let from = std::mem::take(&mut self.from);
         let dot = step.filter(|step| step.phase == Phase::Dot);
         let taken = dot.as_ref().is_none_or(|step| step.taken);
         if taken {
             self.server.record().taken.entry(to.clone()).or_default().push(Copy { from, bytes });
+        }
+        if !self.server.offer.pace.is_zero() {
+            tokio::time::sleep(self.server.offer.pace).await;
         }
         let good = "250 2.0.0 queued\r\n";
         let Some(step) = dot else {

@@ -10,7 +10,7 @@ mod wire;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -87,6 +87,8 @@ pub enum Opening {
 pub struct Offer {
     pub pipelining: bool,
     pub starttls: bool,
+    /// How long the answer to a dot is kept back.
+    pub pace: Duration,
 }
 
 /// The last of what a recipient's try came to, as the server saw it.
@@ -114,6 +116,10 @@ pub struct Record {
     pub taken: HashMap<String, Vec<Copy>>,
     pub said: HashMap<String, Vec<Said>>,
     pub violations: Vec<String>,
+    /// When the newest message began, by its MAIL.
+    pub began: Option<Instant>,
+    /// When the newest whole body was there.
+    pub ended: Option<Instant>,
     scripts: HashMap<String, VecDeque<Step>>,
     openings: VecDeque<Opening>,
     /// Faults at commands that belong to no recipient.

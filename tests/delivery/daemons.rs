@@ -1,0 +1,261 @@
+//! Daemons as processes of their own, and what signals and a hold do to them in mid-edition. What is measured is
+//! printed: `cargo test --test house daemons -- --nocapture`.
+
+use std::collections::{HashMap, VecDeque};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use matinale::db::{Db, on};
+use matinale::delivery::{Counts, Record, store};
+use matinale::editions::{EditionId, EditionState};
+use matinale::morning::stage::{NEWSLETTER, Setting, Stage, letter};
+use tokio::process::{Child, Command};
+
+use super::faults::one;
+use crate::support::databases;
+use crate::support::faulty::{Faulty, Offer};
+
+/// Signals and holds are timed here: one at a time, or they time each other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+const CONNECTIONS: u32 = 4;
+/// So long the server thinks about each mail: long enough for an attempt to be open most of the time.
+const PACE: Duration = Duration::from_millis(20);
+const LEASE: Duration = Duration::from_millis(900);
+
+struct Ground {
+    stage: Stage,
+    edition: EditionId,
+    server: Faulty,
+    name: &'static str,
+}
+
+impl Ground {
+    /// An edition that is being sent to so many, on a scratch ledger of this engine.
+    async fn prepare(postgres: Option<String>, readers: i64) -> Self {
+        let offer = Offer { pipelining: true, pace: PACE, ..Offer::default() };
+        let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let name = if postgres.is_some() { "PostgreSQL" } else { "SQLite" };
+        let stage = Stage::set(&Setting {
+            postgres,
+            relay: server.address,
+            connections: CONNECTIONS,
+            messages_per_connection: 50,
+            lease: LEASE,
+            retry: Duration::from_millis(100),
+            key: None,
+        })
+        .await
+        .unwrap();
+        stage.readers(1, readers).await.unwrap();
+        let bytes = letter(3_000).unwrap().to_bytes();
+        let edition = stage.edition(&[("fr".to_owned(), bytes)], 0).await.unwrap();
+        assert_eq!(stage.plan(edition).await.unwrap(), readers);
+        stage.start(edition).await.unwrap();
+        Self { stage, edition, server, name }
+    }
+
+    fn db(&self) -> &Db {
+        &self.stage.house.db
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_matinale"));
+        command
+            .arg("--config")
+            .arg(&self.stage.file)
+            .env("MATINALE__LOG__LEVEL", "error")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// A daemon on a host of its own, so that nobody can look whether its process lives.
+    fn daemon(&self, host: &str) -> Child {
+        let mut command = self.command();
+        command.args(["serve", "--only", "send"]).env("MATINALE__DELIVERY__HOST", host).spawn().unwrap()
+    }
+
+    async fn number(&self, sql: &'static str, bound: i64) -> i64 {
+        let mut conn = self.db().read().await.unwrap();
+        on!(&mut conn, |c| sqlx::query_scalar(sql).bind(bound).fetch_one(c).await.unwrap())
+    }
+
+    async fn counts(&self) -> Counts {
+        store::counts(&mut self.db().read().await.unwrap(), self.edition).await.unwrap()
+    }
+
+    async fn until_final(&self) {
+        let start = Instant::now();
+        while !self.counts().await.all_final() {
+            assert!(start.elapsed() < Duration::from_secs(240), "{}: {:?}", self.name, self.counts().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Every delivery held against the server's record; with `fenced` a second acceptance may be told.
+    async fn judge(&self, fenced: bool) -> (Vec<Record>, usize) {
+        let mut conn = self.db().read().await.unwrap();
+        let (records, _) =
+            store::page(&mut conn, self.edition, 0, None, 100_000, &self.stage.house.links, "news.example")
+                .await
+                .unwrap()
+                .unwrap();
+        let record = self.server.record_as_it_is();
+        assert!(record.violations.is_empty(), "{:?}", record.violations);
+        let mut doubled = 0;
+        for delivery in &records {
+            let to = delivery.email.as_deref().unwrap();
+            let copies = record.taken.get(to).map_or(&[][..], Vec::as_slice);
+            let said = record.said.get(to).map_or(&[][..], Vec::as_slice);
+            let wrong = one(delivery, copies.len(), said, fenced);
+            assert!(wrong.is_empty(), "{} {to}: {wrong:?}\n{said:?}\n{:?}", self.name, delivery.attempts);
+            assert!(copies.windows(2).all(|pair| pair[0] == pair[1]), "p2: {to}: other bytes");
+            doubled += copies.len().saturating_sub(1);
+        }
+        (records, doubled)
+    }
+}
+
+async fn signal(child: &Child, name: &str) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").arg(format!("-{name}")).arg(pid).status().await.unwrap().success());
+}
+
+async fn stop(mut daemons: Vec<Child>) {
+    for daemon in &mut daemons {
+        daemon.kill().await.unwrap();
+    }
+}
+
+fn engines() -> Vec<Option<String>> {
+    let mut out = vec![None];
+    out.extend(databases::postgres_url().map(Some));
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_p3_a_daemon_stopped_and_woken_after_its_lease_doubles_nothing_that_is_not_told() {
+    let _alone = ALONE.lock().await;
+    for postgres in engines() {
+        let ground = Ground::prepare(postgres, 1_200).await;
+        let mut hosts = ["b", "c", "d", "e", "f"].iter();
+        let mut sleeper = ground.daemon("a");
+        let mut slept = 0;
+        while slept < 2 && !ground.counts().await.all_final() {
+            let Some(host) = hosts.next() else { break };
+            let seen = u64::try_from(ground.server.dots()).unwrap();
+            ground.server.until(seen + 40).await;
+            signal(&sleeper, "STOP").await;
+            let other = ground.daemon(host);
+            let gone = "SELECT COUNT(*) FROM daemon WHERE pid = $1 AND gone = 1";
+            let pid = i64::from(sleeper.id().unwrap());
+            let start = Instant::now();
+            // One that was stopped in the middle of a write keeps SQLite's lock: then nobody can take over, nor send.
+            while ground.number(gone, pid).await == 0 && start.elapsed() < LEASE * 8 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            slept += ground.number(gone, pid).await;
+            signal(&sleeper, "CONT").await;
+            // It finds that its life is over, and begins another one before it is told to end.
+            let anew = "SELECT COUNT(*) FROM daemon WHERE pid = $1";
+            while slept > 0 && ground.number(anew, pid).await < 2 && start.elapsed() < LEASE * 20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            signal(&sleeper, "TERM").await;
+            assert!(sleeper.wait().await.unwrap().success());
+            sleeper = other;
+        }
+        ground.until_final().await;
+        stop(vec![sleeper]).await;
+        assert!(slept > 0, "{}: nobody was taken over", ground.name);
+        let (records, doubled) = ground.judge(true).await;
+        let uncertain = records
+            .iter()
+            .flat_map(|record| &record.attempts)
+            .filter(|attempt| attempt.outcome.as_deref() == Some("uncertain"))
+            .count();
+        eprintln!("{}: {slept} sleeps, {doubled} doubled, {uncertain} uncertain", ground.name);
+        assert_eq!(ground.counts().await.accepted, 1_200);
+        ground.stage.strike().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_daemon_told_to_end_in_mid_edition_is_back_within_five_seconds_and_doubles_nothing() {
+    let _alone = ALONE.lock().await;
+    for postgres in engines() {
+        let ground = Ground::prepare(postgres, 600).await;
+        for round in 1..=3_u64 {
+            let mut daemon = ground.daemon("a");
+            ground.server.until(round * 100).await;
+            let start = Instant::now();
+            signal(&daemon, "TERM").await;
+            let status = daemon.wait().await.unwrap();
+            let took = start.elapsed();
+            eprintln!("{}: ended {} ms after SIGTERM", ground.name, took.as_millis());
+            assert!(status.success(), "{status}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
+            let open =
+                ground.number("SELECT COUNT(*) FROM attempt WHERE outcome IS NULL AND $1 = 0", 0).await;
+            let held =
+                ground.number("SELECT COUNT(*) FROM delivery WHERE state = 'claimed' AND $1 = 0", 0).await;
+            let here = ground.number("SELECT COUNT(*) FROM daemon WHERE gone = 0 AND $1 = 0", 0).await;
+            assert_eq!((open, held, here), (0, 0, 0), "{}: open, claimed, not gone", ground.name);
+        }
+        let daemon = ground.daemon("a");
+        ground.until_final().await;
+        stop(vec![daemon]).await;
+        let (records, doubled) = ground.judge(false).await;
+        assert_eq!((ground.counts().await.accepted, doubled), (600, 0));
+        assert!(records.iter().all(|record| record.attempts.len() == 1), "{}", ground.name);
+        ground.stage.strike().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p4_a_hold_by_one_stops_three_daemons_within_a_second() {
+    let _alone = ALONE.lock().await;
+    let Some(url) = databases::postgres_url() else { return };
+    let ground = Ground::prepare(Some(url), 2_000).await;
+    let daemons = vec![ground.daemon("a"), ground.daemon("b"), ground.daemon("c")];
+    for round in 1..=3_u64 {
+        ground.server.until(round * 500).await;
+        move_by_command(&ground, "hold").await;
+        let held = Instant::now();
+        let before = ground.server.dots();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let (began, ended) = {
+            let record = ground.server.record();
+            (record.began.unwrap(), record.ended.unwrap())
+        };
+        let after = |at: Instant| at.saturating_duration_since(held);
+        eprintln!(
+            "held: the last message began {} ms after, the last body ended {} ms after; {} bodies of {}",
+            after(began).as_millis(),
+            after(ended).as_millis(),
+            ground.server.dots() - before,
+            before
+        );
+        assert!(after(began) < Duration::from_secs(1), "p4: a message began {:?} after", after(began));
+        assert!(after(ended) < Duration::from_secs(1), "p4: a body ended {:?} after", after(ended));
+        let connections = usize::try_from(CONNECTIONS).unwrap() * daemons.len();
+        assert!(ground.server.dots() - before <= connections, "p4: more than was on the wire");
+        assert_eq!(state(&ground).await, EditionState::Held);
+        move_by_command(&ground, "resume").await;
+    }
+    ground.until_final().await;
+    stop(daemons).await;
+    let (_, doubled) = ground.judge(false).await;
+    assert_eq!((ground.counts().await.accepted, doubled), (2_000, 0));
+    ground.stage.strike().await.unwrap();
+}
+
+async fn state(ground: &Ground) -> EditionState {
+    let mut conn = ground.db().read().await.unwrap();
+    matinale::editions::store::load(&mut conn, ground.edition).await.unwrap().state
+}
+
+async fn move_by_command(ground: &Ground, verb: &str) {
+    let done = ground.command().args(["edition", verb, NEWSLETTER]).output().await.unwrap();
+    assert!(done.status.success(), "{verb}: {}", String::from_utf8_lossy(&done.stderr));
+}
