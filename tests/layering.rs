@@ -32,7 +32,10 @@ const TABLES: [(&str, &[&str]); 7] = [
     ("readers", &["subscriber", "subscription", "suppression"]),
     ("delivery", &["daemon", "delivery", "attempt", "relay", "pruned", "pruned_delivery", "pruned_attempt"]),
     ("morning", &["clock", "alarm", "alarm_copy"]),
-    ("selection", &["proposal", "proposal_item", "editor_event", "lesson", "promotion"]),
+    (
+        "selection",
+        &["proposal", "proposal_item", "editor_event", "lesson", "promotion", "story_article", "story_bond"],
+    ),
 ];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

@@ -271,6 +271,11 @@ async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
     if args.explain {
         let mut out = cx.out();
         explain(&proposal, &mut out)?;
+        if !cx.json {
+            for said in &morning::stories::said_of(&place.house, &proposal).await? {
+                out.line(&super::story::in_words(said))?;
+            }
+        }
         out.finish()?;
         return Ok(Exit::Done);
     }
@@ -334,6 +339,11 @@ async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Res
                 item.title.clone(),
                 format!("{pin}{}", item.why()),
             ]);
+            if !item.also_in.is_empty() {
+                let others: Vec<&str> = item.also_in.iter().map(|other| other.source.as_str()).collect();
+                let empty = String::new;
+                table.row(&[empty(), empty(), format!("  also in {}", others.join(", ")), empty()]);
+            }
         }
         out.table(&table)?;
         if !shown.reserves.is_empty() {
@@ -349,6 +359,9 @@ async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Res
                 ]);
             }
             out.table(&table)?;
+        }
+        for said in &shown.said {
+            out.line(&super::story::in_words(said))?;
         }
         if edition.revision > 0 {
             out.line("")?;

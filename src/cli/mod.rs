@@ -21,6 +21,7 @@ mod relay;
 mod selection;
 mod serve;
 mod stories;
+mod story;
 mod subscriber;
 mod suppression;
 mod token;
@@ -88,6 +89,9 @@ enum Command {
     /// How the ten are chosen: what was learned from the editors, promote, demote, replay
     #[command(subcommand)]
     Selection(selection::Args),
+    /// The editors' word on what reports the same event: show, split, join
+    #[command(subcommand)]
+    Story(story::Args),
     /// The story of each article of a file
     Stories(stories::StoriesArgs),
     /// The ten of a file, with their points and reasons
@@ -190,6 +194,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Token(args) => token::run(args, &cx).await,
         Command::Relay(args) => relay::run(args, &cx).await,
         Command::Selection(args) => selection::run(args, &cx).await,
+        Command::Story(args) => story::run(args, &cx).await,
         Command::Stories(args) => stories::stories(args, &cx),
         Command::Pick(args) => stories::pick(args, &cx),
         Command::Rehearse(args) => rehearse::run(args, &cx).await,

@@ -108,13 +108,15 @@ pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> 
         .collect();
     let found = stories::find(&pieces);
     let mut out = cx.out();
-    let mut table = Table::new(&["id", "story", "title"]);
-    for (line, first) in lines.iter().zip(&found.of) {
-        let story = selection::story_id(&lines[*first].url);
+    let mut table = Table::new(&["id", "story", "", "title"]);
+    let ids = found.ids(&pieces, |_| None);
+    for (at, (line, story)) in lines.iter().zip(ids).enumerate() {
+        let leads = found.lead[at] == at;
         if cx.json {
-            out.json(&serde_json::json!({ "id": line.id, "story": story }))?;
+            out.json(&serde_json::json!({ "id": line.id, "story": story, "leads": leads }))?;
         } else {
-            table.row(&[plain(&line.id), story, line.title.clone()]);
+            let mark = if leads { "leads" } else { "" };
+            table.row(&[plain(&line.id), story, mark.to_owned(), line.title.clone()]);
         }
     }
     if !cx.json {

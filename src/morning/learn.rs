@@ -15,7 +15,7 @@ use crate::config::Newsletter;
 use crate::editions::{self, Edition, LineUp, Who};
 use crate::selection::learning::store::{self, KeptLesson};
 use crate::selection::learning::{Lesson, Morning, Shown, Verdict, Weights, agreement, fit, verdict};
-use crate::selection::{self, Candidate, Proposal, Settings, Standing, traits_of};
+use crate::selection::{self, Candidate, Proposal, Settings, traits_of};
 
 /// So many editions are learned from; what is older weighs next to nothing.
 const MEMORY: i64 = 200;
@@ -24,7 +24,7 @@ impl Gathered {
     /// What these weights would propose if no editor had said a word.
     pub(super) fn alone(&self, weights: Weights) -> Proposal {
         let settings = Settings { weights, ..self.settings.clone() };
-        selection::propose(&self.articles, &self.ran, &Standing::default(), &settings, self.cut_off)
+        selection::propose(&self.articles, &self.ran, &self.standing.facts(), &settings, self.cut_off)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::stories::{self, AlsoIn, Said};
 use super::{House, Result};
 use crate::articles::{self, Article, ArticleId};
 use crate::config::Newsletter;
@@ -15,6 +16,7 @@ use crate::editions::{self, Decision, Edition, Item, ItemWords, LineUp, Place, W
 use crate::mail::{self, Language};
 use crate::selection::learning::{self, Wish};
 use crate::selection::places;
+use crate::selection::stories::store as kept_stories;
 use crate::selection::{self, Candidate, Proposal, Ran, Reason, Settings, Standing};
 
 /// The edition of this date, opened where there is none yet.
@@ -41,6 +43,8 @@ pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) 
     let now = house.clock.now();
     editions::store::set_line_up(&mut tx, edition.id, &line_up_of(&proposal), now).await?;
     learning::store::record_proposal(&mut tx, &newsletter.id, edition.date, &proposal, now).await?;
+    let candidates = proposal.chosen.iter().chain(&proposal.reserves).chain(&proposal.left_out);
+    kept_stories::remember(&mut tx, &newsletter.id, candidates, now).await?;
     tx.commit().await?;
     Ok(proposal)
 }
@@ -99,6 +103,14 @@ pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &E
         .collect();
     articles.extend(articles::store::find_by_ids(conn, &missing).await?);
     articles.iter_mut().for_each(places::complete);
+    if let Some(first) = articles.iter().map(|article| article.id).min() {
+        standing.stories = kept_stories::known(conn, &newsletter.id, first).await?;
+        standing.bonds = kept_stories::bonds(conn, first)
+            .await?
+            .into_iter()
+            .map(|kept| (kept.one, kept.other, kept.bond))
+            .collect();
+    }
     let ran = ran(conn, newsletter, edition).await?;
     let weights = learning::store::in_force(conn, &newsletter.id).await?.unwrap_or_default();
     let settings = Settings::of(newsletter, weights);
@@ -151,7 +163,7 @@ pub(super) fn line_up_of(proposal: &Proposal) -> LineUp {
     }
 }
 
-/// One item as it is shown: `edition show --json` has exactly these keys.
+/// One item as it is shown: `edition show --json` has these keys.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownItem {
     /// 1 for the first of its list.
@@ -168,6 +180,10 @@ pub struct ShownItem {
     pub points: i64,
     /// Why it stands where it stands.
     pub reasons: Vec<Reason>,
+    /// The id of its story.
+    pub story: String,
+    /// The other reports of its story.
+    pub also_in: Vec<AlsoIn>,
 }
 
 impl ShownItem {
@@ -203,6 +219,8 @@ pub struct Shown {
     pub items: Vec<ShownItem>,
     /// The reserves, in order.
     pub reserves: Vec<ShownItem>,
+    /// What editors said of which articles report one event, the newest first.
+    pub said: Vec<Said>,
     /// The deliveries by state.
     pub counts: Counts,
 }
@@ -214,6 +232,13 @@ pub async fn shown(house: &House, newsletter: &Newsletter, edition: &Edition) ->
     let decisions = editions::store::decisions(&mut conn, edition.id).await?;
     let articles = articles_of(&mut conn, &line_up).await?;
     let counts = delivery::store::counts(&mut conn, edition.id).await?;
+    let mut also_in: BTreeMap<ArticleId, Vec<AlsoIn>> = BTreeMap::new();
+    for item in line_up.chosen.iter().chain(&line_up.reserves) {
+        let others = stories::also_in(&mut conn, &newsletter.id, &item.story, item.article).await?;
+        also_in.insert(item.article, others);
+    }
+    let about: Vec<ArticleId> = also_in.keys().copied().collect();
+    let said = stories::said(&mut conn, &about).await?;
     drop(conn);
     let show = |item: &editions::Item| {
         let article = articles.get(&item.article);
@@ -227,6 +252,8 @@ pub async fn shown(house: &House, newsletter: &Newsletter, edition: &Edition) ->
             summary: words.summary.or_else(|| article.map(super::content::summary_of)).unwrap_or_default(),
             points: item.points,
             reasons: item.reasons.clone(),
+            story: item.story.clone(),
+            also_in: also_in.get(&item.article).cloned().unwrap_or_default(),
         }
     };
     let content =
@@ -241,6 +268,7 @@ pub async fn shown(house: &House, newsletter: &Newsletter, edition: &Edition) ->
         preheader: content.preheader.clone(),
         items: line_up.chosen.iter().map(show).collect(),
         reserves: line_up.reserves.iter().map(show).collect(),
+        said,
         counts,
     })
 }

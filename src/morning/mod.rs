@@ -20,6 +20,7 @@ pub mod send;
 pub mod serve;
 pub mod stage;
 pub mod store;
+pub mod stories;
 pub mod tick;
 pub mod why;
 pub mod words;

@@ -14,7 +14,7 @@ use crate::articles::ArticleId;
 use crate::config::Newsletter;
 use crate::editions;
 use crate::selection::learning::agreement;
-use crate::selection::{self, Candidate, Proposal, Settings, Standing};
+use crate::selection::{self, Candidate, Proposal, Settings};
 
 /// Something to be set otherwise: the factor of a term, or a limit.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +132,7 @@ pub async fn replay(
             let then = selection::propose(
                 &gathered.articles,
                 &gathered.ran,
-                &Standing::default(),
+                &gathered.standing.facts(),
                 &settings,
                 gathered.cut_off,
             );

@@ -13,8 +13,8 @@ use super::seen::Past;
 use super::stories::{self, Piece, Stories};
 use super::text::fold;
 use super::words::put;
-use super::{Barred, Candidate, Ran, Settings, Standing, points, story_id};
-use crate::articles::Article;
+use super::{Barred, Candidate, Ran, Settings, Standing, points};
+use crate::articles::{Article, ArticleId};
 
 /// Everything that may enter an edition.
 pub(super) struct Pool<'a> {
@@ -78,7 +78,15 @@ pub(super) fn pool<'a>(
             at: article.dated().as_millisecond(),
         })
         .collect();
-    let stories = stories::find(&pieces);
+    let place: BTreeMap<ArticleId, usize> =
+        eligible.iter().enumerate().map(|(at, article)| (article.id, at)).collect();
+    let bonds: Vec<(usize, usize, stories::Bond)> = standing
+        .bonds
+        .iter()
+        .filter_map(|(one, other, bond)| Some((*place.get(one)?, *place.get(other)?, *bond)))
+        .collect();
+    let stories = stories::find_with(&pieces, &bonds);
+    let ids = stories.ids(&pieces, |at| standing.stories.get(&eligible[at].id).map(String::as_str));
     let mut sources: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (article, story) in eligible.iter().zip(&stories.of) {
         sources.entry(*story).or_default().insert(rules.owner(&article.source));
@@ -90,7 +98,7 @@ pub(super) fn pool<'a>(
         .enumerate()
         .map(|(at, (article, first))| {
             let article: &'a Article = article;
-            let story = story_id(&eligible[*first].url);
+            let story = ids[at].clone();
             let given = standing.given.get(&article.id);
             let seen = past.of(at, article, &story, given.is_some_and(|given| given.value.is_some()));
             let count = sources.get(first).map_or(1, BTreeSet::len);

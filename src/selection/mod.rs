@@ -106,6 +106,17 @@ pub struct Standing {
     pub removed: BTreeSet<ArticleId>,
     /// Values and lifetimes that editors gave.
     pub given: BTreeMap<ArticleId, Given>,
+    /// What editors said of two articles: one event, or two.
+    pub bonds: stories::store::Bonds,
+    /// The story that each article bore before, which no editor decided: it is kept all the same.
+    pub stories: BTreeMap<ArticleId, String>,
+}
+
+impl Standing {
+    /// Without what editors wish: only which articles report one event, which is no matter of taste.
+    pub fn facts(&self) -> Self {
+        Self { bonds: self.bonds.clone(), stories: self.stories.clone(), ..Self::default() }
+    }
 }
 
 /// What ran in the last editions, the newest first.
@@ -209,8 +220,8 @@ pub fn propose(
     Proposal { inputs, ..pick::pick(pool, settings, &rules) }
 }
 
-/// A story's id: of its first article, so that it stays the same while that is in the window.
-pub fn story_id(first_url: &str) -> String {
+/// The id of a story that has none yet, after its first article.
+fn story_id(first_url: &str) -> String {
     use sha2::Digest as _;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(first_url)[..8])
 }

@@ -63,6 +63,9 @@ pub(super) fn inputs(
     let mut hash = sha2::Sha256::new();
     hash.update(json(&(cut_off.as_millisecond(), settings, ran)));
     hash.update(json(&(&standing.pinned, &standing.removed, given)));
+    let mut bonds = standing.bonds.clone();
+    bonds.sort_unstable();
+    hash.update(json(&(bonds, &standing.stories)));
     for input in &all {
         hash.update(json(input));
     }

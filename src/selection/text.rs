@@ -73,7 +73,7 @@ pub struct Word {
     pub opens: bool,
 }
 
-/// Lower case without accents; Arabic without vowels, tatweel and the variants of alef, ya and ta marbuta.
+/// Lower case without accents; Arabic without vowels, tatweel and the variants of alef, ya and ta marbuta, digits as everywhere.
 pub fn fold(text: &str) -> String {
     text.nfkd()
         .filter(|c| !is_combining_mark(*c) && *c != '\u{640}')
@@ -90,9 +90,15 @@ pub fn fold(text: &str) -> String {
             'ß' => 's',
             'ı' => 'i',
             '’' | '‘' | 'ʼ' | '`' => '\'',
+            '٠'..='٩' => latin_digit(c, '٠'),
+            '۰'..='۹' => latin_digit(c, '۰'),
             c => c,
         })
         .collect()
+}
+
+fn latin_digit(digit: char, zero: char) -> char {
+    char::from_digit(u32::from(digit) - u32::from(zero), 10).unwrap_or(digit)
 }
 
 /// The words of a text in order, elisions cut off, possessives dropped.
@@ -191,6 +197,7 @@ mod tests {
     #[test]
     fn arabic_letter_forms_are_one() {
         assert_eq!(fold("الأُمَّة"), fold("الامه"));
+        assert_eq!(fold("٢٠ ألفا"), fold("20 الفا"));
     }
 
     #[test]

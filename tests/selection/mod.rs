@@ -4,3 +4,4 @@ mod learning;
 mod learning_mornings;
 mod places;
 mod stories;
+mod stories_kept;

@@ -113,3 +113,111 @@ fn the_order_of_arrival_decides_nothing_about_stories() {
         assert_eq!(told(&turned, &stories::find(&turned)), expected, "order {turn}");
     }
 }
+
+/// Titles by event: each title of one event is in one story, and no story has two events.
+fn stories_of(language: Option<&str>, events: &[&[&str]]) -> Vec<Vec<String>> {
+    let titles: Vec<(String, &str)> = events
+        .iter()
+        .flat_map(|event| event.iter())
+        .enumerate()
+        .map(|(at, title)| (format!("https://press.example/{at:02}"), *title))
+        .collect();
+    let pieces: Vec<Piece<'_>> =
+        titles.iter().map(|(key, title)| Piece { key, title, lead: "", language, at: 0 }).collect();
+    let found = stories::find(&pieces);
+    let mut out: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (at, first) in found.of.iter().enumerate() {
+        out.entry(*first).or_default().push(pieces[at].title.to_owned());
+    }
+    out.into_values().collect()
+}
+
+#[test]
+fn arabic_headlines_find_their_stories() {
+    let events: [&[&str]; 5] = [
+        &[
+            "حفتر يرفض خطة الأمم المتحدة لإجراء الانتخابات في يونيو",
+            "ليبيا: المشير حفتر يرفض موعد الانتخابات الذي اقترحته الأمم المتحدة",
+            "الأمم المتحدة تأسف لرفض حفتر خطة الانتخابات",
+        ],
+        &["زلزال بقوة ٥٫١ درجات يهز الأطلس الكبير في المغرب", "المغرب: زلزال يضرب الأطلس الكبير دون ضحايا"],
+        &[
+            "قوات الدعم السريع تحاصر مدينة الأبيض",
+            "السودان: حصار الأبيض يعزل نصف مليون ساكن",
+            "مدينة الأبيض السودانية تحت الحصار",
+        ],
+        &["صندوق النقد الدولي يصرف شريحة جديدة لمصر", "مصر تتسلم شريحة جديدة من صندوق النقد"],
+        &[
+            "الجزائر وروما توقعان اتفاقا للغاز لمدة عشر سنوات",
+            "اتفاق غاز جديد بين الجزائر وإيطاليا لعشر سنوات",
+        ],
+    ];
+    for language in [Some("ar"), None] {
+        assert_eq!(stories_of(language, &events), events, "{language:?}");
+    }
+}
+
+#[test]
+fn portuguese_headlines_find_their_stories() {
+    let events: [&[&str]; 5] = [
+        &[
+            "Ciclone Odile atinge a Beira com ventos de 190 km/h",
+            "Moçambique: ciclone Odile faz pelo menos 40 mortos na Beira",
+            "Beira destruída pela passagem do ciclone Odile",
+        ],
+        &["Cólera em Angola já matou 210 pessoas", "Angola: surto de cólera fez 210 mortos desde janeiro"],
+        &[
+            "Guiné-Bissau adia eleições legislativas para novembro",
+            "Legislativas guineenses adiadas para novembro",
+            "Bissau volta a adiar as eleições legislativas",
+        ],
+        &["Cabo Verde: apagão deixa a Praia às escuras", "Apagão geral na cidade da Praia"],
+        &["Obras do gás recomeçam em Palma", "Moçambique: regresso dos operários ao projeto de gás em Palma"],
+    ];
+    for language in [Some("pt"), None] {
+        assert_eq!(stories_of(language, &events), events, "{language:?}");
+    }
+}
+
+#[test]
+fn a_story_crosses_languages_where_names_numbers_and_countries_allow() {
+    let events: [&[(&str, &str)]; 5] = [
+        &[
+            ("fr", "Libye : Haftar rejette le plan de l’ONU pour des élections"),
+            ("en", "Libya’s Haftar rejects UN election plan"),
+            ("pt", "Líbia: Haftar recusa plano da ONU para eleições"),
+        ],
+        &[
+            ("fr", "Mozambique : le cyclone Odile fait 40 morts à Beira"),
+            ("en", "Cyclone Odile kills 40 in Mozambique’s Beira"),
+            ("pt", "Moçambique: ciclone Odile faz 40 mortos na Beira"),
+        ],
+        &[
+            ("fr", "Ouganda : une infirmière meurt d’Ebola à Fort Portal"),
+            ("en", "Uganda nurse dies of Ebola in Fort Portal"),
+        ],
+        &[
+            ("fr", "Le Kenya retire sa taxe sur le pain"),
+            ("en", "Two protesters shot dead in Kenya’s Kisumu"),
+        ],
+    ];
+    let titles: Vec<(String, usize, &str, &str)> = events
+        .iter()
+        .enumerate()
+        .flat_map(|(event, list)| list.iter().map(move |(language, title)| (event, *language, *title)))
+        .enumerate()
+        .map(|(at, (event, language, title))| {
+            (format!("https://press.example/{at:02}"), event, language, title)
+        })
+        .collect();
+    let pieces: Vec<Piece<'_>> = titles
+        .iter()
+        .map(|(key, _, language, title)| Piece { key, title, lead: "", language: Some(language), at: 0 })
+        .collect();
+    let found = stories::find(&pieces);
+    assert_eq!(
+        found.of,
+        [0, 0, 0, 3, 3, 3, 6, 6, 8, 8, 10, 11],
+        "the last two share their country, and no more"
+    );
+}

@@ -1,4 +1,6 @@
-//! Average link: which articles are joined to one story, by how alike every two of them are.
+//! Average link: which articles are joined to one story, by how alike every two of them are, and by what editors said.
+
+use super::Bond;
 
 /// Half a matrix, without its diagonal: how alike every two are, as a part of 65535.
 #[derive(Clone, Debug, Default)]
@@ -30,73 +32,107 @@ impl Triangle {
         *known = known.saturating_add(value);
     }
 
-    /// The same with every value squared.
+    /// The same with every value squared, and none left at [`APART`].
     pub(super) fn squared(&self) -> Self {
         let square = |value: &u16| {
             let value = u32::from(*value);
-            u16::try_from((value * value + 0x7fff) / 0xffff).unwrap_or(u16::MAX)
+            u16::try_from((value * value + 0x7fff) / 0xffff).unwrap_or(u16::MAX).max(APART + 1)
         };
         Self { n: self.n, values: self.values.iter().map(square).collect() }
     }
 }
 
-/// Joins down to `theta`; gives each one's first member.
+/// Between two that must not meet, whatever else joins them.
+const APART: u16 = 0;
+
+/// Joins down to `theta`, first what editors joined, and never what they parted; gives each one's first member.
 ///
 /// By chains of nearest neighbours: the same tree as joining the best pair again and again, in n². A rounded mean
 /// lies between the two that it is the mean of, so that no joining brings a third one nearer, on which chains rely.
-pub(super) fn join(mut mean: Triangle, theta: u16) -> Vec<usize> {
-    let n = mean.n;
-    let mut size = vec![1_u64; n];
-    let mut root: Vec<usize> = (0..n).collect();
-    let mut alive: Vec<usize> = (0..n).collect();
+pub(super) fn join(mut mean: Triangle, theta: u16, bonds: &[(usize, usize, Bond)]) -> Vec<usize> {
+    for (a, b, _) in bonds.iter().filter(|(a, b, bond)| a != b && *bond == Bond::Apart) {
+        mean.set(*a, *b, APART);
+    }
+    let mut joining = Joining::new(mean);
+    for (a, b, _) in bonds.iter().filter(|(_, _, bond)| *bond == Bond::Together) {
+        let (a, b) = (joining.first(*a), joining.first(*b));
+        if a != b && joining.mean.get(a, b) != APART {
+            joining.join(a, b);
+        }
+    }
+    let mut waiting = joining.alive.clone();
     let mut chain: Vec<usize> = Vec::new();
     loop {
         if chain.is_empty() {
-            let Some(first) = alive.first() else { break };
+            let Some(first) = waiting.first() else { break };
             chain.push(*first);
         }
         let top = chain[chain.len() - 1];
         let before = chain.len().checked_sub(2).map(|at| chain[at]);
-        let mut best = before.map(|before| (mean.get(top, before), before));
-        for other in alive.iter().copied().filter(|other| *other != top) {
-            let value = mean.get(top, other);
+        let mut best = before.map(|before| (joining.mean.get(top, before), before));
+        for other in waiting.iter().copied().filter(|other| *other != top) {
+            let value = joining.mean.get(top, other);
             if best.is_none_or(|(highest, _)| value > highest) {
                 best = Some((value, other));
             }
         }
-        match best.filter(|(highest, _)| *highest >= theta) {
+        match best.filter(|(highest, _)| *highest >= theta.max(APART + 1)) {
             // Alone, or nothing near enough: it stays as it is.
             None => {
-                alive.retain(|other| *other != top);
+                waiting.retain(|other| *other != top);
                 chain.pop();
             }
             Some((_, other)) if Some(other) == before => {
                 chain.truncate(chain.len() - 2);
-                let (keep, gone) = (top.min(other), top.max(other));
-                alive.retain(|other| *other != gone);
-                for third in alive.iter().copied().filter(|third| *third != keep) {
-                    let joined =
-                        between(mean.get(keep, third), size[keep], mean.get(gone, third), size[gone]);
-                    mean.set(keep, third, joined);
-                }
-                size[keep] += size[gone];
-                root[gone] = keep;
+                joining.join(top, other);
+                waiting.retain(|at| *at != top.max(other));
             }
             Some((_, other)) => chain.push(other),
         }
     }
-    (0..n)
-        .map(|mut at| {
-            while root[at] != at {
-                at = root[at];
-            }
-            at
-        })
-        .collect()
+    (0..joining.root.len()).map(|at| joining.first(at)).collect()
 }
 
-/// The mean of two values by their weights, rounded.
+/// What is joined so far. A group goes by its first member.
+struct Joining {
+    /// Between groups, the mean over every two of their members.
+    mean: Triangle,
+    size: Vec<u64>,
+    root: Vec<usize>,
+    alive: Vec<usize>,
+}
+
+impl Joining {
+    fn new(mean: Triangle) -> Self {
+        let n = mean.n;
+        Self { mean, size: vec![1; n], root: (0..n).collect(), alive: (0..n).collect() }
+    }
+
+    fn first(&self, mut at: usize) -> usize {
+        while self.root[at] != at {
+            at = self.root[at];
+        }
+        at
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (keep, gone) = (a.min(b), a.max(b));
+        self.alive.retain(|other| *other != gone);
+        for third in self.alive.iter().copied().filter(|third| *third != keep) {
+            let (near, far) = (self.mean.get(keep, third), self.mean.get(gone, third));
+            let joined = between(near, self.size[keep], far, self.size[gone]);
+            self.mean.set(keep, third, joined);
+        }
+        self.size[keep] += self.size[gone];
+        self.root[gone] = keep;
+    }
+}
+
+/// The mean of two values by their weights, rounded; what one is apart from, both are.
 fn between(a: u16, by: u64, b: u16, and_by: u64) -> u16 {
+    if a == APART || b == APART {
+        return APART;
+    }
     let weight = by + and_by;
     let mean = (u64::from(a) * by + u64::from(b) * and_by + weight / 2) / weight;
     u16::try_from(mean).unwrap_or(u16::MAX)
@@ -117,9 +153,23 @@ mod tests {
     #[test]
     fn two_chained_by_a_third_are_joined_only_where_the_mean_holds() {
         let pairs = [(0, 1, 900), (1, 2, 600), (0, 2, 100)];
-        assert_eq!(join(triangle(3, &pairs), 350), [0, 0, 0]);
-        assert_eq!(join(triangle(3, &pairs), 351), [0, 0, 2]);
-        assert_eq!(join(triangle(3, &pairs), 901), [0, 1, 2]);
+        assert_eq!(join(triangle(3, &pairs), 350, &[]), [0, 0, 0]);
+        assert_eq!(join(triangle(3, &pairs), 351, &[]), [0, 0, 2]);
+        assert_eq!(join(triangle(3, &pairs), 901, &[]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn p8_what_editors_joined_stays_joined_and_what_they_parted_never_meets() {
+        let pairs = [(0, 1, 900), (1, 2, 900), (0, 2, 900), (0, 3, 1), (1, 3, 1), (2, 3, 1)];
+        let four = || triangle(4, &pairs);
+        assert_eq!(join(four(), 350, &[]), [0, 0, 0, 3]);
+        assert_eq!(join(four(), 350, &[(2, 0, Bond::Apart), (2, 1, Bond::Apart)]), [0, 0, 2, 3]);
+        assert_eq!(join(four(), 500, &[(3, 0, Bond::Together)]), [0, 1, 1, 0]);
+        // Whoever comes later goes to the nearer side, and does not bring the two together.
+        assert_eq!(join(four(), 1, &[(0, 1, Bond::Apart)]), [0, 1, 0, 0]);
+        // Apart weighs more than together, however the two are brought about.
+        let both = [(0, 1, Bond::Together), (1, 2, Bond::Together), (0, 2, Bond::Apart)];
+        assert_eq!(join(four(), 350, &both), [0, 0, 2, 3]);
     }
 
     #[test]
@@ -135,7 +185,7 @@ mod tests {
             }
             let triangle = Triangle { n, values };
             for theta in [1, 20_000, 35_000] {
-                assert_eq!(join(triangle.clone(), theta), naive(&triangle, theta), "{n} {theta}");
+                assert_eq!(join(triangle.clone(), theta, &[]), naive(&triangle, theta), "{n} {theta}");
             }
         }
     }

@@ -8,7 +8,9 @@
 //! articles are put in an order of their own first, so that the order of arrival does not either. The rule a
 //! newcomer would break: the section is no sign of a story, sources name sections differently.
 
+mod ids;
 mod link;
+pub mod store;
 mod terms;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,15 @@ pub struct Piece<'a> {
     pub language: Option<&'a str>,
     /// When it came out, in milliseconds since the epoch.
     pub at: i64,
+}
+
+/// What an editor said of two articles, which no recomputation undoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub enum Bond {
+    /// They report one event.
+    Together,
+    /// They do not.
+    Apart,
 }
 
 /// Which story each article belongs to, and how alike any two are.
@@ -81,24 +92,43 @@ impl Stories {
     }
 }
 
-/// Finds the stories of these articles.
+/// Finds the stories of these articles, where no editor said anything.
 pub fn find(pieces: &[Piece<'_>]) -> Stories {
+    find_with(pieces, &[])
+}
+
+/// Finds the stories of these articles; bonds name two of them by their places.
+pub fn find_with(pieces: &[Piece<'_>], bonds: &[(usize, usize, Bond)]) -> Stories {
     let order = order(pieces);
-    let sorted: Vec<&Piece<'_>> = order.iter().map(|at| &pieces[*at]).collect();
-    let mut similarity = Triangle::new(pieces.len());
-    let countries = terms::countries(&sorted);
-    let near = |a: usize, b: usize| nearness(sorted[a].at, sorted[b].at, countries[a], countries[b]);
-    let words = terms::words(&sorted);
-    let theta = threshold(&words.lengths());
-    add_cosines(&words.weighted(), WORDS, near, &mut similarity);
-    drop(words);
-    add_cosines(&terms::letters(&sorted).weighted(), LETTERS, near, &mut similarity);
-    let joined = link::join(similarity.squared(), theta);
-    let (ours, central) = leads(&joined, &similarity);
     let mut place = vec![0; pieces.len()];
     for (ours, given) in order.iter().enumerate() {
         place[*given] = ours;
     }
+    let sorted: Vec<&Piece<'_>> = order.iter().map(|at| &pieces[*at]).collect();
+    let mut similarity = Triangle::new(pieces.len());
+    let countries = terms::countries(&sorted);
+    let tongues = terms::tongues(&sorted);
+    let since = begins(&sorted);
+    let near = |a: usize, b: usize| nearness(sorted[a].at, sorted[b].at, countries[a], countries[b]);
+    let same = |a: usize, b: usize| if tongues[a] == tongues[b] { near(a, b) } else { 0 };
+    let words = terms::words(&sorted, &tongues, None);
+    let theta = threshold(&words.lengths());
+    add_cosines(&words.weighted(), WORDS, &since, same, &mut similarity);
+    drop(words);
+    if tongues.iter().any(|tongue| *tongue != tongues[0]) {
+        // Few words are written alike in two languages: names, numbers, and the countries meant.
+        let other = |a: usize, b: usize| near(a, b) - same(a, b);
+        let words = terms::words(&sorted, &tongues, Some(&countries));
+        add_cosines(&words.weighted(), WORDS, &since, other, &mut similarity);
+    }
+    add_cosines(&terms::letters(&sorted).weighted(), LETTERS, &since, near, &mut similarity);
+    let mut bonds: Vec<(usize, usize, Bond)> = bonds
+        .iter()
+        .map(|(a, b, bond)| (place[*a].min(place[*b]), place[*a].max(place[*b]), *bond))
+        .collect();
+    bonds.sort_unstable_by_key(|(a, b, bond)| (*a, *b, *bond == Bond::Apart));
+    let joined = link::join(similarity.squared(), theta, &bonds);
+    let (ours, central) = leads(&joined, &similarity);
     let of = place.iter().map(|own| order[joined[*own]]).collect();
     let lead = place.iter().map(|own| order[ours[*own]]).collect();
     let central = place.iter().map(|own| central[*own]).collect();
@@ -132,22 +162,32 @@ fn nearness(a: i64, b: i64, here: u128, there: u128) -> u64 {
     if here != 0 && there != 0 && here & there == 0 { near * STRANGERS / 100 } else { near }
 }
 
+/// By article: the first one that stands in the window with it. They stand in the order of time.
+fn begins(sorted: &[&Piece<'_>]) -> Vec<usize> {
+    let mut begin = 0;
+    let mut out = Vec::with_capacity(sorted.len());
+    for piece in sorted {
+        while piece.at.abs_diff(sorted[begin].at) >= WINDOW_MS.unsigned_abs() {
+            begin += 1;
+        }
+        out.push(begin);
+    }
+    out
+}
+
 /// Adds a share, in tenths, of every pair's cosine, as near as they are.
 fn add_cosines(
     vectors: &terms::Vectors,
     share: u64,
+    since: &[usize],
     near: impl Fn(usize, usize) -> u64,
     similarity: &mut Triangle,
 ) {
     let mut postings: Vec<Vec<(u32, u16)>> = vec![Vec::new(); vectors.terms];
     let mut sums = vec![0_u32; vectors.rows.len()];
-    let mut begin = 0;
     for (row, vector) in (0_u32..).zip(&vectors.rows) {
         let at = row as usize;
-        // They stand in the order of time: what has left the window stays out of it.
-        while begin < at && near(at, begin) == 0 {
-            begin += 1;
-        }
+        let begin = since[at];
         for (term, weight) in vector {
             let list = &postings[*term as usize];
             let from = list.partition_point(|(other, _)| (*other as usize) < begin);
@@ -261,6 +301,12 @@ mod tests {
         let stories = find(&[piece.clone(), piece]);
         assert_eq!(stories.of, [0, 0]);
         assert!(stories.alike(0, 1) >= 995, "{}", stories.alike(0, 1));
+    }
+
+    #[test]
+    fn p8_editors_join_and_part_whatever_the_words_say() {
+        let bonds = [(0, 1, Bond::Apart), (4, 2, Bond::Together)];
+        assert_eq!(find_with(&pieces(), &bonds).of, [0, 1, 2, 2, 2, 2]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ const TITLE: u32 = 2;
 const LEAD: u32 = 1;
 /// A name tells more about an event than another word.
 const NAME: u32 = 2;
+/// A country counts no more than a word: it is not enough by itself to tell that two languages speak of one event.
+const COUNTRY: u32 = 1;
 /// So does a number, in tenths.
 const NUMBER: u64 = 13;
 /// So many articles without a word are thought to stand beside those in the window: the words of the morning's great
@@ -60,14 +62,20 @@ impl<T: Hash + Eq> Known<T> {
     }
 }
 
-/// Stems of titles and leads.
-pub(super) fn words(pieces: &[&Piece<'_>]) -> Counts {
+/// What language each is written in.
+pub(super) fn tongues(pieces: &[&Piece<'_>]) -> Vec<Tongue> {
+    pieces.iter().map(|piece| Tongue::of(piece.language, piece.title)).collect()
+}
+
+/// Stems of titles and leads; with them the countries that they name, where these are given.
+pub(super) fn words(pieces: &[&Piece<'_>], tongues: &[Tongue], countries: Option<&[u128]>) -> Counts {
     let mut known = Known::new();
     let mut numbers = Vec::new();
     let rows = pieces
         .iter()
-        .map(|piece| {
-            let tongue = Tongue::of(piece.language, piece.title);
+        .enumerate()
+        .map(|(at, piece)| {
+            let tongue = tongues[at];
             let stemmer = tongue.stemmer();
             let mut row = HashMap::new();
             let mut add = |part: &str, times: u32| {
@@ -89,6 +97,14 @@ pub(super) fn words(pieces: &[&Piece<'_>]) -> Counts {
             add(piece.title, TITLE);
             for sentence in text::first_sentences(piece.lead, SENTENCES) {
                 add(sentence, LEAD);
+            }
+            let named = countries.map_or(0, |countries| countries[at]);
+            for bit in (0..u128::BITS).filter(|bit| named >> bit & 1 == 1) {
+                let term = known.number(format!("={bit}"));
+                if numbers.len() <= term as usize {
+                    numbers.push(false);
+                }
+                *row.entry(term).or_default() += COUNTRY;
             }
             row
         })
@@ -246,7 +262,7 @@ mod tests {
             language: Some("fr"),
             at: 0,
         };
-        let row = words(&[&piece]).weighted().rows.remove(0);
+        let row = words(&[&piece], &[Tongue::French], None).weighted().rows.remove(0);
         // sources, Haftar, refuse, 12, ports.
         let weights: Vec<u16> = row.iter().map(|(_, weight)| *weight).collect();
         assert_eq!(weights.len(), 5);
@@ -263,7 +279,7 @@ mod tests {
             language: Some("fr"),
             at: 0,
         };
-        for counts in [words(&[&piece]), letters(&[&piece])] {
+        for counts in [words(&[&piece], &[Tongue::French], None), letters(&[&piece])] {
             let sum: u64 = counts.weighted().rows[0].iter().map(|(_, w)| u64::from(*w) * u64::from(*w)).sum();
             let length = sum.isqrt();
             assert!(length.abs_diff(u64::from(UNIT)) < 20, "{length}");
