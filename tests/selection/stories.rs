@@ -197,6 +197,10 @@ fn a_story_crosses_languages_where_names_numbers_and_countries_allow() {
             ("en", "Uganda nurse dies of Ebola in Fort Portal"),
         ],
         &[
+            ("fr", "Maroc : un séisme de magnitude 5,1 secoue le Haut Atlas"),
+            ("ar", "زلزال بقوة ٥,١ درجات يهز الأطلس الكبير في المغرب"),
+        ],
+        &[
             ("fr", "Le Kenya retire sa taxe sur le pain"),
             ("en", "Two protesters shot dead in Kenya’s Kisumu"),
         ],
