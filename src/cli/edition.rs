@@ -7,12 +7,14 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::candidates::{self, Shown};
 use super::dates::DateArg;
 use super::{Context, Exit, Misuse, Out, Refusal, Table};
 use crate::config::Newsletter;
 use crate::editions::{self, Document, Edition, EditionState, Who};
 use crate::morning::{self, House};
 use crate::selection::Proposal;
+use crate::selection::words::Phrases;
 
 /// What `edition` takes.
 #[derive(Debug, clap::Subcommand)]
@@ -270,7 +272,7 @@ async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
     let proposal = morning::line_up::refresh(&place.house, place.newsletter, &edition).await?;
     if args.explain {
         let mut out = cx.out();
-        explain(&proposal, &mut out)?;
+        explain(&proposal, place.newsletter, &mut out)?;
         if !cx.json {
             for said in &morning::stories::said_of(&place.house, &proposal).await? {
                 out.line(&super::story::in_words(said))?;
@@ -284,38 +286,26 @@ async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
 }
 
 /// Every candidate with its points, and what stopped those left out.
-fn explain(proposal: &Proposal, out: &mut Out) -> std::io::Result<()> {
-    let lists =
-        [("chosen", &proposal.chosen), ("reserve", &proposal.reserves), ("left out", &proposal.left_out)];
+pub(super) fn explain(proposal: &Proposal, newsletter: &Newsletter, out: &mut Out) -> std::io::Result<()> {
     if out.json {
+        let lists =
+            [("chosen", &proposal.chosen), ("reserve", &proposal.reserves), ("left out", &proposal.left_out)];
         for (place, candidates) in lists {
             for candidate in candidates {
                 out.json(&serde_json::json!({ "place": place, "candidate": candidate }))?;
             }
         }
-        return Ok(());
-    }
-    for (place, candidates) in lists {
-        let mut table = Table::new(&[place, "points", "title", "because"]);
-        for (candidate, position) in candidates.iter().zip(1..) {
-            let reasons: Vec<String> = candidate
-                .reasons
-                .iter()
-                .map(|reason| format!("{} {:+}", reason.term, reason.points))
-                .collect();
-            let why = candidate
-                .stopped
-                .as_ref()
-                .map_or_else(|| reasons.join(", "), |stopped| stopped.words.clone());
-            table.row(&[position.to_string(), candidate.points.to_string(), candidate.title.clone(), why]);
+        for barred in &proposal.barred {
+            out.json(&serde_json::json!({ "place": "barred", "candidate": barred }))?;
         }
-        out.table(&table)?;
-        out.line("")?;
+        for relaxed in &proposal.relaxed {
+            out.json(&serde_json::json!({ "relaxed": relaxed }))?;
+        }
+        return out.json(&serde_json::json!({ "inputs": proposal.inputs }));
     }
-    for relaxed in &proposal.relaxed {
-        out.line(&relaxed.words)?;
-    }
-    Ok(())
+    let shown =
+        Shown { phrases: Phrases::of(&newsletter.language), id: &|_| String::new(), width: out.width() };
+    candidates::explain(&shown, proposal, out)
 }
 
 async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Result<Exit> {

@@ -4,6 +4,7 @@
 //! here with its `Args` and `run`, and an arm in `Command`.
 
 mod article;
+mod candidates;
 mod check;
 mod context;
 mod dates;

@@ -47,6 +47,12 @@ impl Out {
         table.write(&mut self.writer, self.colour)
     }
 
+    /// How wide a line may be: what `COLUMNS` says, eighty on any other terminal; as wide as it likes in a file.
+    pub fn width(&self) -> Option<usize> {
+        let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        said.or_else(|| io::stdout().is_terminal().then_some(80))
+    }
+
     /// Everything is written.
     pub fn finish(mut self) -> io::Result<()> {
         self.writer.flush()
@@ -69,6 +75,20 @@ impl Table {
     /// Adds a row; cells may not hold line breaks, which become spaces.
     pub fn row<S: AsRef<str>>(&mut self, cells: &[S]) {
         self.rows.push(cells.iter().map(|cell| cell.as_ref().replace(['\n', '\r'], " ")).collect());
+    }
+
+    /// How many columns a text takes.
+    pub fn width(text: &str) -> usize {
+        width(text)
+    }
+
+    /// A text of at most so many columns; what is cut ends in an ellipsis.
+    pub fn cut(text: &str, columns: usize) -> String {
+        if width(text) <= columns {
+            return text.to_owned();
+        }
+        let kept: String = text.graphemes(true).take(columns.saturating_sub(1)).collect();
+        format!("{}…", kept.trim_end())
     }
 
     /// Whether there is no row.

@@ -14,6 +14,8 @@ pub enum Args {
     Learning(Which),
     /// Every proposal for an edition and every step of its editors
     History(History),
+    /// Every candidate of an edition's last proposal as it was made, and what stopped those left out
+    Record(History),
     /// Put the learned weights in force; refused while the mornings do not warrant it
     Promote(Promote),
     /// Put the given weights in force again
@@ -69,6 +71,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     match args {
         Args::Learning(which) => learning(cx.newsletter(&which.newsletter)?, cx).await,
         Args::History(args) => history(args, cx).await,
+        Args::Record(args) => record(args, cx).await,
         Args::Promote(args) => {
             let newsletter = cx.newsletter(&args.which.newsletter)?;
             let weights = learn::promote(&cx.house().await?, newsletter, args.anyway, &Who::command_line())
@@ -149,6 +152,19 @@ async fn history(args: &History, cx: &Context) -> anyhow::Result<Exit> {
     if happened.is_empty() {
         cx.say(&format!("Nothing was proposed for {} of {date}.", newsletter.id));
     }
+    Ok(Exit::Done)
+}
+
+async fn record(args: &History, cx: &Context) -> anyhow::Result<Exit> {
+    let newsletter = cx.newsletter(&args.which.newsletter)?;
+    let date = args.date.unwrap_or(DateArg::Relative(0));
+    let date = date.resolve(cx.clock().civil(), &newsletter.timezone)?;
+    let Some(proposal) = learn::record(&cx.house().await?, newsletter, date).await? else {
+        return Err(Refusal(format!("nothing was proposed for {} of {date}", newsletter.id)).into());
+    };
+    let mut out = cx.out();
+    super::edition::explain(&proposal, newsletter, &mut out)?;
+    out.finish()?;
     Ok(Exit::Done)
 }
 

@@ -8,10 +8,12 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::candidates::{self, Shown};
 use super::{Context, Exit, Misuse, Table};
 use crate::articles::{Article, ArticleId, Lifetime};
 use crate::selection::learning::Weights;
-use crate::selection::{self, Ran, Settings, Standing, stories};
+use crate::selection::words::Phrases;
+use crate::selection::{self, Candidate, Ran, Settings, Standing, stories};
 
 /// What `stories` takes.
 #[derive(Debug, clap::Args)]
@@ -31,6 +33,9 @@ pub struct PickArgs {
     /// Choose as this newsletter of the configuration that `--config` names; needed where that has several
     #[arg(long, value_name = "ID")]
     newsletter: Option<String>,
+    /// The others too: those in reserve, those left out, and what stopped each
+    #[arg(long)]
+    explain: bool,
 }
 
 /// One line; fields that the selection does not read are passed over.
@@ -131,36 +136,39 @@ pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
     let newest = lines.iter().filter_map(|line| line.published_at).max();
     let cut_off = args.at.or(newest).unwrap_or_else(|| cx.clock().now());
     let articles: Vec<Article> = lines.iter().zip(0..).map(|(line, at)| article(line, at, cut_off)).collect();
-    let settings = Settings { reserves: 0, ..settings(args, cx)? };
+    let settings = settings(args, cx)?;
     let proposal = selection::propose(&articles, &[] as &[Ran], &Standing::default(), &settings, cut_off);
     let mut out = cx.out();
-    let mut table = Table::new(&["", "points", "id", "title", "why"]);
-    for (candidate, position) in proposal.chosen.iter().zip(1..) {
-        let Some(line) = usize::try_from(candidate.article.0).ok().and_then(|at| lines.get(at)) else {
-            continue;
-        };
-        if cx.json {
-            out.json(&serde_json::json!({
-                "id": line.id, "position": position, "points": candidate.points, "reasons": candidate.reasons,
-                "story": candidate.story,
-            }))?;
-        } else {
-            let why: Vec<String> = candidate
-                .reasons
-                .iter()
-                .map(|reason| format!("{} {:+}", reason.term, reason.points))
-                .collect();
-            table.row(&[
-                position.to_string(),
-                candidate.points.to_string(),
-                plain(&line.id),
-                line.title.clone(),
-                why.join(", "),
-            ]);
-        }
-    }
+    let line_of = |candidate: &Candidate| {
+        usize::try_from(candidate.article.0).ok().and_then(|at| lines.get(at)).map(|line| &line.id)
+    };
     if !cx.json {
-        out.table(&table)?;
+        let id = |candidate: &Candidate| line_of(candidate).map(plain).unwrap_or_default();
+        let shown = Shown { phrases: Phrases::of(&settings.language), id: &id, width: out.width() };
+        if args.explain {
+            candidates::explain(&shown, &proposal, &mut out)?;
+        } else {
+            shown.chosen(&proposal, &mut out)?;
+            for relaxed in &proposal.relaxed {
+                out.line(&format!("! {relaxed}"))?;
+            }
+        }
+        out.finish()?;
+        return Ok(exit(faults));
+    }
+    for (candidate, position) in proposal.chosen.iter().zip(1..) {
+        out.json(&serde_json::json!({
+            "id": line_of(candidate), "position": position, "points": candidate.points,
+            "reasons": candidate.reasons, "story": candidate.story,
+        }))?;
+    }
+    if args.explain {
+        for candidate in proposal.reserves.iter().chain(&proposal.left_out) {
+            out.json(&serde_json::json!({
+                "id": line_of(candidate), "position": null, "points": candidate.points,
+                "reasons": candidate.reasons, "story": candidate.story, "stopped": candidate.stopped,
+            }))?;
+        }
     }
     out.finish()?;
     Ok(exit(faults))

@@ -188,6 +188,11 @@ pub async fn history(house: &House, newsletter: &Newsletter, date: Date) -> Resu
     Ok(out)
 }
 
+/// The last proposal for an edition as it was made, with every candidate.
+pub async fn record(house: &House, newsletter: &Newsletter, date: Date) -> Result<Option<Proposal>> {
+    Ok(store::find_record(&mut house.db.read().await?, &newsletter.id, date).await?)
+}
+
 /// One morning of the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {

@@ -4,7 +4,7 @@
 //! their own, by points, date and URL.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -87,10 +87,12 @@ pub(super) fn pool<'a>(
         .collect();
     let stories = stories::find_with(&pieces, &bonds);
     let ids = stories.ids(&pieces, |at| standing.stories.get(&eligible[at].id).map(String::as_str));
-    let mut sources: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-    for (article, story) in eligible.iter().zip(&stories.of) {
-        sources.entry(*story).or_default().insert(rules.owner(&article.source));
+    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (at, story) in stories.of.iter().enumerate() {
+        members.entry(*story).or_default().push(at);
     }
+    let owners: Vec<String> = eligible.iter().map(|article| rules.owner(&article.source)).collect();
+    let sure = settings.rules.points.coverage_sure * 10;
     let past = Past::new(ran, &eligible, &settings.rules.seen.by_age);
     let mut entries: Vec<Entry<'a>> = eligible
         .iter()
@@ -101,8 +103,9 @@ pub(super) fn pool<'a>(
             let story = ids[at].clone();
             let given = standing.given.get(&article.id);
             let seen = past.of(at, article, &story, given.is_some_and(|given| given.value.is_some()));
-            let count = sources.get(first).map_or(1, BTreeSet::len);
-            let reasons = points::reasons(article, given, count, seen, rules, cut_off);
+            let story_of = members.get(first).map_or(&[][..], Vec::as_slice);
+            let coverage = coverage(at, story_of, &owners, &stories, sure);
+            let reasons = points::reasons(article, given, &coverage, seen, rules, cut_off);
             let reasons = settings.weights.weigh(reasons, &super::traits_of(article));
             let candidate = Candidate {
                 article: article.id,
@@ -130,15 +133,33 @@ pub(super) fn pool<'a>(
         })
         .collect();
     // Ties by date, by which tells its story best, and then by URL: the order of arrival decides nothing.
-    entries.sort_by(|a, b| {
-        let key = |entry: &Entry<'_>| {
-            let (at, points) = (entry.at, entry.candidate.points);
-            (Reverse(points), Reverse(eligible[at].dated()), Reverse(stories.central(at)))
-        };
-        let last = |entry: &Entry<'_>| entry.candidate.article.0;
-        (key(a), &a.candidate.url, last(a)).cmp(&(key(b), &b.candidate.url, last(b)))
-    });
+    entries.sort_by(|a, b| rank(a, &eligible, &stories).cmp(&rank(b, &eligible, &stories)));
     Pool { stories, entries, barred }
+}
+
+type Rank<'a> = (Reverse<i64>, Reverse<Timestamp>, Reverse<u64>, &'a str, i64);
+
+fn rank<'a>(entry: &'a Entry<'_>, articles: &[&Article], stories: &Stories) -> Rank<'a> {
+    let (candidate, dated) = (&entry.candidate, articles[entry.at].dated());
+    let central = stories.central(entry.at);
+    (Reverse(candidate.points), Reverse(dated), Reverse(central), &candidate.url, candidate.article.0)
+}
+
+/// How like two articles are, in thousandths: as editors read it, not squared as stories are joined.
+fn likeness(stories: &Stories, a: usize, b: usize) -> i64 {
+    (stories.alike(a, b) * 1000).isqrt()
+}
+
+/// Who reports a story, seen from one of its articles: each owner once, by its report that is most like this one. A
+/// report that is hardly like it may have been joined by chance, and counts in part.
+fn coverage(at: usize, story: &[usize], owners: &[String], stories: &Stories, sure: i64) -> points::Coverage {
+    let mut counted: BTreeMap<&str, i64> = BTreeMap::new();
+    for other in story {
+        let alike = if owners[*other] == owners[at] { sure } else { likeness(stories, at, *other).min(sure) };
+        let known = counted.entry(&owners[*other]).or_default();
+        *known = alike.max(*known);
+    }
+    points::Coverage { sources: counted.len(), sure: counted.values().map(|alike| alike * 1000 / sure).sum() }
 }
 
 /// What keeps an article from being a candidate at all.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::pick::{Picker, Stop};
 use super::rules::Rules;
@@ -12,7 +12,7 @@ use super::words::put;
 use super::{Candidate, Proposal};
 
 /// What stopped a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bar {
     /// Its story is in already.
@@ -32,7 +32,7 @@ pub enum Bar {
 }
 
 /// Why a candidate is not in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// What stopped it.
     pub by: Bar,
@@ -43,7 +43,7 @@ pub struct Stopped {
 }
 
 /// A limit that the line-up does not keep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relaxed {
     /// Which.
     pub limit: Bar,
@@ -157,7 +157,7 @@ fn stopped(picker: &Picker<'_>, at: usize, nearest: Option<usize>, rules: &Rules
         (Bar::Points, None) => phrases.all_pinned.to_owned(),
     };
     let needed = needed.filter(|_| !matches!(bar, Bar::Story | Bar::Alike | Bar::Seat));
-    Stopped { by: bar, needed, words }
+    Stopped { by: bar, needed, words: format!("{}{words}", phrases.not_taken) }
 }
 
 fn alike(picker: &Picker<'_>, at: usize, nearest: Option<usize>) -> i64 {

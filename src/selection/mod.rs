@@ -47,7 +47,7 @@ pub struct Reason {
 }
 
 /// A candidate, judged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The article.
     pub article: ArticleId,
@@ -76,7 +76,7 @@ pub struct Candidate {
 }
 
 /// An article that is no candidate at all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Barred {
     /// The article.
     pub article: ArticleId,
@@ -190,7 +190,7 @@ impl Settings {
 }
 
 /// A line-up, proposed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     /// In the edition, in order.
     pub chosen: Vec<Candidate>,

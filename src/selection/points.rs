@@ -11,12 +11,20 @@ use super::words::put;
 use super::{Given, Reason};
 use crate::articles::{Article, Lifetime};
 
-/// The reasons of an article, in the order in which they are told. `sources` is how many independent ones report its
-/// story, `cut_off` when the edition locks, `seen` what of it ran.
+/// Who reports a story, seen from one of its articles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Coverage {
+    /// How many independent sources.
+    pub(super) sources: usize,
+    /// How many of them count, in thousandths: those in part whose report is hardly like this one.
+    pub(super) sure: i64,
+}
+
+/// The reasons of an article, in the order in which they are told. `coverage` says who reports its story, `cut_off` when the edition locks, `seen` what of it ran.
 pub(super) fn reasons(
     article: &Article,
     given: Option<&Given>,
-    sources: usize,
+    coverage: &Coverage,
     seen: Option<Seen>,
     rules: &Rules<'_>,
     cut_off: Timestamp,
@@ -49,8 +57,15 @@ pub(super) fn reasons(
     let words = lived.map_or_else(|| hours.clone(), |lived| format!("{hours}, {lived}"));
     add("freshness", decayed(points.freshness, minutes, half_life), words);
 
-    let count = put(phrases.coverage, &[("count", &sources.to_string())]);
-    add("coverage", covered(points.coverage, sources, points.coverage_full), count);
+    let count = coverage.sources.to_string();
+    // What is lost to rounding is not worth a word.
+    let words = if coverage.sure / 100 < i64::try_from(coverage.sources).unwrap_or(i64::MAX) * 10 {
+        let sure = format!("{}{}{}", coverage.sure / 1000, phrases.decimal, coverage.sure % 1000 / 100);
+        put(phrases.coverage_in_part, &[("count", &count), ("sure", &sure)])
+    } else {
+        put(phrases.coverage, &[("count", &count)])
+    };
+    add("coverage", covered(points.coverage, coverage.sure, points.coverage_full), words);
 
     let (worth, own) = rules.source(article);
     let words = if own { format!("{}, {}", article.source, phrases.own) } else { article.source.clone() };
@@ -114,11 +129,11 @@ fn decayed(start: i64, minutes: i64, half_life: i64) -> i64 {
     if halvings > 30 { 0 } else { (start * SIXTEENTHS[rest] / 1_000_000) >> halvings }
 }
 
-/// A part for one source, `all` of it for `full` of them: by the logarithm of one more than they are.
-fn covered(all: i64, sources: usize, full: i64) -> i64 {
-    let full = u64::try_from(full.max(1)).unwrap_or(1);
-    let sources = u64::try_from(sources).unwrap_or(full).min(full);
-    all * log2(1 + sources) / log2(1 + full)
+/// A part for one source (1000 thousandths), `all` of it for `full` of them: by the logarithm of one more than they are.
+fn covered(all: i64, sources: i64, full: i64) -> i64 {
+    let log = |sources: i64| log2(1000 + u64::try_from(sources).unwrap_or(0)) - log2(1000);
+    let full = 1000 * full.max(1);
+    all * log(sources.min(full)) / log(full)
 }
 
 /// The binary logarithm in 1/65536ths, rounded down: by squaring, one bit at a time.
@@ -152,9 +167,14 @@ mod tests {
     #[test]
     fn coverage_grows_with_sources_and_ends_where_the_newsletter_says() {
         assert_eq!(covered(150, 0, 12), 0);
-        assert_eq!([1, 2, 3, 6, 12].map(|sources| covered(150, sources, 12)), [40, 64, 81, 113, 150]);
-        assert_eq!(covered(150, 100, 12), 150);
-        assert_eq!(covered(100, 3, 3), 100);
+        let points = [1000, 2000, 3000, 6000, 12_000].map(|sources| covered(150, sources, 12));
+        assert_eq!(points, [40, 64, 81, 113, 150]);
+        assert!(
+            (65..81).contains(&covered(150, 2500, 12)),
+            "two and a half sources stand between two and three"
+        );
+        assert_eq!(covered(150, 100_000, 12), 150);
+        assert_eq!(covered(100, 3000, 3), 100);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 mod extract;
 mod learning;
 mod learning_mornings;
+mod pick;
 mod places;
 mod stories;
 mod stories_kept;

@@ -58,6 +58,8 @@ pub struct Points {
     pub coverage: i64,
     /// So many independent sources earn all of it.
     pub coverage_full: i64,
+    /// A source counts whole whose report is so like, in percent; one that is less like, its part of it.
+    pub coverage_sure: i64,
     /// For an article of one's own newsroom.
     pub own_newsroom: i64,
 }
@@ -154,7 +156,14 @@ impl Default for Selection {
         Self {
             overlap: 12 * HOUR,
             first_window: 30 * DAY,
-            points: Points { value: 100, freshness: 250, coverage: 150, coverage_full: 12, own_newsroom: 50 },
+            points: Points {
+                value: 100,
+                freshness: 250,
+                coverage: 150,
+                coverage_full: 12,
+                coverage_sure: 20,
+                own_newsroom: 50,
+            },
             half_life: HalfLives { short: 6 * 60, medium: 18 * 60, long: 48 * 60 },
             seen: Seen { points: 400, by_age: vec![100, 70, 40], new_turn: 30, forgiven: 50 },
             copy: Copy {
@@ -239,6 +248,7 @@ impl Points {
             freshness: points(section, "freshness", usual.freshness),
             coverage: points(section, "coverage", usual.coverage),
             coverage_full: section.number("coverage_full", 2..=1000).unwrap_or(usual.coverage_full),
+            coverage_sure: section.number("coverage_sure", 1..=100).unwrap_or(usual.coverage_sure),
             own_newsroom: points(section, "own_newsroom", usual.own_newsroom),
         }
     }

@@ -14,7 +14,7 @@ use crate::db::{Conn, Error, Result, on};
 use crate::selection::{Candidate, Proposal};
 
 const LAST_PROPOSAL: &str = "
-SELECT fingerprint
+SELECT id, fingerprint
 FROM proposal
 WHERE newsletter = $1 AND date = $2
 ORDER BY id DESC
@@ -25,11 +25,22 @@ INSERT INTO proposal (newsletter, date, at, fingerprint)
 VALUES ($1, $2, $3, $4)
 RETURNING id";
 
+const KEEP_RECORD: &str = "
+UPDATE proposal
+SET inputs = $2, record = $3
+WHERE id = $1";
+
+// What stood in the last one replaces what stood before: hundreds of candidates a refresh would fill the disk.
+const DROP_RECORDS: &str = "
+UPDATE proposal
+SET record = NULL
+WHERE newsletter = $1 AND date = $2 AND id <> $3 AND record IS NOT NULL";
+
 const ADD_PROPOSAL_ITEM: &str = "
 INSERT INTO proposal_item (proposal, place, position, article, story, points, reasons)
 VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
-/// Keeps what was proposed for an edition; `false` when it is what was proposed last.
+/// Keeps what was proposed for an edition, and the record of it; `false` when it is the line-up proposed last.
 pub async fn record_proposal(
     conn: &mut Conn,
     newsletter: &str,
@@ -38,12 +49,13 @@ pub async fn record_proposal(
     at: Timestamp,
 ) -> Result<bool> {
     let fingerprint = fingerprint(proposal);
-    let last: Option<String> = on!(conn, |c| sqlx::query_scalar(LAST_PROPOSAL)
+    let last: Option<(i64, String)> = on!(conn, |c| sqlx::query_as(LAST_PROPOSAL)
         .bind(newsletter)
         .bind(date.to_string())
         .fetch_optional(c)
         .await?);
-    if last.as_deref() == Some(fingerprint.as_str()) {
+    if let Some((id, _)) = last.filter(|(_, known)| *known == fingerprint) {
+        keep_record(conn, newsletter, date, id, proposal).await?;
         return Ok(false);
     }
     let id: i64 = on!(conn, |c| sqlx::query_scalar(ADD_PROPOSAL)
@@ -69,7 +81,50 @@ pub async fn record_proposal(
                 .map(drop)?);
         }
     }
+    keep_record(conn, newsletter, date, id, proposal).await?;
     Ok(true)
+}
+
+async fn keep_record(
+    conn: &mut Conn,
+    newsletter: &str,
+    date: Date,
+    id: i64,
+    proposal: &Proposal,
+) -> Result<()> {
+    let record = json(proposal);
+    on!(conn, |c| sqlx::query(KEEP_RECORD)
+        .bind(id)
+        .bind(&proposal.inputs)
+        .bind(record)
+        .execute(c)
+        .await
+        .map(drop)?);
+    on!(conn, |c| sqlx::query(DROP_RECORDS)
+        .bind(newsletter)
+        .bind(date.to_string())
+        .bind(id)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+const RECORD: &str = "
+SELECT record
+FROM proposal
+WHERE newsletter = $1 AND date = $2 AND record IS NOT NULL
+ORDER BY id DESC
+LIMIT 1";
+
+/// The last proposal for an edition as it was made, with every candidate; `None` where none was kept.
+pub async fn find_record(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Option<Proposal>> {
+    let text: Option<String> = on!(conn, |c| sqlx::query_scalar(RECORD)
+        .bind(newsletter)
+        .bind(date.to_string())
+        .fetch_optional(c)
+        .await?);
+    text.map(|text| parse_json("proposal", "record", &text)).transpose()
 }
 
 fn places(proposal: &Proposal) -> [(&'static str, &[Candidate]); 2] {

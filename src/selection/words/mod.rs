@@ -34,6 +34,10 @@ pub struct Phrases {
     pub long_lived: &'static str,
     /// Of `{count}`.
     pub coverage: &'static str,
+    /// Of `{count}`, `{sure}`: where some count in part.
+    pub coverage_in_part: &'static str,
+    /// Between whole and tenths.
+    pub decimal: &'static str,
     pub own: &'static str,
     /// Of `{name}`.
     pub priority: &'static str,
@@ -45,6 +49,8 @@ pub struct Phrases {
     pub no_standfirst: &'static str,
     pub clickbait: &'static str,
     pub paywall: &'static str,
+    /// Stands before each of the following, up to `relaxed`.
+    pub not_taken: &'static str,
     /// Of `{points}`, `{needed}`.
     pub not_enough: &'static str,
     /// Of `{percent}`, `{title}`; stands after `not_enough` where likeness cost it the place.
@@ -134,6 +140,7 @@ mod tests {
                 phrases.value_usual,
                 phrases.freshness,
                 phrases.coverage,
+                phrases.coverage_in_part,
                 phrases.priority,
                 phrases.seen,
                 phrases.not_enough,

@@ -1,0 +1,542 @@
+//! The pick, over a thousand random pools: its points add up, its limits hold or are named, pins are where they were
+//! put, and the order of arrival decides nothing. And the promises of the single rules, each on a pool of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use matinale::articles::{Article, ArticleId, Lifetime};
+use matinale::config::selection::{Seat, Theme};
+use matinale::config::{Limit, Selection};
+use matinale::selection::{self, Bar, Candidate, Given, Proposal, Ran, Settings, Standing};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+fn cut_off() -> Timestamp {
+    "2026-11-25T05:00:00Z".parse().unwrap()
+}
+
+/// An article of so many hours before the lock.
+fn article(id: i64, title: &str, hours: i64) -> Article {
+    let at = cut_off().checked_sub(SignedDuration::from_hours(hours)).unwrap();
+    Article {
+        id: ArticleId(id),
+        url: format!("https://press.example/{id:04}"),
+        url_key: format!("press.example/{id:04}"),
+        title: title.to_owned(),
+        title_key: String::new(),
+        summary: format!("{title}."),
+        body: String::new(),
+        language: Some("fr".to_owned()),
+        section: None,
+        countries: Vec::new(),
+        tags: Vec::new(),
+        author: None,
+        source: format!("Source {}", id % 97),
+        published_at: Some(at),
+        image_url: None,
+        image_alt: None,
+        image_credit: None,
+        value: None,
+        lifetime: None,
+        embargo_until: None,
+        origin: "test".to_owned(),
+        fingerprint: String::new(),
+        first_seen_at: at,
+        updated_at: at,
+        retracted_at: None,
+        retracted_why: None,
+    }
+}
+
+/// A title of words that no other number has.
+fn title(number: i64) -> String {
+    let mut seed = u64::try_from(number).unwrap().wrapping_mul(7919) ^ 0x5bd1;
+    let mut word = || {
+        let mut out = String::new();
+        for _ in 0..8 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            out.push(char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap()));
+        }
+        out
+    };
+    format!("{} {} {} {}", word(), word(), word(), word())
+}
+
+fn propose(articles: &[Article], standing: &Standing, settings: &Settings) -> Proposal {
+    selection::propose(articles, &[], standing, settings, cut_off())
+}
+
+fn all(proposal: &Proposal) -> impl Iterator<Item = &Candidate> {
+    proposal.chosen.iter().chain(&proposal.reserves).chain(&proposal.left_out)
+}
+
+/// A random pool and how it is to be chosen from.
+#[derive(Clone, Debug)]
+struct Pool {
+    articles: Vec<Article>,
+    ran: Vec<Ran>,
+    standing: Standing,
+    settings: Settings,
+    turn: usize,
+}
+
+const COUNTRIES: [&str; 6] = ["SN", "ML", "CI", "KE", "MA", "FR"];
+const SECTIONS: [&str; 4] = ["politique", "économie", "sport", "culture"];
+const LANGUAGES: [&str; 4] = ["fr", "en", "ar", "pt"];
+
+fn some_article() -> impl Strategy<Value = Article> {
+    let event = 0_i64..40;
+    let place = (0_usize..9, 0_usize..5, 0_usize..6);
+    let worth = (proptest::option::of(1_u8..=5), 0_usize..4, 0_i64..60);
+    let faults = (0_u8..12, any::<bool>(), any::<bool>());
+    (event, place, worth, faults).prop_map(
+        |(event, place, (value, lifetime, hours), (fault, summed, words))| {
+            let mut article = article(0, &title(event), hours);
+            // A second report of an event says it with other words beside.
+            if words {
+                article.title = format!("{} {}", article.title, title(event + 1000));
+            }
+            if !summed {
+                article.summary.clear();
+            }
+            article.countries =
+                COUNTRIES.get(place.0).map(|code| vec![(*code).to_owned()]).unwrap_or_default();
+            article.section = SECTIONS.get(place.1).map(|name| (*name).to_owned());
+            article.source = format!("Source {}", place.2);
+            article.value = value;
+            article.lifetime =
+                [None, Some(Lifetime::Short), Some(Lifetime::Medium), Some(Lifetime::Long)][lifetime];
+            match fault {
+                0 => article.retracted_at = Some(cut_off()),
+                1 => article.embargo_until = cut_off().checked_add(SignedDuration::from_hours(1)).ok(),
+                2 => article.title = format!("Vous ne devinerez jamais : {}", article.title),
+                _ => {}
+            }
+            article
+        },
+    )
+}
+
+fn some_rules() -> impl Strategy<Value = Selection> {
+    let limits = (1_usize..5, 1_usize..5, 1_usize..5, 10_i64..=100, 1_i64..=100);
+    let relax = proptest::sample::subsequence(Limit::ALL.to_vec(), 0..=4).prop_shuffle();
+    let seats = proptest::collection::btree_map("[a-c]", (1_usize..4, any::<bool>()), 0..=2);
+    (limits, relax, seats).prop_map(|((country, section, source, alike, balance), relax, seats)| {
+        let mut rules = Selection::default();
+        (rules.limits.country, rules.limits.section, rules.limits.source) = (country, section, source);
+        (rules.limits.alike, rules.limits.balance, rules.limits.relax) = (alike, balance, relax);
+        rules.seats = seats
+            .into_iter()
+            .map(|(name, (at_least, by_region))| {
+                let sections = SECTIONS[..3].iter().map(|name| (*name).to_owned()).collect();
+                let regions = ["west-africa", "east-africa", "north-africa"]
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect();
+                let seat = if by_region {
+                    Seat { at_least, regions, ..Seat::default() }
+                } else {
+                    Seat { at_least, sections, ..Seat::default() }
+                };
+                (name, seat)
+            })
+            .collect();
+        rules
+    })
+}
+
+fn pools() -> impl Strategy<Value = Pool> {
+    let articles = proptest::collection::vec(some_article(), 0..=45);
+    let wishes = proptest::collection::vec((0_i64..45, 0_i64..=10, 0_u8..6), 0..=6);
+    let size = (1_usize..=12, 0_usize..=10, 0_usize..LANGUAGES.len());
+    (articles, wishes, some_rules(), size, 0_usize..45, any::<bool>()).prop_map(
+        |(mut articles, wishes, rules, (items, reserves, language), turn, ran)| {
+            for (article, id) in articles.iter_mut().zip(0..) {
+                article.id = ArticleId(id);
+                article.url = format!("https://press.example/{id:04}");
+            }
+            let mut standing = Standing::default();
+            let mut places = BTreeSet::new();
+            for (id, place, kind) in wishes {
+                let id = ArticleId(id);
+                match kind {
+                    0 => drop(standing.removed.insert(id)),
+                    1 => drop(standing.given.insert(id, Given { value: Some(5), lifetime: None })),
+                    _ if standing.pinned.len() < items && (place == 0 || places.insert(place)) => {
+                        standing.pinned.insert(id, place);
+                    }
+                    _ => {}
+                }
+            }
+            for id in &standing.removed {
+                standing.pinned.remove(id);
+            }
+            let ran = if ran {
+                articles
+                    .iter()
+                    .step_by(7)
+                    .zip([1, 2, 3])
+                    .map(|(article, age)| ran_before(article, age))
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            let language = LANGUAGES[language].to_owned();
+            Pool {
+                articles,
+                ran,
+                standing,
+                settings: Settings { items, reserves, language, rules, ..Settings::default() },
+                turn,
+            }
+        },
+    )
+}
+
+fn ran_before(article: &Article, age: usize) -> Ran {
+    Ran {
+        age,
+        story: String::new(),
+        article: article.id.0,
+        title: article.title.clone(),
+        lead: article.summary.clone(),
+        language: article.language.clone(),
+    }
+}
+
+/// How many of the chosen share what this one has.
+fn group(proposal: &Proposal, of: &Candidate, bar: Bar) -> usize {
+    let key = |candidate: &Candidate| match bar {
+        Bar::Country => candidate.country.clone(),
+        Bar::Section => candidate.section.clone(),
+        _ => Some(candidate.source.clone()),
+    };
+    let own = key(of);
+    if own.is_none() { 0 } else { proposal.chosen.iter().filter(|other| key(other) == own).count() }
+}
+
+fn check(pool: &Pool) -> Result<(), TestCaseError> {
+    let Pool { articles, ran, standing, settings, turn } = pool;
+    let proposal = selection::propose(articles, ran, standing, settings, cut_off());
+    let limits = &settings.rules.limits;
+
+    // P7: points add up to the reasons, each told in words.
+    for candidate in all(&proposal) {
+        let sum: i64 = candidate.reasons.iter().map(|reason| reason.points).sum();
+        prop_assert_eq!(candidate.points, sum);
+        prop_assert!(candidate.reasons.iter().all(|reason| !reason.words.is_empty() && reason.points != 0));
+    }
+
+    // Nobody is lost, and nobody is left out without a word.
+    let known: BTreeSet<ArticleId> = all(&proposal)
+        .map(|candidate| candidate.article)
+        .chain(proposal.barred.iter().map(|barred| barred.article))
+        .collect();
+    prop_assert_eq!(known.len(), articles.len());
+    prop_assert!(proposal.barred.iter().all(|barred| !barred.words.is_empty()));
+    for candidate in proposal.reserves.iter().chain(&proposal.left_out) {
+        let stopped = candidate.stopped.as_ref();
+        prop_assert!(stopped.is_some_and(|stopped| !stopped.words.is_empty()), "{:?}", candidate);
+        let needed = stopped.and_then(|stopped| stopped.needed);
+        prop_assert!(needed.is_none_or(|needed| needed >= candidate.points), "{:?}", candidate);
+    }
+    prop_assert!(proposal.chosen.iter().all(|candidate| candidate.stopped.is_none()));
+    prop_assert!(proposal.chosen.len() <= settings.items.max(standing.pinned.len()));
+
+    // No limit is broken without its relaxation being named; and none is named that holds.
+    let named = |limit: Bar, of: &str| proposal.relaxed.iter().any(|one| one.limit == limit && one.of == of);
+    let sources: BTreeSet<&str> = all(&proposal).map(|candidate| candidate.source.as_str()).collect();
+    for candidate in &proposal.chosen {
+        let (country, section) = (candidate.country.as_deref(), candidate.section.as_deref());
+        let broken = |bar, most| group(&proposal, candidate, bar) > most;
+        prop_assert_eq!(broken(Bar::Country, limits.country), named(Bar::Country, country.unwrap_or("-")));
+        prop_assert_eq!(broken(Bar::Section, limits.section), named(Bar::Section, section.unwrap_or("-")));
+        let source = sources.len() > 1 && broken(Bar::Source, limits.source);
+        prop_assert_eq!(source, named(Bar::Source, &candidate.source));
+        let free = |bar: Bar, most, limit| {
+            // Only what the newsletter lets give way does, but for pins.
+            !broken(bar, most) || limits.relax.contains(&limit) || !standing.pinned.is_empty()
+        };
+        prop_assert!(free(Bar::Country, limits.country, Limit::Country));
+        prop_assert!(free(Bar::Section, limits.section, Limit::Section));
+        prop_assert!(sources.len() < 2 || free(Bar::Source, limits.source, Limit::Source));
+        if candidate.alike >= limits.alike * 10 {
+            prop_assert!(proposal.relaxed.iter().any(|one| matches!(one.limit, Bar::Alike | Bar::Story)));
+        }
+    }
+    let mut stories: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
+    for candidate in &proposal.chosen {
+        stories.entry(&candidate.story).or_default().push(candidate);
+    }
+    for of_story in stories.values().filter(|of_story| of_story.len() > 1) {
+        let pinned = of_story.iter().filter(|one| standing.pinned.contains_key(&one.article)).count();
+        prop_assert_eq!(pinned, of_story.len(), "only pins put two of a story in");
+        prop_assert!(of_story.iter().any(|one| named(Bar::Story, &one.title)));
+    }
+
+    // Seats are taken, or said to be empty.
+    for (name, seat) in &settings.rules.seats {
+        let present = present(seat, &proposal, articles);
+        prop_assert_eq!(
+            present < seat.at_least,
+            named(Bar::Seat, name),
+            "{}: {} {:?}",
+            name,
+            present,
+            proposal.relaxed
+        );
+    }
+
+    // Pins are where they were put.
+    for (id, place) in standing.pinned.iter().filter(|(id, _)| articles.iter().any(|known| known.id == **id))
+    {
+        let found = proposal.chosen.iter().position(|candidate| candidate.article == *id);
+        prop_assert!(found.is_some(), "a pin is in");
+        let place = usize::try_from(*place).unwrap_or(0);
+        if (1..=proposal.chosen.len()).contains(&place) {
+            prop_assert_eq!(found, Some(place - 1));
+        }
+    }
+    prop_assert!(!all(&proposal).any(|candidate| standing.removed.contains(&candidate.article)));
+
+    // No two neighbours of a country where that can be avoided: without pins it can when none has more than half.
+    if standing.pinned.is_empty() {
+        let most = proposal.chosen.iter().map(|one| group(&proposal, one, Bar::Country)).max().unwrap_or(0);
+        let neighbours = proposal
+            .chosen
+            .windows(2)
+            .filter(|pair| pair[0].country.is_some() && pair[0].country == pair[1].country)
+            .count();
+        prop_assert_eq!(neighbours > 0, most > proposal.chosen.len().div_ceil(2));
+    }
+
+    // The same input gives the same bytes, in any order of arrival.
+    let mut turned = articles.clone();
+    turned.rotate_left(turn % articles.len().max(1));
+    turned.reverse();
+    let again = selection::propose(&turned, ran, standing, settings, cut_off());
+    prop_assert_eq!(serde_json::to_string(&proposal).unwrap(), serde_json::to_string(&again).unwrap());
+    Ok(())
+}
+
+fn present(seat: &Seat, proposal: &Proposal, articles: &[Article]) -> usize {
+    let chosen: Vec<&Article> = proposal
+        .chosen
+        .iter()
+        .map(|candidate| articles.iter().find(|article| article.id == candidate.article).unwrap())
+        .collect();
+    let sections =
+        seat.sections.iter().filter(|name| chosen.iter().any(|one| one.section.as_ref() == Some(name)));
+    let regions = seat.regions.iter().filter(|region| {
+        chosen.iter().any(|one| {
+            one.countries.iter().any(|code| matinale::world::region(code) == Some(region.as_str()))
+        })
+    });
+    sections.count() + regions.count()
+}
+
+#[test]
+fn p7_p8_a_thousand_pools_explain_themselves_and_keep_what_they_promise() {
+    let config = Config { cases: 1000, failure_persistence: None, ..Config::default() };
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[5; 32]);
+    let mut runner = TestRunner::new_with_rng(config, random);
+    runner.run(&pools(), |pool| check(&pool)).unwrap();
+}
+
+/// A pool of ten of one country and ten of others, the first ones the fresher.
+fn mixed() -> Vec<Article> {
+    (0..20)
+        .map(|id| {
+            let mut article = article(id, &title(id), id);
+            let country = if id < 10 { "SN" } else { COUNTRIES[1 + usize::try_from(id).unwrap() % 5] };
+            article.countries = vec![country.to_owned()];
+            article.section = Some(SECTIONS[usize::try_from(id).unwrap() % 4].to_owned());
+            article
+        })
+        .collect()
+}
+
+#[test]
+fn p7_what_was_left_out_is_told_with_numbers_in_the_editors_language() {
+    for (language, expected) in [
+        ("en", "not taken: 4th of Senegal; 350 points, "),
+        ("fr", "non retenu : 4e sujet Sénégal ; 350 points, il en fallait "),
+        ("pt", "não escolhido: 4.ª notícia de Senegal; 350 points"),
+        ("ar", "لم يُختر: رقم 4 في السنغال؛ 350 نقطة، والمطلوب "),
+    ] {
+        let settings = Settings { language: language.to_owned(), ..Settings::default() };
+        let proposal = propose(&mixed(), &Standing::default(), &settings);
+        let fourth = all(&proposal).find(|candidate| candidate.article.0 == 3).unwrap();
+        let stopped = fourth.stopped.as_ref().unwrap();
+        assert_eq!(stopped.by, Bar::Country, "{stopped:?}");
+        let expected = expected.replace("350", &fourth.points.to_string()).replace(" points\"", " pontos");
+        let expected = if language == "pt" { expected.replace("points", "pontos") } else { expected };
+        assert!(stopped.words.starts_with(&expected), "{} / {expected}", stopped.words);
+        assert!(stopped.words.contains(&stopped.needed.unwrap().to_string()), "{stopped:?}");
+    }
+}
+
+#[test]
+fn limits_give_way_in_the_written_order_and_only_those_named() {
+    let mut articles = mixed();
+    articles.truncate(10);
+    let mut settings = Settings { items: 6, ..Settings::default() };
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(proposal.chosen.len(), 6);
+    let told: Vec<&str> = proposal.relaxed.iter().map(|relaxed| relaxed.words.as_str()).collect();
+    assert_eq!(told, ["Senegal: 6 instead of 3, there was nothing else"]);
+    settings.rules.limits.relax = vec![Limit::Section, Limit::Source];
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(
+        (proposal.chosen.len(), proposal.relaxed.len()),
+        (3, 0),
+        "a limit that is not listed never gives way"
+    );
+}
+
+#[test]
+fn a_seat_takes_the_weakest_that_no_other_seat_needs() {
+    let mut articles = mixed();
+    articles[19].section = Some("Économie".to_owned());
+    for article in &mut articles[..19] {
+        article.section = None;
+    }
+    let mut settings = Settings::default();
+    let without = propose(&articles, &Standing::default(), &settings);
+    let seat = Seat { at_least: 1, sections: vec!["économie".to_owned()], ..Seat::default() };
+    settings.rules.seats = BTreeMap::from([("eco".to_owned(), seat)]);
+    let with = propose(&articles, &Standing::default(), &settings);
+    let ids =
+        |proposal: &Proposal| -> BTreeSet<i64> { proposal.chosen.iter().map(|one| one.article.0).collect() };
+    let gone: Vec<i64> = ids(&without).difference(&ids(&with)).copied().collect();
+    let weakest = without.chosen.iter().min_by_key(|one| one.points).unwrap();
+    assert_eq!((gone, ids(&with).contains(&19)), (vec![weakest.article.0], true));
+    let told = all(&with).find(|one| one.article == weakest.article).unwrap().stopped.clone().unwrap();
+    assert_eq!((told.by, told.words.as_str()), (Bar::Seat, "not taken: made room for the seat “eco”"));
+    // Where nobody can take it, that is said.
+    articles.truncate(19);
+    let empty = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(empty.relaxed[0].words, "seat “eco”: 0 of 1, nothing could take it");
+}
+
+#[test]
+fn what_is_nearly_the_same_comes_in_only_where_nothing_else_is_left() {
+    let mut articles = mixed();
+    articles.iter_mut().for_each(|article| article.countries.clear());
+    // Another report days later of the very same: no longer one story, and as like as can be.
+    let first = articles[0].title.clone();
+    articles[1].title = format!("{first} encore");
+    articles[1].summary = format!("{first}.");
+    let settings = Settings { items: 3, ..Settings::default() };
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    let told = all(&proposal).find(|one| one.article.0 == 1).unwrap().stopped.clone().unwrap();
+    assert!(matches!(told.by, Bar::Story | Bar::Alike), "{told:?}");
+    assert!(told.words.contains(&first), "{told:?}");
+}
+
+/// The points of one term of one candidate.
+fn term(proposal: &Proposal, id: i64, term: &str) -> (i64, String) {
+    all(proposal)
+        .find(|one| one.article.0 == id)
+        .and_then(|one| one.reasons.iter().find(|reason| reason.term == term))
+        .map(|reason| (reason.points, reason.words.clone()))
+        .unwrap_or_default()
+}
+
+#[test]
+fn values_and_lifetimes_come_from_editors_then_articles_then_tables() {
+    let mut settings = Settings::default();
+    let rules = &mut settings.rules;
+    rules.value.sections.insert("Sport".to_owned(), 1);
+    rules.value.authors.insert("Awa Diop".to_owned(), 4);
+    rules.lifetime.sources.insert("Revue".to_owned(), "long".to_owned());
+    let mut articles: Vec<Article> = (0..5).map(|id| article(id, &title(id), 18)).collect();
+    articles[1].section = Some("sport".to_owned());
+    articles[2].section = Some("sport".to_owned());
+    articles[2].author = Some("AWA DIOP".to_owned());
+    articles[3].author = Some("Awa Diop".to_owned());
+    articles[3].value = Some(2);
+    articles[4].source = "revue".to_owned();
+    let mut standing = Standing::default();
+    let proposal = propose(&articles, &standing, &settings);
+    let values: Vec<i64> = (0..5).map(|id| term(&proposal, id, "value").0).collect();
+    assert_eq!(values, [100, 0, 300, 100, 100]);
+    assert_eq!(term(&proposal, 2, "value").1, "news value 4 of 5, as AWA DIOP has it");
+    assert_eq!((term(&proposal, 0, "freshness").0, term(&proposal, 4, "freshness").0), (125, 192));
+    standing.given.insert(ArticleId(1), Given { value: Some(5), lifetime: Some(Lifetime::Short) });
+    let proposal = propose(&articles, &standing, &settings);
+    assert_eq!(term(&proposal, 1, "value"), (400, "news value 5 of 5".to_owned()));
+    assert_eq!(term(&proposal, 1, "freshness"), (31, "18 h before the lock, short-lived".to_owned()));
+}
+
+#[test]
+fn sources_of_one_owner_count_once_and_ones_own_newsroom_counts_more() {
+    let words = title(1);
+    let mut articles: Vec<Article> = (0..4).map(|id| article(id, &words, 2)).collect();
+    for (article, source) in articles.iter_mut().zip(["Gazette", "Radio", "Agence", "gazette"]) {
+        source.clone_into(&mut article.source);
+    }
+    // Others beside, for what stands in every article says nothing.
+    articles.extend((10..20).map(|id| article(id, &title(id), 2)));
+    let mut settings = Settings::default();
+    let alone = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(term(&alone, 0, "coverage"), (81, "independent sources: 3".to_owned()));
+    settings.rules.source.owners.insert("Radio".to_owned(), "Groupe".to_owned());
+    settings.rules.source.owners.insert("Gazette".to_owned(), "Groupe".to_owned());
+    settings.rules.source.own = vec!["Gazette".to_owned()];
+    settings.rules.source.points.insert("GAZETTE".to_owned(), 30);
+    let owned = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(term(&owned, 0, "coverage"), (64, "independent sources: 2".to_owned()));
+    assert_eq!(term(&owned, 0, "source"), (80, "Gazette, our own newsroom".to_owned()));
+    let story = all(&owned).find(|one| one.article.0 == 0).unwrap().story.clone();
+    let first = owned.chosen.iter().find(|one| one.story == story).unwrap();
+    assert_eq!(first.source, "Gazette", "one's own report stands for the story");
+}
+
+#[test]
+fn the_newsrooms_priorities_are_countries_and_themes() {
+    let mut settings = Settings::default();
+    settings.rules.priority.countries.insert("ML".to_owned(), 60);
+    let theme = Theme { points: 80, words: vec!["élection*".to_owned(), "bureau de vote".to_owned()] };
+    settings.rules.priority.themes.insert("scrutins".to_owned(), theme);
+    let mut articles: Vec<Article> = (0..4).map(|id| article(id, &title(id), 2)).collect();
+    articles[0].countries = vec!["FR".to_owned(), "ML".to_owned()];
+    articles[1].title = "Les ÉLECTIONS communales reportées".to_owned();
+    articles[2].title = "Un bureau du vote".to_owned();
+    articles[2].tags = vec!["Bureau de vote".to_owned()];
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(term(&proposal, 0, "priority"), (60, "priority: Mali".to_owned()));
+    assert_eq!(term(&proposal, 1, "priority"), (80, "priority: scrutins".to_owned()));
+    assert_eq!((term(&proposal, 2, "priority").0, term(&proposal, 3, "priority").0), (80, 0));
+}
+
+#[test]
+fn what_ran_costs_less_the_longer_ago_and_half_where_it_has_a_way_back() {
+    let mut articles: Vec<Article> = (0..3).map(|id| article(id, &title(id), 2)).collect();
+    articles[0].value = Some(3);
+    let ran = [ran_before(&articles[0], 1), ran_before(&articles[1], 3)];
+    let settings = Settings::default();
+    let mut standing = Standing::default();
+    let proposal = selection::propose(&articles, &ran, &standing, &settings, cut_off());
+    assert_eq!(term(&proposal, 0, "seen"), (-400, "ran 1 ed. ago, 100 % alike".to_owned()));
+    assert_eq!((term(&proposal, 1, "seen").0, term(&proposal, 2, "seen").0), (-160, 0));
+    standing.given.insert(ArticleId(0), Given { value: Some(3), lifetime: None });
+    let again = selection::propose(&articles, &ran, &standing, &settings, cut_off());
+    assert_eq!(term(&again, 0, "seen"), (-200, "ran 1 ed. ago, 100 % alike; value given again".to_owned()));
+}
+
+#[test]
+fn poor_copy_costs_no_more_than_the_newsletter_says() {
+    let mut settings = Settings::default();
+    settings.rules.copy.paywall = 70;
+    let mut articles: Vec<Article> = (0..3).map(|id| article(id, &title(id), 2)).collect();
+    articles[0].summary.clear();
+    articles[0].body = "Un texte.".to_owned();
+    articles[1].title = format!("Vous ne devinerez jamais : {}", articles[1].title);
+    articles[1].tags = vec!["Premium".to_owned()];
+    articles[2].title = format!("{} [Abonnés]", articles[2].title);
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    assert_eq!(term(&proposal, 0, "copy"), (-30, "no standfirst".to_owned()));
+    assert_eq!(term(&proposal, 1, "copy"), (-100, "title that baits, behind a paywall".to_owned()));
+    assert_eq!(term(&proposal, 2, "copy"), (-70, "behind a paywall".to_owned()));
+}
