@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use matinale::access::tokens;
 use matinale::clock::{Clock, Random};
 use matinale::config::Alert;
-use matinale::db::Db;
+use matinale::db::{Db, on};
 use matinale::delivery::relay::store as relays;
 use matinale::delivery::store::{self as ledger, Settle};
 use matinale::editions::store as editions;
@@ -161,4 +161,37 @@ async fn everything(db: &Db) -> Vec<String> {
     let clock = Clock::manual(now);
     say("alone", &matinale::delivery::others_alive(db, &clock, None).await.unwrap());
     out
+}
+
+#[tokio::test]
+async fn p2_a_transaction_given_up_while_it_begins_leaves_nothing_open() {
+    for test in both().await {
+        for _ in 0..5 {
+            // As many looks as it takes to be somewhere in the middle.
+            for looks in 0..40 {
+                let mut begin = Box::pin(test.db.write());
+                for _ in 0..looks {
+                    tokio::select! {
+                        biased;
+                        _ = &mut begin => break,
+                        () = tokio::task::yield_now() => {}
+                    }
+                }
+            }
+            if test.url.is_none() {
+                // The only writer is free again.
+                test.db.write().await.unwrap().rollback().await.unwrap();
+                continue;
+            }
+            // All that the pool may have.
+            let mut all = Vec::new();
+            for _ in 0..6 {
+                all.push(test.db.read().await.unwrap());
+            }
+            let sql = "SELECT COUNT(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+            let open: i64 = on!(&mut all[0], |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+            assert_eq!(open, 0);
+        }
+    }
 }

@@ -61,8 +61,14 @@ impl Pools {
         Ok(self.0.acquire().await?)
     }
 
+    /// Begins in a task of its own, which ends whoever asked: a BEGIN that is given up half-way would leave its
+    /// connection in a transaction that nobody knows of, and the next one to use it would commit nothing.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        Ok(self.0.begin().await?)
+        let pool = self.0.clone();
+        match tokio::spawn(async move { pool.begin().await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
+        }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
