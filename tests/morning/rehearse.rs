@@ -54,11 +54,19 @@ async fn furnish(db: &Db) {
     db.migrate().await.unwrap();
     let now = "2026-11-23T21:00:00Z".parse().unwrap();
     let mut lines = String::new();
-    for (n, title) in ["Cacao", "Loi", "Carburant", "Drones", "Port", "Café"].iter().enumerate() {
+    let titles = [
+        "Le cacao gagne dix francs",
+        "La loi foncière passe",
+        "Moins de taxe sur l’essence",
+        "Des drones pour les cliniques",
+        "Tanger agrandit son port",
+        "Enchères records du café",
+    ];
+    for (n, title) in titles.iter().enumerate() {
         writeln!(
             lines,
-            "{{\"url\": \"https://press.example/{n}\", \"title\": \"{title} : ce qui change\", \
-             \"summary\": \"Une phrase entière sur {title}.\", \"source\": \"Source {n}\", \
+            "{{\"url\": \"https://press.example/{n}\", \"title\": \"{title}\", \
+             \"summary\": \"{title}, et ce que cela change.\", \"source\": \"Source {n}\", \
              \"published_at\": \"2026-11-23T20:00:00Z\"}}"
         )
         .unwrap();

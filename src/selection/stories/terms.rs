@@ -25,10 +25,9 @@ const NUMBER: u64 = 13;
 /// So many articles without a word are thought to stand beside those in the window: the words of the morning's great
 /// story would otherwise count as common.
 const BACKGROUND: u64 = 600;
-/// But few beside a handful, and all of them beside a hundred: what every one of a handful says is a turn of phrase and
-/// no story. The square of how many there are, by this; and a few beside one alone, in which every word is common.
-const HANDFUL: u64 = 16;
-const FEW: u64 = 2;
+/// But few beside a handful: what every one of six says is a turn of phrase and no story, and of thirty it is not. The
+/// cube of how many there are, by this; and one beside one alone, in which every word is common.
+const HANDFUL: u64 = 48;
 
 /// How often each term stands in each article.
 pub(super) struct Counts {
@@ -184,7 +183,7 @@ impl Counts {
     /// Unit vectors of TF-IDF.
     pub(super) fn weighted(&self) -> Vectors {
         let there = self.rows.len() as u64;
-        let total = 1 + there + BACKGROUND.min(FEW + there * there / HANDFUL);
+        let total = 1 + there + BACKGROUND.min(1 + there.saturating_pow(3) / HANDFUL);
         let rarity: Vec<u64> =
             self.documents.iter().map(|count| log2(total, 1 + u64::from(*count))).collect();
         let rows = self
