@@ -14,10 +14,15 @@ pub fn french(text: &str) -> String {
         if stays_as_it_is(piece) || is_quoted_code(piece) {
             out.push_str(piece);
         } else {
+            let start = out.len();
             set(piece, &mut out);
+            // A mark at the beginning may have put another space in the place of the last one.
+            let start = out.floor_char_boundary(start);
+            let numbers = units(&out[start..]);
+            out.replace_range(start.., &numbers);
         }
     }
-    units(&out)
+    out
 }
 
 /// What stands between backticks, with them.
@@ -242,12 +247,14 @@ mod tests {
             "en 2025 ou 2026",
             "(!)",
             "`if a ? b : c;`",
+            "`12 000 km`",
             "&amp; &#x3c; &nbsp;",
             "foo(); bar::baz();",
             "<b>a</b> --force x=1; {name}",
         ] {
             assert_eq!(french(text), text);
         }
+        assert_eq!(french("« https://a.example » ?"), "«\u{202F}https://a.example\u{202F}»\u{202F}?");
         assert_eq!(french("voir https://a.example/?q=1 : ici"), "voir https://a.example/?q=1\u{A0}: ici");
     }
 

@@ -115,6 +115,8 @@ pub(super) struct ItemView {
 pub(super) struct ImageView {
     pub(super) url: String,
     pub(super) alt: String,
+    /// How its words run, where they stand in its place.
+    pub(super) dir: &'static str,
     pub(super) credit: Option<String>,
 }
 
@@ -411,9 +413,11 @@ impl ItemView {
                 .and_then(|minutes| usize::try_from(minutes).ok())
                 .map(|minutes| put(phrases.reading, &[("minutes", &language.number(minutes))])),
             image: item.image.as_ref().and_then(|image| {
+                let alt = set(&image.alt);
                 Some(ImageView {
                     url: plain::page(&image.url)?,
-                    alt: set(&image.alt),
+                    dir: tongue.of(&alt).dir,
+                    alt,
                     credit: image
                         .credit
                         .as_ref()
@@ -430,6 +434,11 @@ impl ItemView {
 }
 
 impl MenuLine {
+    /// Its number as it stands in a list: units below units.
+    pub(super) fn numbered(&self) -> String {
+        format!("{:>4}.", self.position)
+    }
+
     /// Two to four words: an editor's, or the first of the title.
     fn new(view: &ItemView, item: &Item) -> Self {
         let own = item.label.as_deref().map(plain::line).filter(|label| !label.is_empty());

@@ -45,7 +45,7 @@ struct Preferences<'a> {
     chosen: &'a str,
     languages: Vec<(&'static str, &'static str)>,
     saved: bool,
-    fault: Option<String>,
+    fault: Option<&'static str>,
     active: bool,
     goodbye: String,
 }
@@ -71,6 +71,9 @@ struct Words {
     save: &'static str,
     again: &'static str,
     saved: &'static str,
+    zone_fault: &'static str,
+    hour_fault: &'static str,
+    language_fault: &'static str,
     lost: &'static str,
 }
 
@@ -86,6 +89,9 @@ const FRENCH: Words = Words {
     save: "Enregistrer",
     again: "Recevoir de nouveau cette lettre",
     saved: "Vos préférences sont enregistrées.",
+    zone_fault: "Ce fuseau horaire n’est pas connu\u{A0}: écrivez par exemple Africa/Abidjan ou Europe/Paris.",
+    hour_fault: "Cette heure ne se lit pas\u{A0}: écrivez par exemple 06:30.",
+    language_fault: "Cette langue n’est pas proposée\u{A0}: choisissez-en une de la liste.",
     lost: "Cette page n’existe pas.",
 };
 
@@ -101,6 +107,9 @@ const ENGLISH: Words = Words {
     save: "Save",
     again: "Receive this newsletter again",
     saved: "Your preferences are saved.",
+    zone_fault: "This time zone is not known: write Africa/Lagos, for example, or Europe/London.",
+    hour_fault: "This hour cannot be read: write 06:30, for example.",
+    language_fault: "This language is not offered: choose one of the list.",
     lost: "There is no such page.",
 };
 
@@ -116,6 +125,9 @@ const PORTUGUESE: Words = Words {
     save: "Guardar",
     again: "Voltar a receber esta carta",
     saved: "As suas preferências foram guardadas.",
+    zone_fault: "Este fuso horário não é conhecido: escreva, por exemplo, Africa/Luanda ou Europe/Lisbon.",
+    hour_fault: "Esta hora não se lê: escreva, por exemplo, 06:30.",
+    language_fault: "Esta língua não é oferecida: escolha uma da lista.",
     lost: "Esta página não existe.",
 };
 
@@ -131,6 +143,9 @@ const ARABIC: Words = Words {
     save: "حفظ",
     again: "تلقي هذه النشرة من جديد",
     saved: "حُفظت تفضيلاتك.",
+    zone_fault: "هذه المنطقة الزمنية غير معروفة: اكتب مثلًا Africa/Cairo أو Africa/Casablanca.",
+    hour_fault: "تعذّرت قراءة هذه الساعة: اكتب مثلًا 06:30.",
+    language_fault: "هذه اللغة غير متاحة: اختر واحدة من القائمة.",
     lost: "هذه الصفحة غير موجودة.",
 };
 
@@ -254,8 +269,9 @@ fn preferences_of(
     token: &str,
     known: &(Subscription, Subscriber),
     saved: bool,
-    fault: Option<String>,
+    refused: Option<(&'static str, &Chosen)>,
 ) -> Response {
+    let (fault, typed) = refused.unzip();
     let (wish, reader) = known;
     let language = language_of(state, Some(known));
     let newsletter = state.config.newsletters.get(&wish.newsletter);
@@ -268,9 +284,10 @@ fn preferences_of(
             language,
             newsletter: title(state, Some(known)),
             words: words(language),
-            zone: reader.timezone.as_deref().unwrap_or(zone),
-            hour: reader.send_at.as_deref().unwrap_or(&hour),
-            chosen: language.tag(),
+            // What was typed stays, right or wrong.
+            zone: typed.map_or(reader.timezone.as_deref().unwrap_or(zone), |typed| &typed.timezone),
+            hour: typed.map_or(reader.send_at.as_deref().unwrap_or(&hour), |typed| &typed.send_at),
+            chosen: typed.map_or(language.tag(), |typed| &typed.language),
             languages: mail::language::ALL
                 .iter()
                 .map(|language| (language.tag(), language.phrases().name))
@@ -315,13 +332,15 @@ async fn preferences(
     let Some(known) = reader(&state, id).await? else { return Ok(lost(language_of(&state, None))) };
     let zone = time_zone(chosen.timezone.trim());
     let hour = values::time_of_day(chosen.send_at.trim());
+    let words = words(language_of(&state, Some(&known)));
     let fault = match (&zone, &hour) {
-        (None, _) => Some(format!("{:?}: Africa/Abidjan, Europe/Paris…", chosen.timezone)),
-        (_, Err(error)) => Some(error.clone()),
+        (None, _) => Some(words.zone_fault),
+        (_, Err(_)) => Some(words.hour_fault),
+        _ if Language::of(&chosen.language).is_none() => Some(words.language_fault),
         _ => None,
     };
-    if fault.is_some() || Language::of(&chosen.language).is_none() {
-        return Ok(preferences_of(&state, &token, &known, false, fault.or(Some(chosen.language))));
+    if let Some(fault) = fault {
+        return Ok(preferences_of(&state, &token, &known, false, Some((fault, &chosen))));
     }
     let mut tx = state.db.write().await?;
     let zone_name = zone.as_ref().and_then(|zone| zone.iana_name());

@@ -309,6 +309,47 @@ fn h3_every_sample_day_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn p10_what_is_known_of_a_reader_s_consent_stays_in_its_place() {
+    let content = samples::poor("fr");
+    let rendered = render(&content, Language::of("fr").unwrap()).unwrap();
+    let prepared = Prepared::new(&rendered, &content);
+    let bare = skeleton(&rendered.html);
+    let lines = |part: &str| part.lines().count();
+    runner(500)
+        .run(&(text(12), text(3)), |(place, on)| {
+            let consent = Consent::of(Some(&on), None, Some(&place));
+            let filled = rendered.filled(TOKEN, &consent);
+            let tags = skeleton(&filled.html);
+            // The place stands in one pair of tags of ours, and is told or not.
+            prop_assert!([bare.len(), bare.len() + 2].contains(&tags.len()), "{:?}", tags);
+            // One sentence, wrapped; in the mail's own bytes as in what is shown.
+            prop_assert!(lines(&filled.text) <= lines(&rendered.text) + 2);
+            let date = "2026-11-24T06:30:00+00:00[Africa/Abidjan]".parse().unwrap();
+            let personal = Personal {
+                address: "reader@example.org",
+                message_id: "<m.abc@news.example>",
+                date: &date,
+                subscription_token: TOKEN,
+                consent: &consent,
+            };
+            let mut bytes = Vec::new();
+            prepared.fill(&personal, None, &mut bytes).unwrap();
+            prop_assert!(bytes.is_ascii());
+            prop_assert!(
+                bytes.split(|b| *b == b'\n').all(|line| line.len() <= 77 && !line.starts_with(b"."))
+            );
+            let message = mail_parser::MessageParser::default().parse(&bytes).unwrap();
+            let read = |body: Option<std::borrow::Cow<'_, str>>| {
+                body.unwrap().replace("\r\n", "\n").trim_end().to_owned()
+            };
+            prop_assert_eq!(read(message.body_text(0)), filled.text.trim_end());
+            prop_assert_eq!(read(message.body_html(0)), filled.html.trim_end());
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn p10_what_is_personal_stands_in_its_place_or_nowhere() {
     let content = samples::poor("fr");
     let prepared = Prepared::new(&render(&content, Language::of("fr").unwrap()).unwrap(), &content);

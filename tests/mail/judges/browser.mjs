@@ -3,11 +3,15 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import puppeteer from "puppeteer-core";
 
+/** A busy machine is no fault of a mail's. */
+const PATIENCE = 300_000;
+
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export class Browser {
     static async open() {
         const chromium = await puppeteer.launch({
+            protocolTimeout: PATIENCE,
             executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
             args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"],
         });
@@ -94,6 +98,7 @@ export class Browser {
     /** A page in this scheme and width. */
     async page(scheme, width) {
         const page = await this.chromium.newPage();
+        page.setDefaultTimeout(PATIENCE);
         await page.setViewport({ width, height: 900 });
         await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
         return page;

@@ -115,6 +115,7 @@ items = ${items}
 promise = "${name}: 10."
 publisher = "Example Press, 1 rue du Port, Dakar"
 languages = ["${language}"]
+translations = [${titles.filter((other) => other.language !== language).map((other) => `"${other.id}"`).join(", ")}]
 `;
     writeFileSync(join(folder, "matinale.toml"), `
 [database]
@@ -174,6 +175,21 @@ export async function serve({ matinale, date, listen, config }) {
             await new Promise((done) => setTimeout(done, 100));
         }
     }
+}
+
+/** The pages that mails lead to: goodbye and preferences of one reader a language, and what there is not. */
+export async function readersPages(folder, { matinale, date }) {
+    const readers = titles.filter(({ poor }) => !poor);
+    const lines = readers.map(({ id, language }) => `${language}@readers.example,${language},${id},2026-01-05T08:00:00Z,the form`);
+    writeFileSync(join(folder, "readers.csv"), ["email,language,newsletters,consented_at,consent_source", ...lines].join("\n"));
+    await matinale("subscriber", "import", join(folder, "readers.csv"));
+    const out = [["lost-en", "/archive/nothing?lang=en", 404]];
+    for (const { id, language } of readers) {
+        const eml = await matinale("edition", "preview", id, "--date", date, "--eml", "--as", `${language}@readers.example`);
+        const [, token] = eml.match(/^List-Unsubscribe: <https:\/\/news\.example\/u\/(\w+)>/m);
+        out.push([`goodbye-${language}`, `/u/${token}`], [`preferences-${language}`, `/p/${token}`]);
+    }
+    return out;
 }
 
 /** The mail of every newsletter: HTML, and the file of the wire's bytes. */
