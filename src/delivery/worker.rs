@@ -59,7 +59,7 @@ pub(super) async fn work(shared: Arc<Shared>, relay: Arc<Relay>) {
         let until = match relay.try_next() {
             Next::Closed => break,
             Next::Job(job) => {
-                if worker.chain(*job).await == Answer::Fenced {
+                if Box::pin(worker.chain(*job)).await == Answer::Fenced {
                     // Nothing of ours counts any more: the socket closes without a word.
                     return;
                 }

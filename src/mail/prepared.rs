@@ -106,7 +106,7 @@ impl Prepared {
         lay_out(&part("plain", &rendered.text), Place::SaidInText, &mut body, &mut places);
         lay_out(&part("html", &rendered.html), Place::SaidInHtml, &mut body, &mut places);
         if let Some(last) = body.last_mut() {
-            last.push_str(&format!("--{boundary}--\r\n"));
+            last.extend(["--", &boundary, "--\r\n"]);
         }
         let is_signed = |name: &str| dkim::SIGNED.contains(&name);
         Self {
