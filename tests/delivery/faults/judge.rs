@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use matinale::db::on;
-use matinale::delivery::{Counts, Record, store};
+use matinale::delivery::{Attempt, Counts, Record, store};
 
 use super::mix::{Mix, Ours, READERS};
 use super::people::People;
@@ -121,6 +122,12 @@ pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said], 
     let (accepted, uncertain) = (count("accepted"), count("uncertain"));
     if delivery.attempts.iter().any(|attempt| attempt.outcome.is_none()) {
         wrong.push("an attempt is still open".to_owned());
+    }
+    let deadline: Timestamp = delivery.deadline.parse().unwrap();
+    let late = |attempt: &&Attempt| attempt.at.parse::<Timestamp>().unwrap() >= deadline;
+    if delivery.attempts.iter().filter(|one| one.outcome.as_deref() == Some("accepted")).any(|one| late(&one))
+    {
+        wrong.push("p5: a mail left after its deadline".to_owned());
     }
     let most = match delivery.state.as_str() {
         "accepted" => {
