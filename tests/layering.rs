@@ -30,7 +30,22 @@ const TABLES: [(&str, &[&str]); 7] = [
     ("articles", &["article", "feed", "picture", "picture_source"]),
     ("editions", &["edition", "item", "decision", "edition_event", "revision", "rendering"]),
     ("readers", &["subscriber", "subscription", "suppression"]),
-    ("delivery", &["daemon", "delivery", "attempt", "relay", "pruned", "pruned_delivery", "pruned_attempt"]),
+    (
+        "delivery",
+        &[
+            "daemon",
+            "delivery",
+            "attempt",
+            "relay",
+            "pruned",
+            "pruned_delivery",
+            "pruned_attempt",
+            "pace",
+            "connection",
+            "warm_up",
+            "sts_policy",
+        ],
+    ),
     ("morning", &["clock", "alarm", "alarm_copy"]),
     (
         "selection",

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::{Context, Exit, Misuse, Table};
 use crate::clock::timestamp;
+use crate::config::RelayKind;
+use crate::delivery::pace::{self, Providers};
 use crate::delivery::relay::store;
 
 /// What `relay` takes.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
-    /// List them, and how they are
+    /// List them and the receiving providers: how they are, how fast they go, what they said last
     List,
     /// Give nothing to a relay for a while
     Pause {
@@ -19,7 +21,7 @@ pub enum Args {
         #[arg(long = "for", value_name = "LENGTH", default_value = "1h", value_parser = crate::config::values::duration)]
         length: Duration,
     },
-    /// Let it go on
+    /// Let it go on, at its full pace to every provider
     Resume {
         /// Its name
         name: String,
@@ -38,9 +40,13 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     };
     match args {
         Args::List => {
-            let states = store::list(&mut house.db.read().await?).await?;
+            let providers = Providers::load(house.config.delivery.providers_file.as_deref())
+                .map_err(anyhow::Error::msg)?;
+            let mut conn = house.db.read().await?;
+            let states = store::list(&mut conn).await?;
             let mut out = cx.out();
-            let mut table = Table::new(&["relay", "host", "state", ""]);
+            let mut table =
+                Table::new(&["relay", "host", "state", "pace", "taken", "put off", "refused", ""]);
             for (name, relay) in &house.config.relays {
                 let state = states.iter().find(|state| state.name == *name);
                 let now = cx.clock().now_ms();
@@ -52,10 +58,45 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                     (None, None) => "good".to_owned(),
                 };
                 let reason = state.and_then(|state| state.reason.clone()).unwrap_or_default();
+                let views = pace::view(&mut conn, relay, &providers, cx.clock()).await?;
+                let host = match relay.kind {
+                    RelayKind::Mx => "the receivers' own".to_owned(),
+                    _ => format!("{}:{}", relay.host, relay.port),
+                };
                 if cx.json {
-                    out.json(&serde_json::json!({ "name": name, "host": relay.host, "port": relay.port, "state": word, "reason": reason }))?;
+                    out.json(&serde_json::json!({ "name": name, "host": relay.host, "port": relay.port, "state": word, "reason": reason, "providers": views }))?;
+                    continue;
                 }
-                table.row(&[name.clone(), format!("{}:{}", relay.host, relay.port), word, reason]);
+                let whole = views.iter().find(|view| view.provider.is_empty());
+                let cells = |view: Option<&pace::View>| {
+                    let count =
+                        |of: fn(&pace::View) -> i64| view.map_or(String::new(), |view| of(view).to_string());
+                    [
+                        view.map(pace::View::pace).unwrap_or_default(),
+                        count(|view| view.accepted),
+                        count(|view| view.deferred),
+                        count(|view| view.rejected),
+                    ]
+                };
+                let told = if reason.is_empty() {
+                    whole.and_then(|view| view.last_reply.clone()).unwrap_or_default()
+                } else {
+                    reason
+                };
+                let word = match whole {
+                    Some(view) if word == "good" => view.state.clone(),
+                    _ => word,
+                };
+                let [pace_words, taken, put_off, refused] = cells(whole);
+                table.row(&[name.clone(), host, word, pace_words, taken, put_off, refused, told]);
+                for view in views.iter().filter(|view| !view.provider.is_empty()) {
+                    let [pace_words, taken, put_off, refused] = cells(Some(view));
+                    let last = view.last_reply.clone().unwrap_or_default();
+                    let place = format!("  {}", view.provider);
+                    let cells =
+                        [place, String::new(), view.state.clone(), pace_words, taken, put_off, refused, last];
+                    table.row(&cells);
+                }
             }
             if !cx.json {
                 out.table(&table)?;
@@ -75,6 +116,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             known(name)?;
             let mut tx = house.db.write().await?;
             store::pause(&mut tx, name, None, None).await?;
+            pace::store::free(&mut tx, name, cx.clock().now_ms()).await?;
             tx.notify(crate::delivery::CHANNEL).await?;
             tx.commit().await?;
             cx.say(&format!("{name} goes on."));

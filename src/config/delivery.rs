@@ -1,5 +1,6 @@
 //! `[delivery]`, `[bounces]`, `[notices]`, `[dkim.DOMAIN]`: how mail leaves the house.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub struct Delivery {
     pub linger: Duration,
     /// What replies mean, instead of the table compiled in.
     pub rules_file: Option<PathBuf>,
+    /// What receiving providers bear, instead of the table compiled in.
+    pub providers_file: Option<PathBuf>,
+    /// Who is asked about names, where mail goes straight to the receivers' servers; the system's where `None`.
+    pub resolver: Option<SocketAddr>,
     /// The deadlines of the wire.
     pub timeouts: Timeouts,
 }
@@ -81,9 +86,18 @@ impl Delivery {
             batch: section.count("batch", 1..=10_000).unwrap_or(500),
             linger: section.duration("linger").unwrap_or(Duration::from_millis(1)),
             rules_file: section.path("rules_file"),
+            providers_file: section.path("providers_file"),
+            resolver: section.parse("resolver", resolver),
             timeouts: Timeouts::read(&section.section("timeouts")),
         }
     }
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse().or_else(|_| text.parse().map(|ip: std::net::IpAddr| SocketAddr::new(ip, 53)));
+    address.map_err(|_| {
+        format!("expected an address such as \"127.0.0.1\" or \"127.0.0.1:5353\", found {text:?}")
+    })
 }
 
 impl Timeouts {

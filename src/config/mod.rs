@@ -29,7 +29,7 @@ pub use delivery::{Bounces, Delivery, Dkim, Notices, Timeouts, Uncertain, domain
 pub use feed::Feed;
 pub use newsletter::{Alert, Approval, ForDay, Images, Newsletter};
 pub use reader::{Fault, Section};
-pub use relay::{Relay, RelayKind, Tls};
+pub use relay::{Relay, RelayKind, Tls, WarmUp};
 pub use retention::Retention;
 pub use selection::{Limit, Selection};
 pub use values::Rate;

@@ -212,6 +212,29 @@ impl Section {
             .and_then(|n| u32::try_from(n).ok())
     }
 
+    /// A number, with a point or without, in this range.
+    pub fn decimal(&self, key: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
+        let value = self.value(key)?;
+        #[expect(clippy::cast_precision_loss, reason = "numbers that people write are far below 2^52")]
+        let number = match &value.kind {
+            ValueKind::Float(number) => Some(*number),
+            ValueKind::I64(number) => Some(*number as f64),
+            ValueKind::String(text) if self.is_from_environment(key) => text.parse().ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) if range.contains(&number) => Some(number),
+            Some(number) => {
+                self.fault(key, format!("{number} is not between {} and {}", range.start(), range.end()));
+                None
+            }
+            None => {
+                self.fault(key, format!("expected a number, found {}", kind(&value.kind)));
+                None
+            }
+        }
+    }
+
     /// A length of time, such as `90s`, `10m`, `3h`.
     pub fn duration(&self, key: &str) -> Option<Duration> {
         self.parse(key, values::duration)

@@ -1,5 +1,6 @@
 //! `[relay.NAME]`: the servers that take mail from us.
 
+use jiff::civil::Date;
 use secrecy::SecretString;
 use url::Url;
 
@@ -11,6 +12,8 @@ use super::values::{self, Rate};
 pub enum RelayKind {
     /// An SMTP server.
     Smtp,
+    /// Straight to the servers that the receivers' domains name (MX).
+    Mx,
     /// The built-in inbox; refused outside `demo` and `rehearse`.
     Inbox,
 }
@@ -28,6 +31,17 @@ pub enum Tls {
     Implicit,
 }
 
+/// How a new identity is made known: a cap for each day and receiving provider, which grows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarmUp {
+    /// The first day's cap.
+    pub start: u32,
+    /// What each day's cap is of the day's before; under 2.
+    pub growth: f64,
+    /// The first day.
+    pub from: Date,
+}
+
 /// One relay.
 #[derive(Clone, Debug)]
 pub struct Relay {
@@ -35,13 +49,13 @@ pub struct Relay {
     pub name: String,
     /// What kind it is.
     pub kind: RelayKind,
-    /// Its host name or address.
+    /// Its host name or address; empty where the receivers' own servers are written to.
     pub host: String,
     /// Its port.
     pub port: u16,
     /// Whether the wire is encrypted.
     pub tls: Tls,
-    /// The most connections at a time, of one daemon.
+    /// The most connections at a time, of one daemon, to whomever.
     pub connections: u32,
     /// After so many messages a connection is closed and a new one opened.
     pub messages_per_connection: u32,
@@ -55,26 +69,42 @@ pub struct Relay {
     pub weight: u32,
     /// The name we greet with.
     pub helo: Option<String>,
+    /// Whether the limits of the receiving providers are kept here.
+    pub providers: bool,
+    /// How a new identity is made known.
+    pub warm_up: Option<WarmUp>,
 }
 
 impl Relay {
     pub(super) fn read(name: &str, section: &Section) -> Option<Self> {
         section.required("url");
         let place = section.parse("url", place);
+        let is_mx = place.as_ref().is_some_and(|(kind, ..)| *kind == RelayKind::Mx);
         let relay = Self {
             name: name.to_owned(),
             kind: RelayKind::Smtp,
             host: String::new(),
             port: 25,
             tls: Tls::Opportunistic,
-            connections: section.count("connections", 1..=500).unwrap_or(10),
+            connections: section.count("connections", 1..=500).unwrap_or(if is_mx { 100 } else { 10 }),
             messages_per_connection: section.count("messages_per_connection", 1..=1_000_000).unwrap_or(100),
             rate: section.parse("rate", values::rate),
             username: section.text("username"),
             password: section.secret_file("password_file"),
             weight: section.count("weight", 0..=1000).unwrap_or(1),
             helo: section.text("helo"),
+            providers: section.flag("providers").unwrap_or(is_mx),
+            warm_up: section.has("warm_up").then(|| WarmUp::read(&section.section("warm_up"))).flatten(),
         };
+        if is_mx && !relay.providers {
+            section.fault("providers", "is always true where the receivers' own servers are written to");
+        }
+        if is_mx && relay.username.is_some() {
+            section.fault("username", "the receivers' own servers ask for no password");
+        }
+        if relay.warm_up.is_some() && !relay.providers {
+            section.fault("warm_up", "its caps are by receiving provider: providers = true goes with it");
+        }
         if relay.username.is_some() != section.has("password_file") {
             section.fault("username", "username and password_file go together");
         }
@@ -86,21 +116,45 @@ impl Relay {
     }
 }
 
+impl WarmUp {
+    fn read(section: &Section) -> Option<Self> {
+        for key in ["start", "from"] {
+            if !section.has(key) {
+                section
+                    .fault(key, "is required, such as { start = 500, growth = 1.5, from = \"2026-12-01\" }");
+            }
+        }
+        let start = section.count("start", 1..=10_000_000);
+        // Twice as much from one day to the next is what providers answer with limits (V7).
+        let growth = section.decimal("growth", 1.0..=1.99);
+        let from = section.parse("from", |text| {
+            text.parse::<Date>().map_err(|_| "expected a date such as \"2026-12-01\"".to_owned())
+        });
+        let growth = if section.has("growth") { growth? } else { 1.5 };
+        Some(Self { start: start?, growth, from: from? })
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn place(text: &str) -> Result<(RelayKind, String, u16, Tls), String> {
-    if text == "mx:" || text == "mx://" {
-        return Err(
-            "straight to the receivers' servers is not possible: name a relay, smtp://HOST:PORT".to_owned()
-        );
-    }
     let wrong = || {
         format!(
-            "expected smtp://HOST:PORT (with ?tls=required or ?tls=none) or smtps://HOST:PORT, found {text:?}"
+            "expected smtp://HOST:PORT (with ?tls=required or ?tls=none), smtps://HOST:PORT or mx:, found {text:?}"
         )
     };
+    if let Some(rest) = text.strip_prefix("mx:") {
+        let rest = rest.trim_start_matches("//");
+        // Another port than 25 is for laboratories: no receiver listens there.
+        let port = match rest.strip_prefix("?port=") {
+            Some(port) => port.parse().map_err(|_| wrong())?,
+            None if rest.is_empty() => 25,
+            None => return Err(format!("{rest} means nothing here: write mx: alone")),
+        };
+        return Ok((RelayKind::Mx, String::new(), port, Tls::Opportunistic));
+    }
     let url = Url::parse(text).map_err(|_| wrong())?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a password has no place in a URL: use username and password_file".to_owned());
@@ -141,7 +195,9 @@ mod tests {
         assert_eq!(place("smtps://mx.example.org"), smtp(465, Tls::Implicit));
         assert!(place("smtp://me:secret@mx.example.org").unwrap_err().contains("password_file"));
         assert!(place("http://mx.example.org").is_err());
-        assert!(place("mx:").unwrap_err().contains("name a relay"));
+        assert_eq!(place("mx:"), Ok((RelayKind::Mx, String::new(), 25, Tls::Opportunistic)));
+        assert_eq!(place("mx://?port=2525"), Ok((RelayKind::Mx, String::new(), 2525, Tls::Opportunistic)));
+        assert!(place("mx:example.org").unwrap_err().contains("mx: alone"));
         assert!(place("smtp://mx.example.org?tsl=none").unwrap_err().contains("tsl=none"));
     }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
-use super::reply::Reply;
+use super::reply::{Fits, Reply};
 
 const RULES: &str = include_str!("replies.toml");
 
@@ -101,12 +101,12 @@ impl Class {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    rule: Vec<Rule>,
+    rule: Vec<RuleText>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rule {
+struct RuleText {
     class: Class,
     #[serde(default)]
     codes: Vec<u16>,
@@ -118,7 +118,7 @@ struct Rule {
 
 /// The rules, in the order in which they are asked.
 #[derive(Clone, Debug)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules(Vec<(Class, Fits)>);
 
 impl Rules {
     /// The rules compiled in.
@@ -135,12 +135,8 @@ impl Rules {
         if file.rule.is_empty() {
             return Err("holds no [[rule]]".to_owned());
         }
-        let mut rules = file.rule;
-        for rule in &mut rules {
-            for words in &mut rule.text {
-                *words = words.to_lowercase();
-            }
-        }
+        let rules = file.rule.into_iter();
+        let rules = rules.map(|rule| (rule.class, Fits::new(rule.codes, rule.enhanced, rule.text))).collect();
         Ok(Self(rules))
     }
 
@@ -148,20 +144,7 @@ impl Rules {
     pub fn classify(&self, reply: &Reply) -> Class {
         let text = reply.text.to_lowercase();
         let fallback = if reply.is_permanent() { Class::Policy } else { Class::System };
-        self.0.iter().find(|rule| rule.fits(reply, &text)).map_or(fallback, |rule| rule.class)
-    }
-}
-
-impl Rule {
-    fn fits(&self, reply: &Reply, text: &str) -> bool {
-        let enhanced = reply.enhanced.as_deref().unwrap_or_default();
-        let code = |code: &u16| if *code < 10 { reply.code / 100 == *code } else { reply.code == *code };
-        let begins = |known: &String| {
-            if known.ends_with('.') { enhanced.starts_with(known) } else { enhanced == known }
-        };
-        (self.codes.is_empty() || self.codes.iter().any(code))
-            && (self.enhanced.is_empty() || self.enhanced.iter().any(begins))
-            && (self.text.is_empty() || self.text.iter().any(|words| text.contains(words)))
+        self.0.iter().find(|(_, fits)| fits.fit(reply, &text)).map_or(fallback, |(class, _)| *class)
     }
 }
 

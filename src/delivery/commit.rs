@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
-use super::protocol::{self, Group};
+use super::protocol::{self, Group, Later};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
 use crate::db::Db;
 
 /// What a connection brings, and what it wants.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Request {
     /// An open attempt that ended.
     pub(super) finished: Option<(Claimed, i64, Verdict)>,
@@ -28,6 +28,8 @@ pub(super) struct Request {
     pub(super) asked: Option<Release>,
     /// Claims that go back.
     pub(super) back: Vec<i64>,
+    /// Claims that go back and wait.
+    pub(super) later: Vec<Later>,
 }
 
 /// The answer to a [`Request`].
@@ -165,6 +167,7 @@ impl Loop {
             }
             group.asked.extend(request.asked.clone());
             group.back.extend(&request.back);
+            group.later.extend(&request.later);
         }
         group
     }

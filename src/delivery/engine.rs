@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::classify::Rules;
-use super::commit::{Committer, Request};
-use super::ledger::{Claimed, Me};
+use super::commit::Committer;
+use super::dispatch::{Dispatch, Leash};
+use super::ledger::Me;
 use super::message::Composer;
+use super::mx::Ways;
+use super::pace::Providers;
 use super::protocol::{self, Due, Sending};
-use super::relay::{Job, Relay};
-use super::worker::{self, Shared};
+use super::relay::Relay;
+use super::worker::Shared;
 use super::{CHANNEL, Error, Result, store};
 use crate::clock::{Clock, Random, timestamp};
 use crate::config::{Config, Newsletter, Uncertain};
@@ -31,6 +33,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often the editions and the operators' wishes are looked at while there is work. A release looks anew at both
 /// what is held and what was corrected, so that nothing leaves by an old look.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often it is told what providers said.
+const TELL: Duration = Duration::from_secs(1);
 /// How often late deliveries are ended.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -59,13 +63,17 @@ pub struct Engine {
     random: Random,
     links: Links,
     rules: Rules,
+    providers: Arc<Providers>,
+    /// What was found about domains; `None` where no relay asks about them.
+    ways: Option<Arc<Ways>>,
+    newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
 }
 
 impl Engine {
     /// An engine over this database and these relays.
     ///
     /// # Errors
-    /// The rules for replies, when the configuration replaces them.
+    /// The rules for replies or for providers, when the configuration replaces them; no resolver, where one is needed.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
         let rules = match &config.delivery.rules_file {
             None => Rules::built_in(),
@@ -75,7 +83,23 @@ impl Engine {
                 Rules::parse(&text).map_err(told)?
             }
         };
-        Ok(Self { db, config, clock, random, links, rules })
+        let providers = Providers::load(config.delivery.providers_file.as_deref()).map_err(Error::Rules)?;
+        let ways = if config.relays.values().any(|relay| relay.providers) {
+            let ways = Ways::new(
+                config.delivery.resolver,
+                providers.clone(),
+                random.clone(),
+                (db.clone(), clock.clone()),
+            );
+            Some(Arc::new(ways.map_err(Error::Relay)?))
+        } else {
+            None
+        };
+        let newsletters = config.newsletters.iter();
+        let newsletters =
+            Arc::new(newsletters.map(|(id, one)| (id.clone(), Arc::new(one.clone()))).collect());
+        let providers = Arc::new(providers);
+        Ok(Self { db, config, clock, random, links, rules, providers, ways, newsletters })
     }
 
     /// Runs as a daemon until told to drain; lives follow one another.
@@ -110,7 +134,7 @@ impl Engine {
         } else {
             Committer::start(self.db.clone(), self.clock.clone(), self.random.clone(), me, settings)
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             db: self.db.clone(),
             clock: self.clock.clone(),
             composer: Composer::new(self.db.clone(), self.config.clone(), self.links.clone())?,
@@ -119,24 +143,29 @@ impl Engine {
             timeouts: settings.timeouts,
             helo: host_name(),
             against_us: AtomicU32::new(0),
-        });
-        let mut relays = BTreeMap::new();
-        let mut workers = JoinSet::new();
-        for (name, config) in &self.config.relays {
-            let relay = Arc::new(Relay::new(config.clone()));
-            for _ in 0..config.connections {
-                workers.spawn(worker::work(shared.clone(), relay.clone()));
-            }
-            relays.insert(name.clone(), relay);
-        }
+        };
+        let relays = self.config.relays.iter();
+        let relays =
+            relays.map(|(name, config)| (name.clone(), Arc::new(Relay::new(config.clone())))).collect();
+        let dispatch = Arc::new(Dispatch::new(
+            shared,
+            me,
+            relays,
+            self.providers.clone(),
+            self.ways.clone(),
+            self.random.clone(),
+            mode,
+        ));
+        let _leash = Leash(dispatch.clone());
+        let now = Instant::now();
         let life = Life {
             engine: self,
             mode,
             me,
-            relays,
-            committer,
-            next_sweep: Instant::now(),
-            next_look: Instant::now(),
+            dispatch,
+            next_sweep: now,
+            next_look: now,
+            next_telling: now + TELL,
             last_seen: 0,
         };
         let pulse = life.pulse();
@@ -145,7 +174,7 @@ impl Engine {
             error = pulse => Err(error),
             () = shutdown.stopping() => Ok(()),
         };
-        life.end(workers, matches!(result, Err(Error::Fenced)), shutdown).await;
+        life.end(matches!(result, Err(Error::Fenced)), shutdown).await;
         result
     }
 }
@@ -155,10 +184,10 @@ struct Life<'a> {
     engine: &'a Engine,
     mode: Mode,
     me: Me,
-    relays: BTreeMap<String, Arc<Relay>>,
-    committer: Committer,
+    dispatch: Arc<Dispatch>,
     next_sweep: Instant,
     next_look: Instant,
+    next_telling: Instant,
     /// The last delivery that was read, where nothing is claimed.
     last_seen: i64,
 }
@@ -222,7 +251,13 @@ impl Life<'_> {
             if !busy {
                 self.next_look = Instant::now();
             }
-            if !busy && !self.at_work() {
+            if Instant::now() >= self.next_telling {
+                self.next_telling = Instant::now() + TELL;
+                if let Err(error) = self.dispatch.tell().await {
+                    tracing::warn!(%error, "what providers said could not be told");
+                }
+            }
+            if !busy && !self.dispatch.is_busy() {
                 self.sweep(&editions).await?;
                 if self.finished(&editions).await? {
                     return Ok(());
@@ -235,30 +270,30 @@ impl Life<'_> {
         }
     }
 
-    /// Relays that somebody paused or let go on, from any process.
+    /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
     async fn heed_operators(&self) -> Result<()> {
-        let known = super::relay::store::list(&mut self.engine.db.read().await?).await?;
+        let mut conn = self.engine.db.read().await?;
+        let known = super::relay::store::list(&mut conn).await?;
+        let limits = super::pace::store::list(&mut conn).await?;
+        drop(conn);
+        self.dispatch.heed(&limits);
         let now = self.engine.clock.now_ms();
         let mut back = Vec::new();
-        for (name, relay) in &self.relays {
+        for (name, relay) in &self.dispatch.relays {
             let until = known.iter().find(|known| known.name == *name).and_then(|known| known.paused_until);
             let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
             let jobs = relay.stop_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
             back.extend(jobs.iter().map(|job| job.held.id.0));
         }
-        if !back.is_empty() {
-            self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
-        }
+        self.dispatch.give(back, Vec::new()).await;
         Ok(())
     }
 
     /// What was claimed and may not leave any more goes back at once: each of it would begin at the relay and break off.
     async fn recall(&self, editions: &[Sending]) {
-        let jobs = self.relays.values().flat_map(|relay| relay.recall(editions));
+        let jobs = self.dispatch.relays.values().flat_map(|relay| relay.recall(editions));
         let back: Vec<i64> = jobs.map(|job| job.held.id.0).collect();
-        if !back.is_empty() {
-            self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
-        }
+        self.dispatch.give(back, Vec::new()).await;
     }
 
     async fn editions(&self) -> Result<Vec<Sending>> {
@@ -270,40 +305,33 @@ impl Life<'_> {
         })
     }
 
-    fn at_work(&self) -> bool {
-        self.committer.working() > 0 || self.relays.values().any(|relay| relay.waiting() > 0)
-    }
-
     /// Claims what is due of an edition and hands it out; `true` when there was something.
     async fn claim(&mut self, sending: &Sending) -> Result<bool> {
-        let Some(newsletter) = self.engine.config.newsletters.get(&sending.newsletter) else {
+        let Some(newsletter) = self.engine.newsletters.get(&sending.newsletter) else {
             return Ok(false);
         };
-        let relays: Vec<&Arc<Relay>> = newsletter
-            .relays
-            .iter()
-            .filter_map(|name| self.relays.get(name))
-            .filter(|relay| relay.is_up())
-            .collect();
+        let relays = self.dispatch.up(newsletter);
         if relays.is_empty() {
             return Ok(false);
         }
         let batch = usize::try_from(self.engine.config.delivery.batch).unwrap_or(500);
-        let waiting: usize = relays.iter().map(|relay| relay.waiting()).sum();
-        if waiting * 2 > batch {
+        let waiting = self.dispatch.waiting(newsletter);
+        // Lanes hold no more than they can do soon, so that one of them does not keep the others waiting.
+        let most = if relays.iter().any(|relay| relay.config.providers) { batch * 4 } else { batch };
+        if waiting * 2 > most {
             // Enough in hand: a claim that waits long here could not be done by another daemon.
             sleep(Duration::from_millis(2)).await;
             return Ok(true);
         }
         let mut seen_any = false;
-        let mut room = batch - waiting;
+        let mut room = (most - waiting).min(batch);
         if self.mode.unrecorded {
             let mut conn = self.engine.db.read().await?;
             let limit = i64::try_from(room).unwrap_or(500);
             let read = protocol::read_planned(&mut conn, sending.id, self.last_seen, limit).await?;
             self.last_seen = read.last().map_or(self.last_seen, |held| held.id.0);
             let any = !read.is_empty();
-            self.hand_out(read, sending, newsletter, &relays);
+            self.dispatch.hand_out(read, sending, newsletter, &relays).await;
             return Ok(any);
         }
         for fresh in [true, false] {
@@ -321,50 +349,9 @@ impl Life<'_> {
             let (claimed, seen) = protocol::claim(&self.engine.db, self.me, due).await?;
             seen_any |= seen > 0;
             room = room.saturating_sub(claimed.len());
-            self.hand_out(claimed, sending, newsletter, &relays);
+            self.dispatch.hand_out(claimed, sending, newsletter, &relays).await;
         }
         Ok(seen_any)
-    }
-
-    /// Shares claims among the relays that are up, by their weights; a doubtful one goes where it went before.
-    fn hand_out(
-        &self,
-        claimed: Vec<Claimed>,
-        sending: &Sending,
-        newsletter: &Newsletter,
-        up: &[&Arc<Relay>],
-    ) {
-        let weighted: Vec<&&Arc<Relay>> =
-            match up.iter().filter(|relay| relay.config.weight > 0).collect::<Vec<_>>() {
-                none if none.is_empty() => up.iter().collect(),
-                some => some,
-            };
-        let total: u64 = weighted.iter().map(|relay| u64::from(relay.config.weight.max(1))).sum();
-        let mut shares: BTreeMap<&str, Vec<Job>> = BTreeMap::new();
-        for held in claimed {
-            let before = held.before.as_ref().filter(|_| held.doubtful).map(|before| before.relay.as_str());
-            let same = before.and_then(|name| up.iter().find(|relay| relay.config.name == name));
-            let relay = same.copied().or_else(|| {
-                let mut draw = self.engine.random.between(0, total);
-                weighted.iter().find_map(|relay| {
-                    let weight = u64::from(relay.config.weight.max(1));
-                    if draw < weight {
-                        return Some(**relay);
-                    }
-                    draw -= weight;
-                    None
-                })
-            });
-            if let Some(relay) = relay.or_else(|| up.first().copied()) {
-                let job = Job { held, sending: sending.clone(), newsletter: newsletter.clone() };
-                shares.entry(&relay.config.name).or_default().push(job);
-            }
-        }
-        for (name, jobs) in shares {
-            if let Some(relay) = self.relays.get(name) {
-                relay.push(jobs);
-            }
-        }
     }
 
     async fn sweep(&mut self, editions: &[Sending]) -> Result<()> {
@@ -424,25 +411,24 @@ impl Life<'_> {
     }
 
     /// Drains: what waits goes back, what is on the wire is finished, the ledger is told that nothing is held.
-    async fn end(&self, mut workers: JoinSet<()>, fenced: bool, shutdown: &Shutdown) {
-        let mut back = Vec::new();
-        for relay in self.relays.values() {
-            back.extend(relay.close().iter().map(|job| job.held.id.0));
-        }
+    async fn end(&self, fenced: bool, shutdown: &Shutdown) {
+        let back = self.dispatch.close();
         if fenced {
-            workers.abort_all();
+            self.dispatch.tasks().abort_all();
             return;
         }
-        if !back.is_empty() {
-            self.committer.commit(Request { finished: None, refused: None, asked: None, back }).await;
-        }
+        self.dispatch.give(back, Vec::new()).await;
+        let mut tasks = self.dispatch.tasks();
         tokio::select! {
-            () = async { while workers.join_next().await.is_some() {} } => {}
+            () = async { while tasks.join_next().await.is_some() {} } => {}
             () = shutdown.stopping() => {
-                workers.abort_all();
+                tasks.abort_all();
                 // What was open stays open: the next daemon on this host makes it uncertain. That is the truth.
                 return;
             }
+        }
+        if let Err(error) = self.dispatch.tell().await {
+            tracing::warn!(%error, "what providers said last could not be told");
         }
         if let Err(error) = protocol::leave(&self.engine.db, self.me).await {
             tracing::warn!(%error, "could not say goodbye to the ledger; the lease will run out");

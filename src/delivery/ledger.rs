@@ -89,6 +89,17 @@ impl Verdict {
         }
     }
 
+    /// What is said in the server's place.
+    pub(super) fn ours(reply: &Reply, class: Class) -> Self {
+        Self {
+            outcome: class.outcome(),
+            code: Some(i64::from(reply.code)),
+            enhanced: reply.enhanced.clone(),
+            text: Some(reply.text.clone()),
+            class: Some(class),
+        }
+    }
+
     /// The dot may have left, and there was no answer.
     pub(super) fn unknown() -> Self {
         Self::without_words(Outcome::Uncertain, None)

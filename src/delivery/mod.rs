@@ -7,10 +7,14 @@
 
 pub mod classify;
 mod commit;
+mod dispatch;
 pub mod due;
 pub mod engine;
+pub mod forecast;
 mod ledger;
 mod message;
+mod mx;
+pub mod pace;
 pub mod plan;
 pub mod probe;
 mod protocol;
@@ -230,8 +234,8 @@ pub enum Error {
     /// A relay that the newsletter names is not configured, or cannot be used.
     #[error("{0}")]
     Relay(String),
-    /// The rules for replies do not parse.
-    #[error("the rules for replies: {0}")]
+    /// The rules for replies or for providers do not parse.
+    #[error("rules: {0}")]
     Rules(String),
     /// A revision's bytes cannot be had; its deliveries wait.
     #[error("the mail of edition {edition}, revision {revision}: {message}")]

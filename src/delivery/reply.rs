@@ -69,6 +69,40 @@ fn enhanced(text: &str) -> Option<String> {
     }
 }
 
+/// Which replies a rule is about: every part that is given must fit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fits {
+    /// Basic codes; 4 or 5 for a whole class.
+    codes: Vec<u16>,
+    /// Whole enhanced codes, or beginnings that end with a dot.
+    enhanced: Vec<String>,
+    /// Words, in lower case.
+    text: Vec<String>,
+}
+
+impl Fits {
+    pub(super) fn new(codes: Vec<u16>, enhanced: Vec<String>, text: Vec<String>) -> Self {
+        Self { codes, enhanced, text: text.iter().map(|words| words.to_lowercase()).collect() }
+    }
+
+    /// Whether nothing is asked for at all.
+    pub(super) fn fits_everything(&self) -> bool {
+        self.codes.is_empty() && self.enhanced.is_empty() && self.text.is_empty()
+    }
+
+    /// Whether this reply is meant; `text` is its text in lower case.
+    pub(super) fn fit(&self, reply: &Reply, text: &str) -> bool {
+        let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+        let code = |code: &u16| if *code < 10 { reply.code / 100 == *code } else { reply.code == *code };
+        let begins = |known: &String| {
+            if known.ends_with('.') { enhanced.starts_with(known) } else { enhanced == known }
+        };
+        (self.codes.is_empty() || self.codes.iter().any(code))
+            && (self.enhanced.is_empty() || self.enhanced.iter().any(begins))
+            && (self.text.is_empty() || self.text.iter().any(|words| text.contains(words)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

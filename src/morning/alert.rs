@@ -31,6 +31,10 @@ pub enum Cause {
     Preflight(Date, String),
     /// The relay takes nothing since then.
     RelayDown(String, Timestamp, String),
+    /// A receiving provider takes nothing through a relay since then.
+    ProviderDown(String, Timestamp, String),
+    /// A new identity's caps do not carry the edition.
+    WarmUp(Date, String),
     /// The feed brought nothing new since then.
     FeedSilent(String, Timestamp, String),
     /// Deliveries that ended without having been accepted, more than a few.
@@ -48,6 +52,8 @@ impl Cause {
             Self::Unapproved(date, _) => format!("unapproved:{of}:{date}"),
             Self::Preflight(date, _) => format!("preflight:{of}:{date}"),
             Self::RelayDown(name, since, _) => format!("relay-down:{name}:{}", since.as_second()),
+            Self::ProviderDown(name, since, _) => format!("provider-down:{name}:{}", since.as_second()),
+            Self::WarmUp(date, _) => format!("warm-up:{of}:{date}"),
             Self::FeedSilent(name, since, _) => format!("feed-silent:{name}:{}", since.as_second()),
             Self::Undelivered(date, _) => format!("undelivered:{of}:{date}"),
         }
@@ -61,6 +67,8 @@ impl Cause {
             Self::Unapproved(date, _) => format!("{title}: the edition of {date} waits for approval"),
             Self::Preflight(date, _) => format!("{title}: the edition of {date} cannot be locked"),
             Self::RelayDown(name, ..) => format!("Relay {name} takes no mail"),
+            Self::ProviderDown(name, ..) => format!("{name} takes no mail of ours"),
+            Self::WarmUp(date, _) => format!("{title}: the edition of {date} will not reach everybody"),
             Self::FeedSilent(name, ..) => format!("Feed {name} is silent"),
             Self::Undelivered(date, _) => format!("{title}: readers without the edition of {date}"),
         }
@@ -87,6 +95,14 @@ impl Cause {
             }
             Self::RelayDown(_, _, why) => {
                 format!("{why}\n\nDeliveries wait and are tried again until each reader's deadline.")
+            }
+            Self::ProviderDown(_, _, why) => {
+                format!(
+                    "{why}\n\nIts readers' deliveries wait until each one's deadline. Look at it with: matinale relay list"
+                )
+            }
+            Self::WarmUp(_, why) => {
+                format!("{why}\n\nAnother relay in the newsletter's relays takes what does not fit.")
             }
             Self::FeedSilent(_, _, why) => format!("{why}\n\nLook at it with: matinale feed list"),
             Self::Undelivered(_, why) => format!("{why}\n\nEach story: matinale why ADDRESS NEWSLETTER"),

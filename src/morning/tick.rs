@@ -20,6 +20,10 @@ use crate::{delivery, readers};
 const REFRESH: Duration = Duration::from_secs(300);
 /// A relay that is down for less is not worth waking anybody.
 const RELAY_DOWN: Duration = Duration::from_secs(60);
+/// Nor is a receiving provider that had less mail of ours than this.
+const WORTH_TELLING: i64 = 100;
+/// What the event is called that tells whether a new identity's caps carry an edition.
+const FORECAST: &str = "forecast";
 /// After a long absence only the newest locks are looked at one by one: the older ones are history.
 const LOOK_BACK: usize = 7;
 
@@ -44,6 +48,7 @@ async fn watch(house: &House) -> Result<()> {
     let mut conn = house.db.read().await?;
     let now = house.clock.now();
     let relays = delivery::relay::store::list(&mut conn).await?;
+    let providers = delivery::pace::store::list(&mut conn).await?;
     let silent = poll::list_silent(&mut conn, &house.config, now).await?;
     drop(conn);
     let mut causes = Vec::new();
@@ -51,6 +56,15 @@ async fn watch(house: &House) -> Result<()> {
         let Some(since) = relay.down_since.map(crate::clock::timestamp) else { continue };
         if passed(since, now) >= RELAY_DOWN {
             causes.push(Cause::RelayDown(relay.name, since, relay.reason.unwrap_or_default()));
+        }
+    }
+    for row in providers.into_iter().filter(|row| !row.provider.is_empty()) {
+        let Some(since) = row.down_since.map(crate::clock::timestamp) else { continue };
+        // One small domain out of reach is that domain's own trouble.
+        let many = row.accepted + row.deferred + row.rejected >= WORTH_TELLING;
+        if many && passed(since, now) >= RELAY_DOWN {
+            let name = format!("{} (through {})", row.provider, row.relay);
+            causes.push(Cause::ProviderDown(name, since, row.reason.unwrap_or_default()));
         }
     }
     for feed in silent {
@@ -123,6 +137,9 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
             );
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await?;
         }
+        if near {
+            forecast(house, newsletter, edition).await?;
+        }
         return Ok(());
     }
     if passed(edition.lock_at, now) > newsletter.catch_up {
@@ -147,6 +164,31 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await
         }
     }
+}
+
+/// Tells once, before the lock, when a new identity's caps do not carry the edition.
+async fn forecast(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+    let warms = newsletter.relays.iter().filter_map(|name| house.config.relays.get(name));
+    if warms.into_iter().all(|relay| relay.warm_up.is_none()) {
+        return Ok(());
+    }
+    let events = editions::store::events(&mut house.db.read().await?, edition.id).await?;
+    if events.iter().any(|event| event.what == FORECAST) {
+        return Ok(());
+    }
+    let day = edition.lock_at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let things = (&house.db, &house.clock, &house.random);
+    let shorts = delivery::forecast::shorts(things, &house.config, newsletter, day).await?;
+    let words = delivery::forecast::in_words(&shorts);
+    let told = words.clone().unwrap_or_else(|| "The warm-up carries it.".to_owned());
+    let mut tx = house.db.write().await?;
+    let now = house.clock.now();
+    editions::store::record(&mut tx, edition.id, now, &Who::clock(), FORECAST, &told).await?;
+    if let Some(words) = words {
+        alert::raise(&mut tx, newsletter, &Cause::WarmUp(edition.date, words), now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 async fn miss(house: &House, newsletter: &Newsletter, edition: &Edition, why: String) -> Result<()> {

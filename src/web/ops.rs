@@ -90,5 +90,36 @@ async fn figures(state: &State) -> Result<String, delivery::Error> {
         })
         .collect();
     say("relay_up", "Whether the relay takes mail.", &relays);
+    let providers = delivery::pace::Providers::load(state.config.delivery.providers_file.as_deref())
+        .map_err(delivery::Error::Rules)?;
+    let mut views = Vec::new();
+    for relay in state.config.relays.values() {
+        views.extend(delivery::pace::view(&mut conn, relay, &providers, &state.clock).await?);
+    }
+    let rows = |of: fn(&delivery::pace::View) -> Option<i64>| -> Vec<(String, i64)> {
+        let labels =
+            |view: &delivery::pace::View| format!("{{relay={:?},provider={:?}}}", view.relay, view.provider);
+        views.iter().filter_map(|view| Some((labels(view), of(view)?))).collect()
+    };
+    say(
+        "provider_takes",
+        "Whether a receiving provider takes mail.",
+        &rows(|view| Some(i64::from(view.takes))),
+    );
+    say("provider_connections", "Connections open to a provider.", &rows(|view| Some(view.open)));
+    say(
+        "provider_connections_limit",
+        "Connections that a provider may have now.",
+        &rows(|view| Some(i64::from(view.connections))),
+    );
+    // What is slower than one a second is told as the messages of an hour.
+    #[expect(clippy::cast_possible_truncation, reason = "rates are small")]
+    let hourly = rows(|view| view.rate.map(|rate| (rate * 3600.0).round() as i64));
+    say("provider_rate_limit_per_hour", "Messages an hour that a provider may have now.", &hourly);
+    say("provider_accepted", "Messages that a provider took.", &rows(|view| Some(view.accepted)));
+    say("provider_deferred", "Tries that a provider put off.", &rows(|view| Some(view.deferred)));
+    say("provider_rejected", "Messages that a provider refused.", &rows(|view| Some(view.rejected)));
+    say("warm_up_taken", "How much of today's cap was had.", &rows(|view| view.warm_up.map(|(had, _)| had)));
+    say("warm_up_cap", "A new identity's cap today.", &rows(|view| view.warm_up.map(|(_, cap)| cap)));
     Ok(out)
 }

@@ -27,17 +27,19 @@ pub struct Bench {
     _folder: tempfile::TempDir,
 }
 
-/// `delivery` and `relay`: what stands in `[delivery]` and `[relay.main]`.
+/// `delivery` and `relay`: what stands in `[delivery]` and `[relay.main]`; a `[relay.spare]` behind it is the
+/// newsletter's too.
 fn config(delivery: &str, relay: &str, folder: &tempfile::TempDir) -> Config {
     use std::os::unix::fs::PermissionsExt as _;
     let (file, key) = (folder.path().join("matinale.toml"), folder.path().join("secret.key"));
     std::fs::write(&key, "key").unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let relays = if relay.contains("[relay.spare]") { "\"main\", \"spare\"" } else { "\"main\"" };
     let text = format!(
         "[database]\nurl = \"sqlite:unused.db\"\n[keys]\nsecret_file = \"secret.key\"\n\
          [delivery]\n{delivery}\n[relay.main]\n{relay}\n\
          [newsletter.test]\nname = \"Test\"\nfrom = \"Test <test@example.org>\"\nlock = \"0 0 5 * * *\"\n\
-         send_at = \"06:30\"\nrelays = [\"main\"]\ncheck_links = false\n"
+         send_at = \"06:30\"\nrelays = [{relays}]\ncheck_links = false\n"
     );
     std::fs::write(&file, text).unwrap();
     Config::load(&[file], &BTreeMap::new()).unwrap()

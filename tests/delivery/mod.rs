@@ -3,6 +3,7 @@
 mod daemons;
 mod faults;
 mod ground;
+mod mx;
 mod outcomes;
 mod prune;
 mod replies;

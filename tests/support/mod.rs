@@ -4,4 +4,5 @@ pub mod databases;
 pub mod disk;
 pub mod faulty;
 pub mod lossy;
+pub mod names;
 pub mod smtp;

@@ -12,8 +12,8 @@ pub(super) use claim::{
     Due, Sending, claim, claimed, expire, next_instants, read_planned, rendering, sending,
 };
 pub use life::others_alive;
-pub(super) use life::{heartbeat, join, leave, take_over};
-pub(super) use release::{Group, release};
+pub(super) use life::{heartbeat, join, leave, shared_clock, take_over};
+pub(super) use release::{Group, Later, release};
 
 /// A list as JSON text, for statements that take one apart.
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {

@@ -1,65 +1,49 @@
-//! A relay as one daemon sees it: what waits for it, how fast it may go, whether it is down or paused.
+//! A relay as one daemon sees it: its lanes, how fast it may go, whether it is down or paused.
 //!
 //! A failing relay is delayed once, not once per message: what waits for it goes back to the ledger, uncounted, and
-//! another relay of the newsletter takes it where there is one.
+//! another relay of the newsletter takes it where there is one. Where the receivers' own servers are written to, that
+//! holds for each way to them, and the relay itself is never down.
 
+mod health;
+mod lane;
 pub mod store;
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::classify::Class;
 use super::ledger::Claimed;
+use super::mx::Route;
+use super::pace::{Base, Bucket, Providers, limit};
 use super::protocol::Sending;
-use crate::config::{self, Newsletter, Rate};
+use super::reply::Reply;
+use crate::config::{self, Newsletter, RelayKind};
+pub(super) use lane::{Carried, Lane};
 
-/// After the first failure to connect; doubled at each further one.
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-/// A server may close a session for its own reasons (T12); so many without a single answer are no chance.
-const GONE_TOO_OFTEN: u32 = 10;
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+use health::Health;
+
+/// A lane that has had nothing to do for so long is forgotten.
+const IDLE_LANE: Duration = Duration::from_secs(60);
 
 /// One claimed delivery on its way to a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) held: Claimed,
     pub(super) sending: Sending,
-    pub(super) newsletter: Newsletter,
-}
-
-/// One relay.
-#[derive(Debug)]
-pub(super) struct Relay {
-    pub(super) config: config::Relay,
-    state: Mutex<State>,
-    wake: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    waiting: VecDeque<Job>,
-    closed: bool,
-    failures: u32,
-    /// Sessions in a row that were gone before they took anything.
-    gone: u32,
-    down_until: Option<Instant>,
-    paused_until: Option<Instant>,
-    /// Until when an operator wants nothing given to it.
-    stopped_until: Option<Instant>,
-    /// When the next message may start, where there is a rate.
-    next_start: Instant,
-    /// Stretches the rate's interval after signals to slow down: 1 is the configured rate.
-    slowness: u32,
-}
-
-impl State {
-    fn blocked_until(&self, now: Instant) -> Option<Instant> {
-        self.down_until.max(self.paused_until).max(self.stopped_until).filter(|until| *until > now)
-    }
+    pub(super) newsletter: Arc<Newsletter>,
+    /// Which relays may take it, the next one last.
+    pub(super) choices: Vec<Arc<Relay>>,
+    /// Where it goes, where its receivers' own servers are written to.
+    pub(super) route: Option<Arc<Route>>,
+    /// What is said instead, where it can go nowhere.
+    pub(super) nowhere: Option<(Reply, Class)>,
+    /// 0..=1000, drawn once: spreads what would come at one moment.
+    pub(super) spread: u16,
 }
 
 /// What a connection gets when it asks for work.
@@ -69,117 +53,143 @@ pub(super) enum Next {
     Job(Box<Job>),
     /// Nothing before this moment.
     NotBefore(Instant),
+    /// Nothing before a block of starts was taken.
+    Take,
     /// Nothing at the moment.
     Nothing,
     /// Nothing any more.
     Closed,
 }
 
+/// One relay.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) config: config::Relay,
+    /// The pace of all of it.
+    pub(super) bucket: Bucket,
+    /// Connections of this daemon that may still be opened.
+    pub(super) permits: Arc<Semaphore>,
+    /// Cancelled when nothing more goes through it: what is only waited for is given up.
+    pub(super) closing: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: BTreeMap<String, Arc<Lane>>,
+    closed: bool,
+    health: Health,
+    paused_until: Option<Instant>,
+    /// Until when an operator wants nothing given to it.
+    stopped_until: Option<Instant>,
+}
+
+impl State {
+    fn blocked_until(&self, now: Instant) -> Option<Instant> {
+        self.health
+            .down_until(now)
+            .max(self.paused_until)
+            .max(self.stopped_until)
+            .filter(|until| *until > now)
+    }
+
+    fn drain(&self) -> Vec<Job> {
+        self.lanes.values().flat_map(|lane| lane.drain()).collect()
+    }
+}
+
 impl Relay {
     pub(super) fn new(config: config::Relay) -> Self {
-        let state = State {
-            waiting: VecDeque::new(),
-            closed: false,
-            failures: 0,
-            gone: 0,
-            down_until: None,
-            paused_until: None,
-            stopped_until: None,
-            next_start: Instant::now(),
-            slowness: 1,
-        };
-        Self { config, state: Mutex::new(state), wake: Notify::new() }
+        let base = Base { connections: config.connections, interval: config.rate.map(limit::interval) };
+        let permits = Arc::new(Semaphore::new(config.connections as usize));
+        let closing = CancellationToken::new();
+        Self { bucket: Bucket::new(base), permits, closing, config, state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it takes mail, as far as we know.
-    pub(super) fn is_up(&self) -> bool {
-        self.state().blocked_until(Instant::now()).is_none()
+    /// Whether the receivers' own servers are written to.
+    pub(super) fn is_mx(&self) -> bool {
+        self.config.kind == RelayKind::Mx
+    }
+
+    /// Whether it takes mail, as far as we know; `now` in milliseconds of real time.
+    pub(super) fn is_up(&self, now: i64) -> bool {
+        self.state().blocked_until(Instant::now()).is_none() && self.bucket.now(now).suspended_until.is_none()
     }
 
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
-        self.state().waiting.len()
+        self.lanes().iter().map(|lane| lane.waiting()).sum()
     }
 
-    /// Lets these wait for it.
-    pub(super) fn push(&self, jobs: Vec<Job>) {
-        self.state().waiting.extend(jobs);
-        self.wake.notify_waiters();
+    /// Every lane that there is.
+    pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.state().lanes.values().cloned().collect()
     }
 
-    /// The next one that may start now.
-    pub(super) fn try_next(&self) -> Next {
-        let now = Instant::now();
+    /// The lane to a provider, begun where there is none; its limits are read from the ledger at the next look.
+    pub(super) fn lane(&self, provider: &str, providers: &Providers) -> Arc<Lane> {
         let mut state = self.state();
+        if let Some(lane) = state.lanes.get(provider) {
+            return lane.clone();
+        }
+        let own = self.config.messages_per_connection;
+        let lane = if self.config.providers {
+            let bears = providers.bears(provider);
+            let base = Base { connections: bears.connections, interval: bears.rate.map(limit::interval) };
+            Lane::new(provider, bears.messages_per_connection.min(own), true, Bucket::new(base))
+        } else {
+            let base = Base { connections: self.config.connections, interval: None };
+            Lane::new(provider, own, false, Bucket::new(base))
+        };
+        let lane = Arc::new(lane);
+        state.lanes.insert(provider.to_owned(), lane.clone());
+        lane
+    }
+
+    /// Forgets lanes that have had nothing to do for a while.
+    pub(super) fn tidy(&self) {
+        self.state().lanes.retain(|_, lane| !lane.is_idle(IDLE_LANE));
+    }
+
+    /// The next one of a lane that may start now.
+    pub(super) fn next(&self, lane: &Lane, carried: Option<&Carried>, strict: bool, now: i64) -> Next {
+        let state = self.state();
         if state.closed {
             return Next::Closed;
         }
-        if let Some(until) = state.blocked_until(now) {
+        if let Some(until) = state.blocked_until(Instant::now()) {
             return Next::NotBefore(until);
         }
-        if state.waiting.is_empty() {
-            return Next::Nothing;
-        }
-        if let Some(interval) = self.interval(state.slowness) {
-            if state.next_start > now {
-                return Next::NotBefore(state.next_start);
-            }
-            // What was not used is not saved up: a relay that idled is not run over afterwards.
-            state.next_start = state.next_start.max(now.checked_sub(interval).unwrap_or(now)) + interval;
-        }
-        state.waiting.pop_front().map_or(Next::Nothing, |job| Next::Job(Box::new(job)))
-    }
-
-    fn interval(&self, slowness: u32) -> Option<Duration> {
-        match self.config.rate {
-            Some(Rate { count, per }) => Some(per / count.max(1) * slowness),
-            // Without a rate, slowing down starts from a hundred a second.
-            None if slowness > 1 => Some(Duration::from_millis(10) * slowness),
-            None => None,
-        }
-    }
-
-    /// Resolves when something is put there after this call: to be called before [`Relay::try_next`], or a wake-up
-    /// between the two is lost.
-    pub(super) fn woken(&self) -> Notified<'_> {
-        self.wake.notified()
+        drop(state);
+        lane.next(carried, strict, now, &self.bucket)
     }
 
     /// It could not be reached: nothing is tried for a while. Returns what waited, to go back.
     pub(super) fn down(&self) -> Vec<Job> {
         let mut state = self.state();
-        let delay = FIRST_DELAY.saturating_mul(1 << state.failures.min(6)).min(LONGEST_DELAY);
-        state.failures += 1;
-        state.down_until = Some(Instant::now() + delay);
-        state.waiting.drain(..).collect()
+        state.health.down();
+        state.drain()
     }
 
     /// A session was gone before it took anything; `true` when that happened too often to be chance.
     pub(super) fn gone(&self) -> bool {
-        let mut state = self.state();
-        state.gone += 1;
-        state.gone >= GONE_TOO_OFTEN
+        self.state().health.gone()
     }
 
     /// It answered about a message; `true` when it had been down.
     pub(super) fn up(&self) -> bool {
-        let mut state = self.state();
-        let was_down = state.failures > 0;
-        state.failures = 0;
-        state.gone = 0;
-        state.down_until = None;
-        was_down
+        self.state().health.up()
     }
 
     /// Nothing is given to it for so long. Returns what waited, to go back.
     pub(super) fn pause(&self, length: Duration) -> Vec<Job> {
         let mut state = self.state();
         state.paused_until = Some(Instant::now() + length);
-        state.waiting.drain(..).collect()
+        state.drain()
     }
 
     /// An operator wants nothing given to it until then, or lets it go on. Returns what waited, to go back.
@@ -187,10 +197,9 @@ impl Relay {
         let mut state = self.state();
         let resumed = state.stopped_until.is_some() && until.is_none();
         state.stopped_until = until;
-        let back = if until.is_some() { state.waiting.drain(..).collect() } else { Vec::new() };
-        drop(state);
+        let back = if until.is_some() { state.drain() } else { Vec::new() };
         if resumed {
-            self.wake.notify_waiters();
+            state.lanes.values().for_each(|lane| lane.wake());
         }
         back
     }
@@ -202,31 +211,21 @@ impl Relay {
             let as_it_is = |now: &Sending| now.revision == job.sending.revision || job.held.doubtful;
             sent.iter().any(|now| now.id == job.sending.id && as_it_is(now))
         };
-        let mut state = self.state();
-        let (stay, back) = state.waiting.drain(..).partition(may_leave);
-        state.waiting = stay;
-        back.into()
-    }
-
-    /// Half as fast from now on.
-    pub(super) fn slow_down(&self) {
-        let mut state = self.state();
-        state.slowness = (state.slowness * 2).min(256);
-    }
-
-    /// A step faster again, after a good while.
-    pub(super) fn speed_up(&self) {
-        let mut state = self.state();
-        state.slowness = (state.slowness / 2).max(1);
+        self.lanes().iter().flat_map(|lane| lane.recall(may_leave)).collect()
     }
 
     /// Nothing more: connections end. Returns what waited, to go back.
     pub(super) fn close(&self) -> Vec<Job> {
         let mut state = self.state();
         state.closed = true;
-        let waiting = state.waiting.drain(..).collect();
-        drop(state);
-        self.wake.notify_waiters();
+        self.closing.cancel();
+        let waiting = state.drain();
+        state.lanes.values().for_each(|lane| lane.wake());
         waiting
+    }
+
+    /// Whether it was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
     }
 }

@@ -4,7 +4,7 @@
 //! and a session that was cancelled or timed out is never used again: it is dropped.
 
 mod open;
-mod tls;
+pub(super) mod tls;
 mod wire;
 
 use std::time::Duration;
@@ -37,14 +37,18 @@ pub(super) enum Lost {
     Gone(String),
     /// Encryption was offered and did not come about.
     Handshake(String),
-    /// The relay wants what the configuration does not give it: TLS, a password.
+    /// The relay wants what the configuration does not give it, or is not as safe as it must be: TLS, a password.
     Misfit(String),
+    /// The relay said "not now" (421) and ended it: what it said is about us, and heard by the pace.
+    Ended(Reply),
 }
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Down(why) | Self::Gone(why) | Self::Handshake(why) | Self::Misfit(why) => f.write_str(why),
+            // Not its words: they may hold an address.
+            Self::Ended(reply) => write!(f, "the relay ended the session: {}", reply.codes()),
         }
     }
 }
@@ -199,11 +203,11 @@ impl Session {
     async fn replies(&mut self, mail: Reply, with_data: bool) -> Result<Received, Lost> {
         self.envelopes += 1;
         if mail.code == 421 {
-            return Err(self.end(format!("the relay ended the session: {}", mail.codes())));
+            return Err(self.ended(mail));
         }
         let rcpt = self.hear(self.timeouts.rcpt).await?;
         if rcpt.code == 421 {
-            return Err(self.end(format!("the relay ended the session: {}", rcpt.codes())));
+            return Err(self.ended(rcpt));
         }
         let accepted = mail.code == 250 && taken(&rcpt);
         if !with_data {
@@ -238,7 +242,10 @@ impl Session {
             || words.contains("synchronization error")
             || words.contains("pipelining")
             || !(reply.is_temporary() || reply.is_permanent());
-        if reply.code == 421 || out_of_step {
+        if reply.code == 421 {
+            return Err(self.ended(reply));
+        }
+        if out_of_step {
             return Err(self.end(format!("the relay is out of step: {}", reply.codes())));
         }
         self.dirty = true;
@@ -347,6 +354,11 @@ impl Session {
             Ok(Err(Misread::NoReply)) => Err(Lost::Gone("what came is no SMTP".to_owned())),
             Ok(Err(Misread::Lost)) => Err(Lost::Gone("the connection was lost".to_owned())),
         }
+    }
+
+    fn ended(&mut self, reply: Reply) -> Lost {
+        self.over = true;
+        Lost::Ended(reply)
     }
 
     fn end(&mut self, why: String) -> Lost {

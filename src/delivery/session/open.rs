@@ -3,12 +3,14 @@
 //! Commands and mechanisms are lettre's; what is asked for in which order, and what a refusal means, is decided here.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::commands::{Auth, Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
 use secrecy::ExposeSecret as _;
+use tokio::net::ToSocketAddrs;
 use tokio::time::timeout;
 
 use super::tls::{self, Trust};
@@ -60,7 +62,9 @@ impl Offer {
 /// A connection that is not a session yet.
 struct Opening<'a> {
     wire: Wire,
-    relay: &'a Relay,
+    host: &'a str,
+    /// The host and where it was reached, for what is told.
+    place: String,
     hello: ClientId,
     timeouts: Timeouts,
 }
@@ -85,20 +89,18 @@ impl Session {
 
     async fn open_as(relay: &Relay, helo: &str, timeouts: Timeouts, tls: Tls) -> Result<Self, Lost> {
         let place = format!("{}:{}", relay.host, relay.port);
-        let wire = timeout(timeouts.connect, Wire::connect(&relay.host, relay.port))
-            .await
-            .map_err(|_| Lost::Down(format!("{place}: no connection in time")))?
-            .map_err(|error| Lost::Down(format!("{place}: {error}")))?;
-        let hello = ClientId::Domain(helo.to_owned());
-        let mut opening = Opening { wire, relay, hello, timeouts };
+        let mut opening =
+            Opening::connect(&relay.host, place, (relay.host.as_str(), relay.port), helo, timeouts).await?;
         if tls == Tls::Implicit {
-            opening = opening.encrypt(Trust::Named).await?;
+            opening = opening.encrypt(&Trust::Named).await?;
         }
         opening.greeting().await?;
         let mut offer = opening.ehlo().await?;
         match tls {
             Tls::Opportunistic | Tls::Required if offer.starttls => {
-                opening = opening.starttls(tls).await?;
+                // Opportunistic encryption does not ask who is there.
+                let trust = if tls == Tls::Opportunistic { Trust::Anybody } else { Trust::Named };
+                opening = opening.starttls(&trust).await?;
                 offer = opening.ehlo().await?;
             }
             Tls::Required => {
@@ -106,54 +108,94 @@ impl Session {
             }
             _ => {}
         }
-        opening.authenticate(&offer).await?;
+        opening.authenticate(relay, &offer).await?;
+        Ok(Self::over(opening.wire, offer, timeouts))
+    }
+
+    /// Connects to a receiver's own server at this address and greets it. Encrypts where that is offered and wished
+    /// for; one who is not to be trusted with less than that is not written to.
+    pub(in crate::delivery) async fn open_at(
+        host: &str,
+        address: SocketAddr,
+        helo: &str,
+        timeouts: Timeouts,
+        trust: Option<&Trust>,
+    ) -> Result<Self, Lost> {
+        let place = format!("{host} [{}]", address.ip());
+        let mut opening = Opening::connect(host, place, address, helo, timeouts).await?;
+        opening.greeting().await?;
+        let mut offer = opening.ehlo().await?;
+        match trust {
+            Some(trust) if offer.starttls => {
+                opening = opening.starttls(trust).await?;
+                offer = opening.ehlo().await?;
+            }
+            None | Some(Trust::Anybody) => {}
+            Some(_) => return Err(Lost::Misfit(format!("{host}: TLS is required, and it offers none"))),
+        }
         Ok(Self::over(opening.wire, offer, timeouts))
     }
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    async fn connect(
+        host: &'a str,
+        place: String,
+        target: impl ToSocketAddrs,
+        helo: &str,
+        timeouts: Timeouts,
+    ) -> Result<Self, Lost> {
+        let wire = timeout(timeouts.connect, Wire::connect(target))
+            .await
+            .map_err(|_| Lost::Down(format!("{place}: no connection in time")))?
+            .map_err(|error| Lost::Down(format!("{place}: {error}")))?;
+        Ok(Self { wire, host, place, hello: ClientId::Domain(helo.to_owned()), timeouts })
+    }
+
     fn down(&self, why: impl Display) -> Lost {
-        Lost::Down(format!("{}:{}: {why}", self.relay.host, self.relay.port))
+        Lost::Down(format!("{}: {why}", self.place))
+    }
+
+    /// A reply that is no yes, before anything was asked for: "not now" is heard by the pace.
+    fn refused(&self, reply: Reply) -> Lost {
+        if reply.is_temporary() { Lost::Ended(reply) } else { self.down(reply) }
     }
 
     async fn greeting(&mut self) -> Result<(), Lost> {
         let reply = self.hear("no greeting in time", self.timeouts.banner).await?;
-        if reply.is_positive() { Ok(()) } else { Err(self.down(reply)) }
+        if reply.is_positive() { Ok(()) } else { Err(self.refused(reply)) }
     }
 
     async fn ehlo(&mut self) -> Result<Offer, Lost> {
         let reply = self.say(Ehlo::new(self.hello.clone()), "no answer to EHLO in time").await?;
-        if reply.is_positive() { Ok(Offer::of(&reply)) } else { Err(self.down(reply)) }
+        if reply.is_positive() { Ok(Offer::of(&reply)) } else { Err(self.refused(reply)) }
     }
 
-    async fn starttls(mut self, tls: Tls) -> Result<Self, Lost> {
+    async fn starttls(mut self, trust: &Trust) -> Result<Self, Lost> {
         let reply = self.say(Starttls, "no answer to STARTTLS in time").await?;
         if reply.code != 220 {
-            return Err(Lost::Handshake(format!("{}: STARTTLS: {reply}", self.relay.host)));
+            return Err(Lost::Handshake(format!("{}: STARTTLS: {reply}", self.host)));
         }
-        // Opportunistic encryption does not ask who is there.
-        let trust = if tls == Tls::Opportunistic { Trust::Anybody } else { Trust::Named };
         self.encrypt(trust).await
     }
 
-    async fn encrypt(self, trust: Trust) -> Result<Self, Lost> {
-        let Self { wire, relay, hello, timeouts } = self;
-        let host = &relay.host;
+    async fn encrypt(self, trust: &Trust) -> Result<Self, Lost> {
+        let Self { wire, host, place, hello, timeouts } = self;
         let connector = tls::connector(trust).map_err(Lost::Misfit)?;
-        let name = rustls_pki_types::ServerName::try_from(host.clone())
+        let name = rustls_pki_types::ServerName::try_from(host.to_owned())
             .map_err(|_| Lost::Misfit(format!("{host} is no name that a certificate can have")))?;
         let wire = timeout(timeouts.banner, wire.encrypt(&connector, name))
             .await
             .map_err(|_| Lost::Handshake(format!("{host}: no TLS in time")))?
             .map_err(|error| Lost::Handshake(format!("{host}: TLS: {error}")))?;
-        Ok(Self { wire, relay, hello, timeouts })
+        Ok(Self { wire, host, place, hello, timeouts })
     }
 
-    async fn authenticate(&mut self, offer: &Offer) -> Result<(), Lost> {
-        let (Some(username), Some(password)) = (&self.relay.username, &self.relay.password) else {
+    async fn authenticate(&mut self, relay: &Relay, offer: &Offer) -> Result<(), Lost> {
+        let (Some(username), Some(password)) = (&relay.username, &relay.password) else {
             return Ok(());
         };
-        let host = &self.relay.host;
+        let host = &relay.host;
         let misfit = |why: String| Lost::Misfit(format!("{host}: AUTH: {why}"));
         let mechanism = [Mechanism::Plain, Mechanism::Login]
             .into_iter()

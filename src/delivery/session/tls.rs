@@ -9,23 +9,30 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 /// Who may be at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+#[derive(Clone, Debug)]
+pub(in crate::delivery) enum Trust {
     /// Whoever is there: a wrong certificate is better than none where none would do (RFC 7435).
     Anybody,
+    /// Whoever is there, but never in clear.
+    Encrypted,
     /// Who has a certificate for the host's name from an authority that the system trusts.
     Named,
+    /// Whom this judge lets pass.
+    Judged(Arc<dyn ServerCertVerifier>),
 }
 
 /// What makes TLS of a socket. Made once: the system's authorities are many, and sessions can be resumed.
 ///
 /// # Errors
 /// Why the system's authorities cannot be had.
-pub(super) fn connector(trust: Trust) -> Result<TlsConnector, String> {
+pub(super) fn connector(trust: &Trust) -> Result<TlsConnector, String> {
     static ANYBODY: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     static NAMED: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let config = match trust {
-        Trust::Anybody => ANYBODY.get_or_init(anybody),
+        Trust::Anybody | Trust::Encrypted => {
+            ANYBODY.get_or_init(|| judged(Arc::new(Anybody(Arc::new(provider().clone())))))
+        }
+        Trust::Judged(judge) => return judged(judge.clone()).map(TlsConnector::from),
         Trust::Named => NAMED.get_or_init(|| {
             use rustls_platform_verifier::ConfigVerifierExt as _;
             ClientConfig::with_platform_verifier().map(Arc::new).map_err(|error| error.to_string())
@@ -34,15 +41,21 @@ pub(super) fn connector(trust: Trust) -> Result<TlsConnector, String> {
     config.clone().map(TlsConnector::from)
 }
 
-fn anybody() -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
+/// TLS as usual, with another judge of certificates.
+fn judged(judge: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(provider().clone()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(judge)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The cryptography that judges check signatures with.
+pub(in crate::delivery) fn provider() -> &'static CryptoProvider {
+    static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
+    PROVIDER.get_or_init(rustls::crypto::aws_lc_rs::default_provider)
 }
 
 /// Takes every certificate; that the other end holds its key is still verified.

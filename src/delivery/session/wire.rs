@@ -6,7 +6,7 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -45,8 +45,8 @@ pub(super) enum Misread {
 
 impl Wire {
     /// A connection to this place.
-    pub(super) async fn connect(host: &str, port: u16) -> io::Result<Self> {
-        let socket = TcpStream::connect((host, port)).await?;
+    pub(super) async fn connect(place: impl ToSocketAddrs) -> io::Result<Self> {
+        let socket = TcpStream::connect(place).await?;
         // Without it the last bytes of a body wait for a delayed acknowledgement.
         socket.set_nodelay(true)?;
         Ok(Self { socket: Socket::Plain(socket), written: 0, unread: Vec::new() })

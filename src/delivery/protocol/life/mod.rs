@@ -96,6 +96,11 @@ async fn lease_clock(conn: &mut Conn, clock: &Clock) -> Result<i64> {
     Ok(store::database_clock(conn).await?.unwrap_or_else(|| clock.now_ms()))
 }
 
+/// The clock that all daemons agree on, in milliseconds.
+pub(in crate::delivery) async fn shared_clock(conn: &mut Conn, clock: &Clock) -> Result<i64> {
+    lease_clock(conn, clock).await
+}
+
 /// Whether a daemon that has not left is dead: its process is gone from this host, or its lease ran out.
 fn is_dead(other: &store::Other, now: i64, host: &str) -> bool {
     let gone = other.host == host && birth(other.pid).as_deref() != Some(other.birth.as_str());

@@ -5,7 +5,7 @@ mod store;
 use super::life;
 use crate::db::{Conn, Db};
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
-use crate::delivery::{Error, Result};
+use crate::delivery::{DeliveryState, Error, Result};
 
 /// What one commit holds.
 #[derive(Debug, Default)]
@@ -18,6 +18,17 @@ pub(in crate::delivery) struct Group {
     pub(in crate::delivery) asked: Vec<Release>,
     /// Claims that go back.
     pub(in crate::delivery) back: Vec<i64>,
+    /// Claims that go back and wait.
+    pub(in crate::delivery) later: Vec<Later>,
+}
+
+/// A claim that goes back, because whoever would take it takes nothing before then.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::delivery) struct Later {
+    pub(in crate::delivery) delivery: i64,
+    /// What it is meanwhile, where it was never tried: planned (and `next_at` is civil) or deferred (and it is real).
+    pub(in crate::delivery) state: DeliveryState,
+    pub(in crate::delivery) next_at: i64,
 }
 
 /// R: one transaction; returns the deliveries whose dot may be written now.
@@ -47,7 +58,7 @@ pub(in crate::delivery) async fn release(
     if !all || (found.moved == 0 && found.released.is_empty()) {
         return release_step_by_step(db, me, group, civil, true).await;
     }
-    if found.released.len() < group.asked.len() || !group.back.is_empty() {
+    if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
         let mut tx = db.write().await?;
         give_back(&mut tx, me, group, &found.released, civil).await?;
         tx.commit().await?;
@@ -90,9 +101,13 @@ async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, again:
 /// What is not wanted, and what was asked for and may not leave, goes back.
 async fn give_back(tx: &mut Conn, me: Me, group: &Group, released: &[i64], civil: i64) -> Result<()> {
     let kept = group.asked.iter().map(|release| release.delivery.0).filter(|id| !released.contains(id));
-    let back: Vec<i64> = group.back.iter().copied().chain(kept).collect();
+    let later = group.later.iter().map(|later| later.delivery);
+    let back: Vec<i64> = group.back.iter().copied().chain(kept).chain(later).collect();
     if !back.is_empty() {
         store::give_back(tx, me, &back, civil).await?;
+    }
+    if !group.later.is_empty() {
+        store::put_off(tx, &group.later).await?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use self::rows::{Column, Rows};
 use crate::db::{Conn, Result, Side, on};
 use crate::delivery::classify::Class;
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
-use crate::delivery::protocol::json;
+use crate::delivery::protocol::{Later, json};
 use crate::delivery::store::pick;
 
 // Each statement joins a list, which is written in front of it: `told`, `moved`, `asked` or `refused`. $1 and $2 are who
@@ -441,6 +441,37 @@ pub(super) async fn give_back(conn: &mut Conn, me: Me, deliveries: &[i64], civil
     Ok(())
 }
 
+const PUT_OFF_SQLITE: &str = "
+WITH later AS MATERIALIZED (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS state,
+           json_extract(value, '$[2]') AS next_at
+    FROM json_each($1)
+)
+UPDATE delivery
+SET state = CASE WHEN delivery.tries > 0 THEN 'deferred' ELSE later.state END, next_at = later.next_at
+FROM later
+WHERE delivery.id = later.id AND delivery.state IN ('planned', 'deferred')";
+
+const PUT_OFF_POSTGRES: &str = "
+WITH later AS MATERIALIZED (
+    SELECT CAST(value->>0 AS BIGINT) AS id, value->>1 AS state, CAST(value->>2 AS BIGINT) AS next_at
+    FROM jsonb_array_elements(CAST($1 AS JSONB))
+)
+UPDATE delivery
+SET state = CASE WHEN delivery.tries > 0 THEN 'deferred' ELSE later.state END, next_at = later.next_at
+FROM later
+WHERE delivery.id = later.id AND delivery.state IN ('planned', 'deferred')";
+
+/// Puts claims off that were given back in this transaction: nobody was asked about them, so no attempt is counted.
+pub(super) async fn put_off(conn: &mut Conn, later: &[Later]) -> Result<()> {
+    let sql = pick(conn, PUT_OFF_SQLITE, PUT_OFF_POSTGRES);
+    let list: Vec<_> =
+        later.iter().map(|later| (later.delivery, later.state.as_str(), later.next_at)).collect();
+    let list = json(&list);
+    on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await.map(drop)?);
+    Ok(())
+}
+
 #[cfg(test)]
 /// Each statement of a release, and what its plan must find its rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
@@ -454,6 +485,7 @@ pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
         (release, "SEARCH subscriber USING INTEGER PRIMARY KEY"),
         (OPENED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
         (GIVE_BACK_SQLITE.to_owned(), "SEARCH delivery USING"),
+        (PUT_OFF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (UNOPEN_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
     ]
 }

@@ -1,16 +1,26 @@
 //! One connection at work: an envelope, a commit, a body and its dot, and the next envelope behind it.
+//!
+//! `held` opens and ends its sessions; `heed` draws from replies and losses what they ask of everybody else.
+
+mod heed;
+mod held;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::classify::{Rules, Run};
 use super::commit::{Answer, Committer, Request};
+use super::dispatch::Dispatch;
 use super::ledger::{Claimed, Verdict};
 use super::message::{Composed, Composer};
-use super::relay::{Job, Next, Relay};
+use super::mx::{self, Going, Route};
+use super::pace::store as paces;
+use super::relay::{Carried, Job, Lane, Next, Relay};
+use super::reply::Reply;
 use super::session::{Ended, Lost, Received, Session};
 use crate::clock::Clock;
 use crate::config::Timeouts;
@@ -19,12 +29,14 @@ use crate::editions::{self, EditionId, EditionState, Who};
 
 /// A session with nothing to do is kept so long.
 const IDLE: Duration = Duration::from_secs(5);
-/// A relay that says it blocks us is left alone so long.
+/// How long it is waited for another worker's block of starts before it is looked again.
+const TAKING: Duration = Duration::from_millis(50);
+/// A relay or provider that says it blocks us is left alone so long, where no rule says how long.
 const PAUSE: Duration = Duration::from_secs(600);
 /// So many refusals that speak of us stop the edition: every further mail would meet the same.
 const STOP_AFTER: u32 = 3;
-/// After so many acceptances in a row a slowed relay goes a step faster.
-const SPEED_UP_AFTER: u32 = 200;
+/// While another daemon has every connection to a provider, what waits here waits so long.
+const CROWDED: Duration = Duration::from_secs(2);
 
 /// What the connections of one daemon's life share.
 #[derive(Debug)]
@@ -49,53 +61,95 @@ struct Letter {
 /// What a chain of messages on one session leaves behind.
 type Pending = Option<(Claimed, i64, Verdict)>;
 
-/// Works for one relay until it is closed.
-pub(super) async fn work(shared: Arc<Shared>, relay: Arc<Relay>) {
-    let mut worker = Worker { shared, relay, session: None, accepted_in_a_row: 0 };
-    let relay = worker.relay.clone();
+/// Works for one lane, until it is closed or has nothing to do for a while.
+pub(super) async fn work(dispatch: Arc<Dispatch>, relay: Arc<Relay>, lane: Arc<Lane>) {
+    let mut worker =
+        Worker { dispatch, relay: relay.clone(), lane: lane.clone(), held: None, crowded_out: false };
+    let mut idle = Instant::now() + IDLE;
     loop {
-        let idle = Instant::now() + IDLE;
-        let woken = relay.woken();
-        let until = match relay.try_next() {
+        let woken = lane.woken();
+        let now = worker.dispatch.shared.clock.now_ms();
+        if lane.is_crowded(now) && lane.retire(true) {
+            worker.hang_up().await;
+            return;
+        }
+        let until = match relay.next(&lane, worker.carried(), false, now) {
             Next::Closed => break,
             Next::Job(job) => {
-                if Box::pin(worker.chain(*job)).await == Answer::Fenced {
+                match Box::pin(worker.chain(*job)).await {
                     // Nothing of ours counts any more: the socket closes without a word.
-                    return;
+                    Answer::Fenced => return,
+                    _ if worker.crowded_out => {
+                        lane.retire(true);
+                        return;
+                    }
+                    _ => {}
                 }
+                idle = Instant::now() + IDLE;
                 continue;
             }
-            Next::NotBefore(until) => Some(until.min(idle)),
-            Next::Nothing => worker.session.is_some().then_some(idle),
+            Next::Take => {
+                worker.dispatch.take(&relay, &lane).await;
+                // Where another worker takes, it wakes us; otherwise there is something now.
+                idle.min(Instant::now() + TAKING)
+            }
+            Next::NotBefore(until) => until.min(idle),
+            Next::Nothing => idle,
         };
-        match until {
-            Some(until) => drop(timeout_at(until, woken).await),
-            None => woken.await,
-        }
+        drop(timeout_at(until, woken).await);
         if Instant::now() >= idle {
             worker.hang_up().await;
+            if lane.retire(false) {
+                return;
+            }
+            idle = Instant::now() + IDLE;
         }
     }
     worker.hang_up().await;
+    lane.retire(true);
+}
+
+/// A session, and what it stands on.
+struct Held {
+    session: Session,
+    carried: Carried,
+    /// Its number among the connections that all daemons together may open to this provider.
+    number: Option<i64>,
+    _permit: OwnedSemaphorePermit,
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    dispatch: Arc<Dispatch>,
     relay: Arc<Relay>,
-    session: Option<Session>,
-    accepted_in_a_row: u32,
+    lane: Arc<Lane>,
+    held: Option<Held>,
+    /// Other daemons have every connection.
+    crowded_out: bool,
+}
+
+/// Why there is no session.
+enum NoSession {
+    Lost(Lost),
+    /// Other daemons have every connection.
+    Crowded,
 }
 
 impl Worker {
-    async fn hang_up(&mut self) {
-        if let Some(session) = self.session.take() {
-            session.quit().await;
-        }
+    fn shared(&self) -> &Shared {
+        &self.dispatch.shared
+    }
+
+    fn carried(&self) -> Option<&Carried> {
+        self.held.as_ref().map(|held| &held.carried)
+    }
+
+    fn session(&mut self) -> Option<&mut Session> {
+        self.held.as_mut().map(|held| &mut held.session)
     }
 
     /// Sends one delivery, and whatever waits behind it, as long as the session goes on.
     async fn chain(&mut self, first: Job) -> Answer {
-        let _at_work = self.shared.committer.at_work();
+        let _at_work = self.shared().committer.at_work();
         let mut pending: Pending = None;
         let mut next = Some(first);
         while let Some(job) = next.take() {
@@ -106,19 +160,31 @@ impl Worker {
                 }
                 break;
             };
-            if let Some(reply) = &letter.composed.unfit {
-                let verdict = Verdict::of(reply, false, &self.shared.rules);
+            let unfit = letter.composed.unfit.as_ref();
+            let beforehand = unfit
+                .map(|reply| Verdict::of(reply, false, &self.shared().rules))
+                .or_else(|| letter.job.nowhere.as_ref().map(|(reply, class)| Verdict::ours(reply, *class)));
+            if let Some(verdict) = beforehand {
                 if self.record_refusal(&mut pending, letter, verdict).await == Answer::Fenced {
                     return Answer::Fenced;
                 }
                 continue;
             }
-            if let Err(lost) = self.ready_session(&mut pending).await {
-                return self.lost(lost, pending, vec![letter.job]).await;
+            match self.ready_session(&letter.job, &mut pending).await {
+                Ok(()) => {}
+                Err(NoSession::Crowded) => return self.wait_for_others(letter.job).await,
+                Err(NoSession::Lost(Lost::Misfit(why))) if self.relay.is_mx() => {
+                    return self.not_safe(&mut pending, letter, &why).await;
+                }
+                Err(NoSession::Lost(_)) if self.relay.is_closed() => {
+                    return self.keep(&mut pending, vec![id]).await;
+                }
+                Err(NoSession::Lost(lost)) => return self.lost(lost, false, pending, letter.job).await,
             }
-            let Some(session) = self.session.as_mut() else { break };
+            let rules = &self.dispatch.shared.rules;
+            let Some(session) = self.held.as_mut().map(|held| &mut held.session) else { break };
             if let Some(reply) = session.unfit(&letter.composed.envelope, letter.composed.body.len()) {
-                let verdict = Verdict::of(&reply, false, &self.shared.rules);
+                let verdict = Verdict::of(&reply, false, rules);
                 if self.refused(&mut pending, letter, verdict).await == Answer::Fenced {
                     return Answer::Fenced;
                 }
@@ -144,11 +210,11 @@ impl Worker {
         loop {
             match received {
                 Err(lost) => {
-                    let answer = self.lost(lost, pending.take(), vec![letter.job]).await;
+                    let answer = self.lost(lost, true, pending.take(), letter.job).await;
                     return Err(answer);
                 }
                 Ok(Received::Refused { reply, about_us }) => {
-                    let verdict = Verdict::of(&reply, about_us, &self.shared.rules);
+                    let verdict = Verdict::of(&reply, about_us, &self.shared().rules);
                     return match self.refused(pending, letter, verdict).await {
                         Answer::Fenced => Err(Answer::Fenced),
                         _ => Ok(None),
@@ -156,37 +222,40 @@ impl Worker {
                 }
                 Ok(Received::Ready) => {}
             }
-            let Some(session) = self.session.as_mut() else { return Ok(Some(letter.job)) };
+            let Some(session) = self.held.as_mut().map(|held| &mut held.session) else {
+                return Ok(Some(letter.job));
+            };
             let request = Request {
                 finished: pending.take(),
-                refused: None,
                 asked: Some(letter.composed.release.clone()),
-                back: Vec::new(),
+                ..Request::default()
             };
             // The body goes ahead while the ledger is written; its end waits.
-            let (begun, answer) =
-                tokio::join!(session.begin(&letter.composed.body), self.shared.committer.commit(request));
+            let (begun, answer) = tokio::join!(
+                session.begin(&letter.composed.body),
+                self.dispatch.shared.committer.commit(request)
+            );
             match answer {
                 Answer::Released => {}
                 // 354 and a recipient who may no longer be written to: the socket closes, never a lone dot.
                 Answer::Kept => {
-                    self.session = None;
+                    self.drop_session().await;
                     return Ok(None);
                 }
                 Answer::Fenced => {
-                    self.session = None;
+                    self.held = None;
                     return Err(Answer::Fenced);
                 }
             }
             let following = if begun.is_ok() { self.following().await } else { None };
             let envelope = following.as_ref().map(|next| &next.composed.envelope);
-            let (ended, answered) = match (begun, self.session.as_mut()) {
+            let (ended, answered) = match (begun, self.session()) {
                 (Ok(begun), Some(session)) => session.body(&mut letter.composed.body, begun, envelope).await,
                 (Err(lost), _) => (Ended::Unsent(lost.to_string()), None),
                 (Ok(_), None) => (Ended::Unsent("the session is gone".to_owned()), None),
             };
             let verdict = match &ended {
-                Ended::Answered(reply) => Verdict::of(reply, false, &self.shared.rules),
+                Ended::Answered(reply) => Verdict::of(reply, false, &self.shared().rules),
                 Ended::Unknown(why) => {
                     tracing::warn!(delivery.id = letter.job.held.id.0, reason = %why, "the dot may have left unanswered");
                     Verdict::unknown()
@@ -205,7 +274,7 @@ impl Worker {
                     received = answered;
                 }
                 (Some(next), None) => {
-                    self.session = None;
+                    self.drop_session().await;
                     let back = vec![next.job.held.id.0];
                     return match self.keep(pending, back).await {
                         Answer::Fenced => Err(Answer::Fenced),
@@ -214,7 +283,7 @@ impl Worker {
                 }
                 (None, _) => {
                     if over {
-                        self.session = None;
+                        self.drop_session().await;
                     }
                     return Ok(self.waiting());
                 }
@@ -224,47 +293,55 @@ impl Worker {
 
     /// The next letter, when it may travel with the end of this one.
     async fn following(&self) -> Option<Letter> {
-        let limit = self.relay.config.messages_per_connection;
-        let session = self.session.as_ref()?;
-        if !session.pipelines() || !session.may_go_on(limit.saturating_sub(1)) {
+        let held = self.held.as_ref()?;
+        let limit = self.lane.messages_per_connection;
+        if !held.session.pipelines() || !held.session.may_go_on(limit.saturating_sub(1)) {
             return None;
         }
-        let Next::Job(job) = self.relay.try_next() else { return None };
+        let now = self.shared().clock.now_ms();
+        if self.lane.is_crowded(now) {
+            return None;
+        }
+        let Next::Job(job) = self.relay.next(&self.lane, self.carried(), true, now) else { return None };
         let id = job.held.id.0;
-        let letter = self.compose(*job).await;
-        match letter {
+        match self.compose(*job).await {
             Some(letter)
                 if letter.composed.unfit.is_none()
-                    && self.session.as_ref().is_some_and(|session| {
-                        session.unfit(&letter.composed.envelope, letter.composed.body.len()).is_none()
-                    }) =>
+                    && held
+                        .session
+                        .unfit(&letter.composed.envelope, letter.composed.body.len())
+                        .is_none() =>
             {
                 Some(letter)
             }
             Some(letter) => {
                 // It has its own reasons not to go here; they are told when it comes first.
-                self.relay.push(vec![letter.job]);
+                self.lane.return_one(letter.job);
                 None
             }
             None => {
-                let request = Request { finished: None, refused: None, asked: None, back: vec![id] };
-                self.shared.committer.commit(request).await;
+                self.dispatch.give(vec![id], Vec::new()).await;
                 None
             }
         }
     }
 
     fn waiting(&self) -> Option<Job> {
-        match self.relay.try_next() {
+        let now = self.shared().clock.now_ms();
+        if self.lane.is_crowded(now) {
+            return None;
+        }
+        match self.relay.next(&self.lane, self.carried(), false, now) {
             Next::Job(job) => Some(*job),
             _ => None,
         }
     }
 
     async fn compose(&self, job: Job) -> Option<Letter> {
-        let (civil, now) = (self.shared.clock.civil_ms(), self.shared.clock.now_ms());
+        let (civil, now) = (self.shared().clock.civil_ms(), self.shared().clock.now_ms());
         let name = &self.relay.config.name;
-        match self.shared.composer.compose(&job.held, &job.sending, &job.newsletter, name, civil, now).await {
+        match self.shared().composer.compose(&job.held, &job.sending, &job.newsletter, name, civil, now).await
+        {
             Ok(composed) => Some(Letter { job, composed }),
             Err(error) => {
                 tracing::error!(%error, delivery.id = job.held.id.0, "a message cannot be made; its delivery waits");
@@ -275,25 +352,12 @@ impl Worker {
         }
     }
 
-    /// A session that may take another message; outcomes are kept before anything that takes long.
-    async fn ready_session(&mut self, pending: &mut Pending) -> Result<(), Lost> {
-        let limit = self.relay.config.messages_per_connection;
-        if self.session.as_ref().is_some_and(|session| session.may_go_on(limit)) {
-            return Ok(());
-        }
-        self.keep(pending, Vec::new()).await;
-        self.hang_up().await;
-        let helo = self.relay.config.helo.as_deref().unwrap_or(&self.shared.helo);
-        self.session = Some(Session::open(&self.relay.config, helo, self.shared.timeouts).await?);
-        Ok(())
-    }
-
     async fn keep(&self, pending: &mut Pending, back: Vec<i64>) -> Answer {
         let finished = pending.take();
         if finished.is_none() && back.is_empty() {
             return Answer::Kept;
         }
-        self.shared.committer.commit(Request { finished, refused: None, asked: None, back }).await
+        self.shared().committer.commit(Request { finished, back, ..Request::default() }).await
     }
 
     async fn refused(&mut self, pending: &mut Pending, letter: Letter, verdict: Verdict) -> Answer {
@@ -305,95 +369,8 @@ impl Worker {
         let request = Request {
             finished: pending.take(),
             refused: Some((letter.job.held, letter.composed.release, verdict)),
-            asked: None,
-            back: Vec::new(),
+            ..Request::default()
         };
-        self.shared.committer.commit(request).await
-    }
-
-    /// The session is gone and nothing of these was tried: they go back.
-    async fn lost(&mut self, lost: Lost, mut pending: Pending, jobs: Vec<Job>) -> Answer {
-        self.session = None;
-        let mut back: Vec<i64> = jobs.iter().map(|job| job.held.id.0).collect();
-        if !matches!(lost, Lost::Gone(_)) || self.relay.gone() {
-            tracing::warn!(relay.name = %self.relay.config.name, reason = %lost, "the relay takes nothing");
-            back.extend(self.relay.down().iter().map(|job| job.held.id.0));
-            self.note(Some(&lost.to_string())).await;
-        }
-        self.keep(&mut pending, back).await
-    }
-
-    async fn note(&self, down: Option<&str>) {
-        let name = &self.relay.config.name;
-        let noted = async {
-            let mut tx = self.shared.db.write().await?;
-            match down {
-                Some(why) => {
-                    super::relay::store::mark_down(&mut tx, name, self.shared.clock.now(), why).await?;
-                }
-                None => super::relay::store::mark_up(&mut tx, name).await?,
-            }
-            tx.commit().await
-        };
-        if let Err(error) = noted.await {
-            tracing::warn!(%error, relay.name = %name, "the relay's state could not be noted");
-        }
-    }
-
-    /// What a verdict asks of the rest of the run.
-    async fn learn(&mut self, job: &Job, verdict: &Verdict) {
-        if verdict.code.is_some() && self.relay.up() {
-            tracing::info!(relay.name = %self.relay.config.name, "the relay is back");
-            self.note(None).await;
-        }
-        let Some(class) = verdict.class else {
-            self.accepted_in_a_row += 1;
-            if self.accepted_in_a_row.is_multiple_of(SPEED_UP_AFTER) {
-                self.relay.speed_up();
-            }
-            return;
-        };
-        self.accepted_in_a_row = 0;
-        let said = verdict.text.as_deref().unwrap_or_default();
-        match class.run() {
-            Run::GoOn => {}
-            Run::Slow => self.relay.slow_down(),
-            Run::Pause => {
-                tracing::error!(relay.name = %self.relay.config.name, class = class.as_str(), "refused as a sender: pausing the relay");
-                let back = self.relay.pause(PAUSE).iter().map(|job| job.held.id.0).collect();
-                self.keep(&mut None, back).await;
-                self.note(Some(said)).await;
-            }
-            Run::Stop => {
-                let count = self.shared.against_us.fetch_add(1, Ordering::AcqRel) + 1;
-                if count == STOP_AFTER {
-                    tracing::error!(
-                        edition.id = job.sending.id,
-                        class = class.as_str(),
-                        "every mail would meet this: holding the edition"
-                    );
-                    self.hold(job, said).await;
-                }
-            }
-        }
-    }
-
-    async fn hold(&self, job: &Job, said: &str) {
-        let held = async {
-            let mut tx = self.shared.db.write().await?;
-            let edition = editions::store::load(&mut tx, EditionId(job.sending.id)).await?;
-            if edition.state == EditionState::Sending {
-                let reason =
-                    format!("{}: the relay refuses our mail as such: {said}", self.relay.config.name);
-                let who = Who("delivery".to_owned());
-                let now = self.shared.clock.now();
-                editions::store::set_state(&mut tx, &edition, EditionState::Held, Some(&reason), &who, now)
-                    .await?;
-            }
-            tx.commit().await
-        };
-        if let Err(error) = held.await {
-            tracing::error!(%error, edition.id = job.sending.id, "the edition could not be held");
-        }
+        self.shared().committer.commit(request).await
     }
 }

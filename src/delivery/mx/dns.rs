@@ -1,0 +1,236 @@
+//! Questions to a resolver, one at a time: what it found, whether it vouches for it, and how long it holds.
+//!
+//! A stub of our own, because two things matter here that resolvers' libraries hide: whether a name does not exist or
+//! only has no such record, and whether the resolver has validated the answer (the AD bit), also when the answer is
+//! that there is nothing. Only a resolver on this machine is believed about the latter: on the way from another one
+//! anybody could set that bit.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Edns, Message, Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+use crate::clock::Random;
+
+/// How long one question to one server may take, and how often each is asked.
+const PATIENCE: Duration = Duration::from_secs(4);
+const ROUNDS: usize = 2;
+/// What fits into a datagram on any path (RFC 9715).
+const PAYLOAD: u16 = 1232;
+/// How long an answer is kept, whatever it says itself.
+const SHORTEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What a resolver found.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// These, of the asked type.
+    Records(Vec<RData>),
+    /// The name exists, and has none.
+    Nothing,
+    /// The name does not exist.
+    NoSuchName,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) found: Found,
+    /// Whether a resolver that we believe has validated it.
+    pub(super) secure: bool,
+    pub(super) holds: Duration,
+}
+
+/// Nobody could say; asking later may help.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{name} {kind}: {why}")]
+pub(super) struct Unanswered {
+    name: String,
+    kind: RecordType,
+    why: String,
+}
+
+/// The resolvers that are asked.
+#[derive(Clone, Debug)]
+pub(super) struct Dns {
+    servers: Vec<SocketAddr>,
+    random: Random,
+}
+
+impl Dns {
+    /// This one, or those of the system.
+    ///
+    /// # Errors
+    /// The system names none that can be read.
+    pub(super) fn new(resolver: Option<SocketAddr>, random: Random) -> Result<Self, String> {
+        let servers = match resolver {
+            Some(address) => vec![address],
+            None => hickory_resolver::system_conf::read_system_conf()
+                .map_err(|error| format!("/etc/resolv.conf: {error}"))?
+                .0
+                .name_servers()
+                .iter()
+                .map(|server| SocketAddr::new(server.ip, 53))
+                .collect(),
+        };
+        if servers.is_empty() {
+            return Err("/etc/resolv.conf names no server".to_owned());
+        }
+        Ok(Self { servers, random })
+    }
+
+    /// What there is of this type at this name, an alias followed.
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
+        let told = |why: String| Unanswered { name: name.to_owned(), kind, why };
+        let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.')))
+            .map_err(|error| told(error.to_string()))?;
+        let mut why = String::new();
+        for _ in 0..ROUNDS {
+            for server in &self.servers {
+                match timeout(PATIENCE, self.ask_one(*server, &asked, kind)).await {
+                    Ok(Ok(message)) => match read(&message, kind, server.ip().is_loopback()) {
+                        Ok(answer) => return Ok(answer),
+                        Err(code) => why = format!("the resolver says {code}"),
+                    },
+                    Ok(Err(error)) => why = error.to_string(),
+                    Err(_) => "no answer in time".clone_into(&mut why),
+                }
+            }
+        }
+        Err(told(why))
+    }
+
+    /// The addresses of a host, those that mail reaches most surely first, and whether all of them are vouched for.
+    pub(super) async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, bool), Unanswered> {
+        let (four, six) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
+        let mut addresses = Vec::new();
+        let mut secure = true;
+        let mut failed = None;
+        for answer in [four, six] {
+            match answer {
+                Ok(answer) => {
+                    secure &= answer.secure;
+                    if let Found::Records(records) = answer.found {
+                        addresses.extend(records.iter().filter_map(|record| match record {
+                            RData::A(ip) => Some(IpAddr::V4(ip.0)),
+                            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
+                            _ => None,
+                        }));
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if addresses.is_empty() => Err(error),
+            failed => Ok((addresses, secure && failed.is_none())),
+        }
+    }
+
+    async fn ask_one(&self, server: SocketAddr, name: &Name, kind: RecordType) -> std::io::Result<Message> {
+        let mut message = Message::query();
+        let id = u16::from_be_bytes(self.random.bytes());
+        message.metadata.id = id;
+        message.metadata.recursion_desired = true;
+        // Asks for the same bit in the answer (RFC 6840 5.7).
+        message.metadata.authentic_data = true;
+        message.add_query(Query::query(name.clone(), kind));
+        let mut edns = Edns::new();
+        edns.set_max_payload(PAYLOAD);
+        message.set_edns(edns);
+        let bytes = message.to_vec().map_err(std::io::Error::other)?;
+        let fits = |answer: &Message| {
+            answer.metadata.id == id
+                && answer
+                    .queries
+                    .first()
+                    .is_some_and(|query| query.name() == name && query.query_type() == kind)
+        };
+        // A fresh socket each time: its port is as hard to guess as the id.
+        let any: SocketAddr =
+            if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(server).await?;
+        socket.send(&bytes).await?;
+        let mut buffer = vec![0; 4096];
+        loop {
+            let length = socket.recv(&mut buffer).await?;
+            // What is no answer to this question is somebody else's, or a forger's: the wait goes on.
+            match Message::from_vec(&buffer[..length]) {
+                Ok(answer) if fits(&answer) && answer.metadata.truncation => break,
+                Ok(answer) if fits(&answer) => return Ok(answer),
+                _ => {}
+            }
+        }
+        let mut stream = TcpStream::connect(server).await?;
+        let length = u16::try_from(bytes.len()).map_err(std::io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes()[..], &bytes].concat()).await?;
+        let length = stream.read_u16().await?;
+        let mut buffer = vec![0; usize::from(length)];
+        stream.read_exact(&mut buffer).await?;
+        let answer = Message::from_vec(&buffer).map_err(std::io::Error::other)?;
+        if fits(&answer) { Ok(answer) } else { Err(std::io::Error::other("an answer to another question")) }
+    }
+}
+
+fn read(message: &Message, kind: RecordType, believed: bool) -> Result<Answer, ResponseCode> {
+    let secure = believed && message.metadata.authentic_data;
+    let records: Vec<_> = message.answers.iter().filter(|record| record.record_type() == kind).collect();
+    let found = match message.metadata.response_code {
+        ResponseCode::NoError if records.is_empty() => Found::Nothing,
+        ResponseCode::NoError => Found::Records(records.iter().map(|record| record.data.clone()).collect()),
+        ResponseCode::NXDomain => Found::NoSuchName,
+        code => return Err(code),
+    };
+    let seconds = match &found {
+        Found::Records(_) => message.answers.iter().map(|record| record.ttl).min(),
+        _ => message.authorities.iter().find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+            _ => None,
+        }),
+    };
+    let holds = Duration::from_secs(u64::from(seconds.unwrap_or(60))).clamp(SHORTEST, LONGEST);
+    Ok(Answer { found, secure, holds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::op::OpCode;
+    use hickory_resolver::proto::rr::Record;
+    use hickory_resolver::proto::rr::rdata::{CNAME, MX};
+
+    fn answer(code: ResponseCode, authentic: bool, records: Vec<Record>) -> Message {
+        let mut message = Message::response(1, OpCode::Query);
+        message.metadata.response_code = code;
+        message.metadata.authentic_data = authentic;
+        message.add_answers(records);
+        message
+    }
+
+    #[test]
+    fn an_answer_tells_no_such_name_from_no_such_record_and_whom_it_believes() {
+        let name = Name::from_ascii("example.org.").unwrap();
+        let mx = RData::MX(MX::new(10, Name::from_ascii("mx.example.org.").unwrap()));
+        let alias = RData::CNAME(CNAME(name.clone()));
+        let records = vec![Record::from_rdata(name.clone(), 600, alias), Record::from_rdata(name, 300, mx)];
+        let good = answer(ResponseCode::NoError, true, records);
+        let read_good = read(&good, RecordType::MX, true).unwrap();
+        assert!(matches!(&read_good.found, Found::Records(records) if records.len() == 1));
+        assert!(read_good.secure);
+        assert_eq!(read_good.holds, Duration::from_secs(300));
+        assert!(
+            !read(&good, RecordType::MX, false).unwrap().secure,
+            "t8: an AD bit from afar is nobody's word"
+        );
+        let nothing = read(&good, RecordType::TLSA, true).unwrap();
+        assert!(matches!(nothing.found, Found::Nothing));
+        let none = read(&answer(ResponseCode::NXDomain, false, Vec::new()), RecordType::MX, true).unwrap();
+        assert!(matches!(none.found, Found::NoSuchName));
+        assert!(read(&answer(ResponseCode::ServFail, false, Vec::new()), RecordType::MX, true).is_err());
+    }
+}

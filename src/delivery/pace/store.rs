@@ -1,0 +1,474 @@
+//! The tables `pace`, `connection` and `warm_up`: limits that all daemons keep together.
+//!
+//! Reads `daemon`: a connection whose daemon is gone is nobody's. Each function is part of a short transaction; on
+//! PostgreSQL rows are locked as they are read, on SQLite there is one writer.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::limit::Limit;
+use super::warm_up::{self, Day};
+use crate::config::WarmUp;
+use crate::db::{Conn, Error, Result, on};
+use crate::delivery::ledger::Me;
+use crate::delivery::store::pick;
+
+/// What is kept of a relay and a provider.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Row {
+    /// The relay.
+    pub relay: String,
+    /// The receiving provider; empty for the relay as a whole.
+    pub provider: String,
+    /// Nothing is sent until then, in milliseconds.
+    pub suspended_until: Option<i64>,
+    /// No more connections than this.
+    pub connections: Option<i64>,
+    /// No shorter wait from start to start, in microseconds.
+    pub gap: Option<i64>,
+    /// When the first step back is taken, in milliseconds.
+    pub holds_until: i64,
+    /// How long each takes.
+    pub step: i64,
+    /// When the last signal came.
+    pub signalled_at: i64,
+    /// Since when nobody could be reached.
+    pub down_since: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The last reply that was no yes.
+    pub reply: Option<String>,
+    /// When it came.
+    pub replied_at: Option<i64>,
+    /// How many messages were taken.
+    pub accepted: i64,
+    /// How many tries were put off.
+    pub deferred: i64,
+    /// How many messages were refused.
+    pub rejected: i64,
+}
+
+impl Row {
+    /// What signals asked for.
+    pub fn limit(&self) -> Limit {
+        Limit {
+            suspended_until: self.suspended_until,
+            connections: self.connections,
+            interval: self.gap,
+            holds_until: self.holds_until,
+            step: self.step,
+            signalled_at: self.signalled_at,
+        }
+    }
+}
+
+const LIST: &str = "
+SELECT relay, provider, suspended_until, connections, gap, holds_until, step, signalled_at, down_since, reason,
+       reply, replied_at, accepted, deferred, rejected
+FROM pace
+ORDER BY relay, provider";
+
+/// Everything that is kept; whoever was never slowed down, out of reach or refused is not in it.
+pub async fn list(conn: &mut Conn) -> Result<Vec<Row>> {
+    Ok(on!(conn, |c| sqlx::query_as(LIST).fetch_all(c).await?))
+}
+
+const TAKE: &str = "
+INSERT INTO pace (relay, provider, free_at)
+VALUES ($1, $2, $3 + $4)
+ON CONFLICT (relay, provider) DO UPDATE
+-- What lies further ahead than all that could have been taken was written before a clock was set back.
+SET free_at = CASE WHEN pace.free_at > $3 AND pace.free_at < $3 + $5 THEN pace.free_at ELSE $3 END + $4
+RETURNING free_at - $4";
+
+/// So many blocks may be taken ahead by all daemons together, and so much time (in microseconds) at least.
+const BLOCKS_AHEAD: i64 = 50;
+const TIME_AHEAD: i64 = 300_000_000;
+
+/// Takes starts from the shared limit: `length` of it, in microseconds; returns when they begin.
+pub(in crate::delivery) async fn take(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    length: i64,
+    now: i64,
+) -> Result<i64> {
+    Ok(on!(conn, |c| sqlx::query_scalar(TAKE)
+        .bind(relay)
+        .bind(provider)
+        .bind(now)
+        .bind(length)
+        .bind(length.saturating_mul(BLOCKS_AHEAD).max(TIME_AHEAD))
+        .fetch_one(c)
+        .await?))
+}
+
+const LOCK_SQLITE: &str = "
+SELECT relay, provider, suspended_until, connections, gap, holds_until, step, signalled_at, down_since, reason,
+       reply, replied_at, accepted, deferred, rejected
+FROM pace
+WHERE relay = $1 AND provider = $2";
+
+const LOCK_POSTGRES: &str = "
+SELECT relay, provider, suspended_until, connections, gap, holds_until, step, signalled_at, down_since, reason,
+       reply, replied_at, accepted, deferred, rejected
+FROM pace
+WHERE relay = $1 AND provider = $2
+FOR UPDATE";
+
+const LIMIT: &str = "
+INSERT INTO pace (relay, provider, suspended_until, connections, gap, holds_until, step, signalled_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (relay, provider) DO UPDATE
+SET suspended_until = excluded.suspended_until, connections = excluded.connections, gap = excluded.gap,
+    holds_until = excluded.holds_until, step = excluded.step, signalled_at = excluded.signalled_at";
+
+/// Makes a new limit of the one that is kept, whoever wrote it; returns the new one.
+pub(in crate::delivery) async fn change(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    make: impl FnOnce(Limit) -> Limit,
+) -> Result<Limit> {
+    let sql = pick(conn, LOCK_SQLITE, LOCK_POSTGRES);
+    let row: Option<Row> =
+        on!(conn, |c| sqlx::query_as(sql).bind(relay).bind(provider).fetch_optional(c).await?);
+    let before = row.map(|row| row.limit()).unwrap_or_default();
+    let after = make(before);
+    if after != before {
+        on!(conn, |c| sqlx::query(LIMIT)
+            .bind(relay)
+            .bind(provider)
+            .bind(after.suspended_until)
+            .bind(after.connections)
+            .bind(after.interval)
+            .bind(after.holds_until)
+            .bind(after.step)
+            .bind(after.signalled_at)
+            .execute(c)
+            .await
+            .map(drop)?);
+    }
+    Ok(after)
+}
+
+const FREE: &str = "
+UPDATE pace
+SET suspended_until = NULL, connections = NULL, gap = NULL, holds_until = 0, step = 0, signalled_at = $2,
+    down_since = NULL, reason = NULL
+WHERE relay = $1";
+
+/// Forgets what signals asked for of everything that goes through a relay.
+pub async fn free(conn: &mut Conn, relay: &str, now: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(FREE).bind(relay).bind(now).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+/// What was said since it was last told.
+#[derive(Clone, Debug, Default)]
+pub(in crate::delivery) struct Said {
+    pub(in crate::delivery) accepted: i64,
+    pub(in crate::delivery) deferred: i64,
+    pub(in crate::delivery) rejected: i64,
+    /// The last reply that was no yes, and when it came.
+    pub(in crate::delivery) reply: Option<(String, i64)>,
+    /// What was taken of the day's cap and did not leave.
+    pub(in crate::delivery) back: i64,
+}
+
+impl Said {
+    pub(in crate::delivery) fn is_nothing(&self) -> bool {
+        self.accepted + self.deferred + self.rejected + self.back == 0 && self.reply.is_none()
+    }
+}
+
+const TELL: &str = "
+INSERT INTO pace (relay, provider, reply, replied_at, accepted, deferred, rejected)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (relay, provider) DO UPDATE
+SET reply = COALESCE(excluded.reply, pace.reply), replied_at = COALESCE(excluded.replied_at, pace.replied_at),
+    accepted = pace.accepted + excluded.accepted, deferred = pace.deferred + excluded.deferred,
+    rejected = pace.rejected + excluded.rejected";
+
+/// Adds what was said since it was last told.
+pub(in crate::delivery) async fn tell(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    said: &Said,
+) -> Result<()> {
+    let (reply, at) = said.reply.clone().unzip();
+    on!(conn, |c| sqlx::query(TELL)
+        .bind(relay)
+        .bind(provider)
+        .bind(&reply)
+        .bind(at)
+        .bind(said.accepted)
+        .bind(said.deferred)
+        .bind(said.rejected)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+const DOWN: &str = "
+INSERT INTO pace (relay, provider, down_since, reason)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (relay, provider) DO UPDATE
+SET down_since = COALESCE(pace.down_since, excluded.down_since), reason = excluded.reason";
+
+const UP: &str = "
+UPDATE pace
+SET down_since = NULL, reason = NULL
+WHERE relay = $1 AND provider = $2 AND down_since IS NOT NULL";
+
+/// Nobody there can be reached, and why; or somebody can again.
+pub(in crate::delivery) async fn down(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    why: Option<&str>,
+    now: i64,
+) -> Result<()> {
+    match why {
+        Some(why) => on!(conn, |c| sqlx::query(DOWN)
+            .bind(relay)
+            .bind(provider)
+            .bind(now)
+            .bind(why)
+            .execute(c)
+            .await
+            .map(drop)?),
+        None => on!(conn, |c| sqlx::query(UP).bind(relay).bind(provider).execute(c).await.map(drop)?),
+    }
+    Ok(())
+}
+
+const TAKEN: &str = "
+SELECT connection.number
+FROM connection
+JOIN daemon ON daemon.id = connection.daemon AND daemon.epoch = connection.epoch AND daemon.gone = 0
+WHERE connection.relay = $1 AND connection.provider = $2";
+
+const OPEN: &str = "
+INSERT INTO connection (relay, provider, number, daemon, epoch)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (relay, provider, number) DO UPDATE
+SET daemon = excluded.daemon, epoch = excluded.epoch
+WHERE NOT EXISTS (SELECT 1 FROM daemon
+                  WHERE daemon.id = connection.daemon AND daemon.epoch = connection.epoch AND daemon.gone = 0)
+RETURNING number";
+
+/// Takes one of so many connections; `None` when all are taken.
+pub(in crate::delivery) async fn connect(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    limit: u32,
+    me: Me,
+) -> Result<Option<i64>> {
+    let taken: Vec<i64> =
+        on!(conn, |c| sqlx::query_scalar(TAKEN).bind(relay).bind(provider).fetch_all(c).await?);
+    for number in (1..=i64::from(limit)).filter(|number| !taken.contains(number)) {
+        let ours: Option<i64> = on!(conn, |c| sqlx::query_scalar(OPEN)
+            .bind(relay)
+            .bind(provider)
+            .bind(number)
+            .bind(me.daemon)
+            .bind(me.epoch)
+            .fetch_optional(c)
+            .await?);
+        // Somebody else may have taken it since we looked.
+        if ours.is_some() {
+            return Ok(ours);
+        }
+    }
+    Ok(None)
+}
+
+const CLOSE: &str = "
+DELETE FROM connection
+WHERE relay = $1 AND provider = $2 AND number = $3 AND daemon = $4 AND epoch = $5";
+
+/// Gives a connection back.
+pub(in crate::delivery) async fn disconnect(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    number: i64,
+    me: Me,
+) -> Result<()> {
+    on!(conn, |c| sqlx::query(CLOSE)
+        .bind(relay)
+        .bind(provider)
+        .bind(number)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+const LAST_DAY: &str = "
+SELECT cap, taken, deferred
+FROM warm_up
+WHERE relay = $1 AND provider = $2 AND day < $3 AND taken > 0
+ORDER BY day DESC
+LIMIT 1";
+
+const BEGIN_DAY: &str = "
+INSERT INTO warm_up (relay, provider, day, cap)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (relay, provider, day) DO NOTHING";
+
+const TAKE_TODAY: &str = "
+UPDATE warm_up
+SET taken = taken + CASE WHEN cap - taken < $4 THEN cap - taken ELSE $4 END
+WHERE relay = $1 AND provider = $2 AND day = $3 AND cap > taken
+RETURNING cap, taken, deferred";
+
+const TODAY: &str = "
+SELECT cap, taken, deferred
+FROM warm_up
+WHERE relay = $1 AND provider = $2 AND day = $3";
+
+const TODAY_LOCKED: &str = "
+SELECT cap, taken, deferred
+FROM warm_up
+WHERE relay = $1 AND provider = $2 AND day = $3
+FOR UPDATE";
+
+fn day((cap, taken, deferred): (i64, i64, i64)) -> Day {
+    Day { cap, taken, deferred }
+}
+
+/// A day's cap and what was had of it, begun where nobody did yet.
+pub(in crate::delivery) async fn warm_day(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    today: &str,
+    plan: &WarmUp,
+) -> Result<Day> {
+    let sql = pick(conn, TODAY, TODAY_LOCKED);
+    for begun in [false, true] {
+        if begun {
+            let cap = cap_of(conn, relay, provider, today, plan).await?;
+            // Another daemon may begin it in the same moment: whose row it is does not matter, it is read anew.
+            on!(conn, |c| sqlx::query(BEGIN_DAY)
+                .bind(relay)
+                .bind(provider)
+                .bind(today)
+                .bind(cap)
+                .execute(c)
+                .await
+                .map(drop)?);
+        }
+        let known: Option<(i64, i64, i64)> = on!(conn, |c| sqlx::query_as(sql)
+            .bind(relay)
+            .bind(provider)
+            .bind(today)
+            .fetch_optional(c)
+            .await?);
+        if let Some(known) = known {
+            return Ok(day(known));
+        }
+    }
+    Err(Error::Rows { statement: "a day of a warm-up", expected: 1, actual: 0 })
+}
+
+/// What a day's cap is or would be.
+pub async fn cap_of(conn: &mut Conn, relay: &str, provider: &str, today: &str, plan: &WarmUp) -> Result<i64> {
+    let last: Option<(i64, i64, i64)> = on!(conn, |c| sqlx::query_as(LAST_DAY)
+        .bind(relay)
+        .bind(provider)
+        .bind(today)
+        .fetch_optional(c)
+        .await?);
+    Ok(warm_up::cap(plan, last.map(day)))
+}
+
+/// Takes so many of a day's cap, or what is left of it; returns how many.
+pub(in crate::delivery) async fn warm_take(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    today: &str,
+    count: i64,
+    plan: &WarmUp,
+) -> Result<i64> {
+    let before = warm_day(conn, relay, provider, today, plan).await?;
+    let after: Option<(i64, i64, i64)> = on!(conn, |c| sqlx::query_as(TAKE_TODAY)
+        .bind(relay)
+        .bind(provider)
+        .bind(today)
+        .bind(count)
+        .fetch_optional(c)
+        .await?);
+    Ok(after.map_or(0, |after| day(after).taken - before.taken))
+}
+
+const GIVE_TODAY: &str = "
+UPDATE warm_up
+SET taken = CASE WHEN taken > $4 THEN taken - $4 ELSE 0 END, deferred = deferred + $5
+WHERE relay = $1 AND provider = $2 AND day = $3";
+
+/// Gives back what was taken and did not leave, and tells how many of those that left were deferred.
+pub(in crate::delivery) async fn warm_tell(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    today: &str,
+    back: i64,
+    deferred: i64,
+) -> Result<()> {
+    on!(conn, |c| sqlx::query(GIVE_TODAY)
+        .bind(relay)
+        .bind(provider)
+        .bind(today)
+        .bind(back)
+        .bind(deferred)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+/// A provider's day.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Warm {
+    /// The relay.
+    pub relay: String,
+    /// The receiving provider.
+    pub provider: String,
+    /// How much it may have.
+    pub cap: i64,
+    /// How much it had.
+    pub taken: i64,
+    /// How much of that was deferred there.
+    pub deferred: i64,
+}
+
+const WARM_LIST: &str = "
+SELECT relay, provider, cap, taken, deferred
+FROM warm_up
+WHERE day = $1
+ORDER BY relay, provider";
+
+/// Everything that warms up on a day.
+pub async fn warm_list(conn: &mut Conn, today: &str) -> Result<Vec<Warm>> {
+    Ok(on!(conn, |c| sqlx::query_as(WARM_LIST).bind(today).fetch_all(c).await?))
+}
+
+const USED: &str = "
+SELECT connection.relay, connection.provider, COUNT(*)
+FROM connection
+JOIN daemon ON daemon.id = connection.daemon AND daemon.epoch = connection.epoch AND daemon.gone = 0
+GROUP BY connection.relay, connection.provider";
+
+/// How many connections are open to whom, of all daemons.
+pub async fn connections(conn: &mut Conn) -> Result<Vec<(String, String, i64)>> {
+    Ok(on!(conn, |c| sqlx::query_as(USED).fetch_all(c).await?))
+}

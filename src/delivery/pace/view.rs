@@ -1,0 +1,108 @@
+//! Relays and providers as people see them: how they are, how fast they go, what they said last.
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::limit::{self, Base};
+use super::store::{self, Row};
+use super::{Limit, Providers};
+use crate::clock::{Clock, timestamp};
+use crate::config::Relay;
+use crate::db::{Conn, Result};
+
+/// One relay and receiving provider; the relay as a whole where `provider` is empty.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// The relay.
+    pub relay: String,
+    /// The receiving provider.
+    pub provider: String,
+    /// `good`, `slowed`, `suspended` or `down`, and since or until when.
+    pub state: String,
+    /// Connections open now, of all daemons, where they are counted.
+    pub open: i64,
+    /// How many there may be.
+    pub connections: u32,
+    /// Messages a second; `None` where nothing limits them.
+    pub rate: Option<f64>,
+    /// Messages that were taken, tries that were put off, messages that were refused: all in all.
+    pub accepted: i64,
+    /// Put off.
+    pub deferred: i64,
+    /// Refused.
+    pub rejected: i64,
+    /// Of a new identity: how much of today's cap was had, and the cap.
+    pub warm_up: Option<(i64, i64)>,
+    /// The last reply that was no yes, or why nobody can be reached.
+    pub last_reply: Option<String>,
+    /// When it came, in milliseconds.
+    pub replied_at: Option<i64>,
+    /// Whether it takes mail.
+    pub takes: bool,
+}
+
+/// Everything that is known of a relay's providers, and of the relay's own pace where that is limited.
+pub async fn view(conn: &mut Conn, relay: &Relay, providers: &Providers, clock: &Clock) -> Result<Vec<View>> {
+    let now = clock.now_ms();
+    let today = clock.civil().to_zoned_datetime(TimeZone::UTC).date().to_string();
+    let open = store::connections(conn).await?;
+    let warm = store::warm_list(conn, &today).await?;
+    let rows = store::list(conn).await?;
+    let own = rows.into_iter().filter(|row| row.relay == relay.name);
+    Ok(own
+        .map(|row| {
+            let bears = providers.bears(&row.provider);
+            let base = if row.provider.is_empty() {
+                Base { connections: relay.connections, interval: relay.rate.map(limit::interval) }
+            } else {
+                Base { connections: bears.connections, interval: bears.rate.map(limit::interval) }
+            };
+            let same = |other: (&str, &str)| other == (row.relay.as_str(), row.provider.as_str());
+            let open =
+                open.iter().find(|(relay, provider, _)| same((relay, provider))).map_or(0, |open| open.2);
+            let warm = warm.iter().find(|warm| same((&warm.relay, &warm.provider)));
+            of(row, base, now, open, warm.map(|warm| (warm.taken, warm.cap)))
+        })
+        .collect())
+}
+
+fn of(row: Row, base: Base, now: i64, open: i64, warm_up: Option<(i64, i64)>) -> View {
+    let limit: Limit = row.limit();
+    let holds = limit.at(base, now);
+    let state = match (holds.suspended_until, row.down_since) {
+        (Some(until), _) => format!("suspended until {}", timestamp(until)),
+        (None, Some(since)) => format!("down since {}", timestamp(since)),
+        (None, None) if holds.limited => "slowed".to_owned(),
+        (None, None) => "good".to_owned(),
+    };
+    let takes = holds.suspended_until.is_none() && row.down_since.is_none();
+    // Waits are far below 2^52 microseconds.
+    #[expect(clippy::cast_precision_loss, reason = "waits are far below 2^52 microseconds")]
+    let rate = holds.interval.map(|wait| 1e6 / wait as f64);
+    View {
+        relay: row.relay,
+        provider: row.provider,
+        state,
+        open,
+        connections: holds.connections,
+        rate,
+        accepted: row.accepted,
+        deferred: row.deferred,
+        rejected: row.rejected,
+        warm_up,
+        last_reply: row.reason.filter(|_| row.down_since.is_some()).or(row.reply),
+        replied_at: row.replied_at,
+        takes,
+    }
+}
+
+impl View {
+    /// Its pace in a few words: `1 of 5 connections, 100/s`.
+    pub fn pace(&self) -> String {
+        let rate = self.rate.map_or(String::new(), |rate| {
+            if rate >= 1.0 { format!(", {rate:.0}/s") } else { format!(", {:.0}/m", rate * 60.0) }
+        });
+        let warm = self.warm_up.map_or(String::new(), |(had, cap)| format!(", {had} of today's {cap}"));
+        format!("{} of {} connections{rate}{warm}", self.open, self.connections)
+    }
+}

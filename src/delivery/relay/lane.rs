@@ -1,0 +1,302 @@
+//! What goes through one relay to one receiving provider: its own queue, connections, pace and back-off.
+//!
+//! A relay that keeps no providers' limits has a single lane. What a lane cannot take soon it does not hold: it names the
+//! moment when it could, each message one of its own, and the ledger keeps it until then; so a slow provider delays
+//! nobody else's mail and fills nobody's memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use super::Job;
+use super::health::Health;
+use crate::delivery::mx::Route;
+use crate::delivery::pace::store::Said;
+use crate::delivery::pace::{Bucket, Start};
+
+/// Among so many of the first that wait, one that the open session can carry goes first.
+const LOOK_AHEAD: usize = 256;
+/// A lane holds what it can do in so long, and what its connections are at, twice.
+const HELD: Duration = Duration::from_secs(2);
+/// The wait from one to the next that is counted with where nothing limits the rate.
+const USUAL_GAP: Duration = Duration::from_millis(10);
+/// Nothing waits longer than this before it is looked at again: what made it wait may be over.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// So many that wait are worth another connection to a provider.
+const MESSAGES_WORTH_A_CONNECTION: u32 = 5;
+/// While another daemon has every connection, no further one is asked for.
+const CROWDED: Duration = Duration::from_secs(1);
+
+/// The session that asks for the next message: what it was opened for, and with which host.
+#[derive(Clone, Debug)]
+pub(in crate::delivery) struct Carried {
+    pub(in crate::delivery) route: Option<Arc<Route>>,
+    pub(in crate::delivery) host: String,
+}
+
+impl Carried {
+    /// Whether this session may carry that message.
+    pub(in crate::delivery) fn carries(&self, job: &Job) -> bool {
+        match (&self.route, &job.route) {
+            (Some(own), Some(other)) => other.shares(own, &self.host),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// One lane.
+#[derive(Debug)]
+pub(in crate::delivery) struct Lane {
+    /// The receiving provider; empty for a relay's single lane.
+    pub(in crate::delivery) provider: String,
+    /// After so many messages a connection is closed.
+    pub(in crate::delivery) messages_per_connection: u32,
+    /// Whether its connections are counted together with those of other daemons.
+    pub(in crate::delivery) shared: bool,
+    /// Its pace.
+    pub(in crate::delivery) bucket: Bucket,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Job>,
+    workers: u32,
+    health: HashMap<Option<Arc<Route>>, Health>,
+    /// Up to when this lane's time is given away to what was put off.
+    booked: Instant,
+    crowded_until: Option<Instant>,
+    idle_since: Instant,
+    said: Said,
+    down_told: bool,
+}
+
+impl Lane {
+    pub(in crate::delivery) fn new(
+        provider: &str,
+        messages_per_connection: u32,
+        shared: bool,
+        bucket: Bucket,
+    ) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            workers: 0,
+            health: HashMap::new(),
+            booked: Instant::now(),
+            crowded_until: None,
+            idle_since: Instant::now(),
+            said: Said::default(),
+            down_told: false,
+        };
+        Self {
+            provider: provider.to_owned(),
+            messages_per_connection,
+            shared,
+            bucket,
+            state: Mutex::new(state),
+            wake: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many wait.
+    pub(in crate::delivery) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// Whether it has had nothing to do for so long that it can be forgotten.
+    pub(in crate::delivery) fn is_idle(&self, length: Duration) -> bool {
+        let state = self.state();
+        state.waiting.is_empty()
+            && state.workers == 0
+            && state.said.is_nothing()
+            && state.idle_since.elapsed() > length
+    }
+
+    /// Lets these wait for it; gives back those that it cannot take soon, each with how long it would wait.
+    pub(in crate::delivery) fn take_in(&self, jobs: Vec<Job>, now: i64) -> Vec<(Job, Duration)> {
+        let holds = self.bucket.now(now);
+        let moment = Instant::now();
+        let micros = |wait: i64| Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+        let gap = holds.interval.map_or(USUAL_GAP, micros);
+        let room = if self.shared {
+            let soon = HELD.as_micros() / gap.as_micros().max(1);
+            usize::try_from(soon).unwrap_or(usize::MAX).max(holds.connections as usize * 2)
+        } else {
+            usize::MAX
+        };
+        let suspended = holds.suspended_until.and_then(|until| u64::try_from(until - now).ok());
+        let suspended = suspended.map(|left| moment + Duration::from_millis(left));
+        let mut later = Vec::new();
+        let mut state = self.state();
+        state.idle_since = moment;
+        for job in jobs {
+            let down = state.health.get(&job.route).and_then(|health| health.down_until(moment));
+            if let Some(until) = down {
+                later.push((job, (until - moment).min(LONGEST_WAIT)));
+            } else if suspended.is_some() || state.waiting.len() >= room {
+                let soonest = suspended.unwrap_or(moment + HELD);
+                state.booked = state.booked.max(soonest) + gap;
+                let wait = state.booked - moment;
+                // Far beyond, one moment is as good as another: they are spread so as not to come all at once.
+                let wait = if wait > LONGEST_WAIT {
+                    LONGEST_WAIT - LONGEST_WAIT.mul_f64(0.2 * f64::from(job.spread) / 1000.0)
+                } else {
+                    wait
+                };
+                later.push((job, wait));
+            } else {
+                state.waiting.push_back(job);
+            }
+        }
+        drop(state);
+        self.wake.notify_waiters();
+        later
+    }
+
+    /// One that was taken out goes back to the front.
+    pub(in crate::delivery) fn return_one(&self, job: Job) {
+        self.state().waiting.push_front(job);
+        self.wake.notify_waiters();
+    }
+
+    /// The next that may begin now, one that this session can carry before others. With `strict` no other.
+    pub(super) fn next(
+        &self,
+        carried: Option<&Carried>,
+        strict: bool,
+        now: i64,
+        relay: &Bucket,
+    ) -> super::Next {
+        let mut state = self.state();
+        let at = match carried {
+            Some(carried) => {
+                let fits = state.waiting.iter().take(LOOK_AHEAD).position(|job| carried.carries(job));
+                if fits.is_none() && strict { None } else { Some(fits.unwrap_or(0)) }
+            }
+            None => Some(0),
+        };
+        let Some(at) = at.filter(|at| *at < state.waiting.len()) else { return super::Next::Nothing };
+        if state.waiting[at].nowhere.is_none() {
+            for bucket in [&self.bucket, relay] {
+                match bucket.ready(now) {
+                    Start::Now => {}
+                    Start::NotBefore(until) => return super::Next::NotBefore(until),
+                    Start::Take => return super::Next::Take,
+                }
+            }
+            // Only the relay's may have gone to another lane meanwhile; nobody else asks this one now.
+            match relay.begin(now) {
+                Start::Now => drop(self.bucket.begin(now)),
+                Start::NotBefore(until) => return super::Next::NotBefore(until),
+                Start::Take => return super::Next::Take,
+            }
+        }
+        state.idle_since = Instant::now();
+        state.waiting.remove(at).map_or(super::Next::Nothing, |job| super::Next::Job(Box::new(job)))
+    }
+
+    /// Resolves when something changes after this call: to be called before asking, or a wake-up between is lost.
+    pub(in crate::delivery) fn woken(&self) -> Notified<'_> {
+        self.wake.notified()
+    }
+
+    pub(in crate::delivery) fn wake(&self) {
+        self.wake.notify_waiters();
+    }
+
+    /// How many workers are wanted beside those that there are; they count from now on.
+    pub(in crate::delivery) fn wanted_workers(&self, most: u32, now: i64) -> u32 {
+        let limit = self.bucket.now(now).connections.min(most);
+        let mut state = self.state();
+        if state.crowded_until.is_some_and(|until| until > Instant::now()) && state.workers > 0 {
+            return 0;
+        }
+        let waiting = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
+        // A provider that has a few mails to get needs no crowd for them.
+        let waiting = if self.shared { waiting.div_ceil(MESSAGES_WORTH_A_CONNECTION) } else { waiting };
+        let wanted = limit.min(waiting).saturating_sub(state.workers);
+        state.workers += wanted;
+        wanted
+    }
+
+    /// Whether there are more workers than connections may be.
+    pub(in crate::delivery) fn is_crowded(&self, now: i64) -> bool {
+        self.bucket.now(now).connections < self.state().workers
+    }
+
+    /// A worker ends, unless something waits that only it would see. `always`: whatever waits.
+    pub(in crate::delivery) fn retire(&self, always: bool) -> bool {
+        let mut state = self.state();
+        if !always && !state.waiting.is_empty() {
+            return false;
+        }
+        state.workers = state.workers.saturating_sub(1);
+        state.idle_since = Instant::now();
+        true
+    }
+
+    /// Every connection is another daemon's; `true` where this daemon has none at all.
+    pub(in crate::delivery) fn crowded_out(&self) -> bool {
+        let mut state = self.state();
+        state.crowded_until = Some(Instant::now() + CROWDED);
+        state.workers <= 1
+    }
+
+    /// Nobody of this route could be reached: nothing is tried there for a while. Returns what waited for it.
+    pub(in crate::delivery) fn down(&self, route: Option<&Arc<Route>>) -> (Vec<Job>, Duration) {
+        let mut state = self.state();
+        state.down_told = true;
+        let wait = state.health.entry(route.cloned()).or_default().down();
+        let (back, stay) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition::<Vec<Job>, _>(|job| job.route.as_ref() == route);
+        state.waiting = stay.into();
+        (back, wait)
+    }
+
+    /// A session was gone before it took anything; `true` when that happened too often to be chance.
+    pub(in crate::delivery) fn gone(&self, route: Option<&Arc<Route>>) -> bool {
+        self.state().health.entry(route.cloned()).or_default().gone()
+    }
+
+    /// Somebody answered about a message; `true` where that has to be told.
+    pub(in crate::delivery) fn up(&self, route: Option<&Arc<Route>>) -> bool {
+        let mut state = self.state();
+        state.health.remove(&route.cloned());
+        std::mem::take(&mut state.down_told)
+    }
+
+    /// What waits and may not leave, to go back.
+    pub(super) fn recall(&self, may_leave: impl Fn(&Job) -> bool) -> Vec<Job> {
+        let mut state = self.state();
+        let (stay, back) = state.waiting.drain(..).partition(may_leave);
+        state.waiting = stay;
+        let back: VecDeque<Job> = back;
+        back.into()
+    }
+
+    /// Everything that waits.
+    pub(in crate::delivery) fn drain(&self) -> Vec<Job> {
+        self.state().waiting.drain(..).collect()
+    }
+
+    /// Notes what was said, to be told later.
+    pub(in crate::delivery) fn note(&self, note: impl FnOnce(&mut Said)) {
+        note(&mut self.state().said);
+    }
+
+    /// What was said since this was asked last.
+    pub(in crate::delivery) fn said(&self) -> Said {
+        std::mem::take(&mut self.state().said)
+    }
+}

@@ -1,0 +1,197 @@
+//! What replies and losses ask of everybody else: relays and providers that are down, slowed or paused, editions held.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{
+    Answer, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, STOP_AFTER,
+    Verdict, Who, Worker, editions, paces,
+};
+use crate::delivery::Outcome;
+use crate::delivery::pace::limit::Limit;
+use crate::delivery::pace::providers::Asks;
+use crate::delivery::relay::store;
+
+impl Worker {
+    /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
+    pub(super) async fn lost(&mut self, lost: Lost, stood: bool, mut pending: Pending, job: Job) -> Answer {
+        self.drop_session().await;
+        if let Lost::Ended(reply) = &lost {
+            self.hear(reply).await;
+        }
+        // A server may end a session for its own reasons; one that lets nobody in is left alone for a while.
+        let chance = stood && matches!(lost, Lost::Gone(_) | Lost::Ended(_));
+        let mut back = vec![job.held.id.0];
+        if self.relay.is_mx() {
+            let route = job.route.clone();
+            if !chance || self.lane.gone(route.as_ref()) {
+                back.clear();
+                self.out_of_reach(route.as_ref(), job, &lost.to_string()).await;
+            }
+        } else if !chance || self.relay.gone() {
+            tracing::warn!(relay.name = %self.relay.config.name, reason = %lost, "the relay takes nothing");
+            back.extend(self.relay.down().iter().map(|job| job.held.id.0));
+            self.note(Some(&lost.to_string())).await;
+        }
+        self.keep(&mut pending, back).await
+    }
+
+    /// None of a receiver's servers is as safe as it must be: the try is told, and what waits for them waits.
+    pub(super) async fn not_safe(&mut self, pending: &mut Pending, letter: Letter, why: &str) -> Answer {
+        let route = letter.job.route.clone();
+        let (jobs, wait) = self.lane.down(route.as_ref());
+        self.note_down(Some(why)).await;
+        self.dispatch.put_off(&self.relay, &self.lane, jobs, wait).await;
+        let verdict = Verdict { text: Some(why.to_owned()), ..Verdict::unsent() };
+        self.tally(&verdict);
+        self.record_refusal(pending, letter, verdict).await
+    }
+
+    async fn out_of_reach(&self, route: Option<&Arc<Route>>, job: Job, why: &str) {
+        let (mut jobs, wait) = self.lane.down(route);
+        jobs.push(job);
+        let name = &self.relay.config.name;
+        tracing::warn!(relay.name = %name, provider = %self.lane.provider, reason = %why, "nobody there takes anything");
+        self.note_down(Some(why)).await;
+        self.dispatch.put_off(&self.relay, &self.lane, jobs, wait).await;
+    }
+
+    async fn note_down(&self, why: Option<&str>) {
+        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+        let noted = async {
+            let mut tx = self.shared().db.write().await?;
+            paces::down(&mut tx, name, provider, why, self.shared().clock.now_ms()).await?;
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, relay.name = %name, "a provider's state could not be noted");
+        }
+    }
+
+    async fn note(&self, down: Option<&str>) {
+        let name = &self.relay.config.name;
+        let noted = async {
+            let mut tx = self.shared().db.write().await?;
+            match down {
+                Some(why) => {
+                    store::mark_down(&mut tx, name, self.shared().clock.now(), why).await?;
+                }
+                None => store::mark_up(&mut tx, name).await?,
+            }
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, relay.name = %name, "the relay's state could not be noted");
+        }
+    }
+
+    /// Somebody answered about a message: whoever was down is back.
+    async fn back_again(&self, job: &Job) {
+        if self.relay.is_mx() {
+            if self.lane.up(job.route.as_ref()) {
+                self.note_down(None).await;
+            }
+        } else if self.relay.up() {
+            tracing::info!(relay.name = %self.relay.config.name, "the relay is back");
+            self.note(None).await;
+        }
+    }
+
+    fn tally(&self, verdict: &Verdict) {
+        let now = self.shared().clock.now_ms();
+        self.lane.note(|said| {
+            match verdict.outcome {
+                Outcome::Accepted => said.accepted += 1,
+                Outcome::Rejected => said.rejected += 1,
+                Outcome::Deferred | Outcome::Uncertain => said.deferred += 1,
+            }
+            if verdict.class.is_some()
+                && let Some(text) = &verdict.text
+            {
+                let code = verdict.code.map(|code| format!("{code} ")).unwrap_or_default();
+                said.reply = Some((format!("{code}{}", text.replace('\n', " ")), now));
+            }
+        });
+    }
+
+    /// Slows down, or stops for a while, where a provider's rules say that these words ask for it.
+    async fn hear(&self, reply: &Reply) -> bool {
+        if !self.lane.shared {
+            return false;
+        }
+        let Some(asks) = self.dispatch.providers.asks(&self.lane.provider, reply) else { return false };
+        let heed = |limit: Limit, base, now| limit.heed(&asks, base, now);
+        self.dispatch.limit(&self.relay, &self.lane, heed).await;
+        true
+    }
+
+    /// What a verdict asks of the rest of the run.
+    pub(super) async fn learn(&mut self, job: &Job, verdict: &Verdict) {
+        if verdict.code.is_some() {
+            self.back_again(job).await;
+        }
+        self.tally(verdict);
+        let Some(class) = verdict.class else { return };
+        let said = verdict.text.as_deref().unwrap_or_default();
+        let code = verdict.code.and_then(|code| u16::try_from(code).ok());
+        let heard = match code {
+            Some(code) => self.hear(&Reply::new(code, said)).await,
+            None => false,
+        };
+        match class.run() {
+            Run::GoOn => {}
+            Run::Slow if heard => {}
+            Run::Slow => {
+                let slower = |limit: Limit, base, now| limit.slower(base, now);
+                self.dispatch.limit(&self.relay, &self.lane, slower).await;
+            }
+            Run::Pause if self.lane.shared => {
+                let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+                tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), "refused as a sender: pausing the provider");
+                if !heard {
+                    let asks =
+                        Asks { suspend: PAUSE, connections: None, rate: None, lasts: PAUSE, step: PAUSE };
+                    let pause = |limit: Limit, base, now| limit.heed(&asks, base, now);
+                    self.dispatch.limit(&self.relay, &self.lane, pause).await;
+                }
+                self.note_down(Some(said)).await;
+            }
+            Run::Pause => {
+                tracing::error!(relay.name = %self.relay.config.name, class = class.as_str(), "refused as a sender: pausing the relay");
+                let back = self.relay.pause(PAUSE).iter().map(|job| job.held.id.0).collect();
+                self.dispatch.give(back, Vec::new()).await;
+                self.note(Some(said)).await;
+            }
+            Run::Stop => {
+                let count = self.shared().against_us.fetch_add(1, Ordering::AcqRel) + 1;
+                if count == STOP_AFTER {
+                    tracing::error!(
+                        edition.id = job.sending.id,
+                        class = class.as_str(),
+                        "every mail would meet this: holding the edition"
+                    );
+                    self.hold(job, said).await;
+                }
+            }
+        }
+    }
+
+    async fn hold(&self, job: &Job, said: &str) {
+        let held = async {
+            let mut tx = self.shared().db.write().await?;
+            let edition = editions::store::load(&mut tx, EditionId(job.sending.id)).await?;
+            if edition.state == EditionState::Sending {
+                let reason =
+                    format!("{}: the relay refuses our mail as such: {said}", self.relay.config.name);
+                let who = Who("delivery".to_owned());
+                let now = self.shared().clock.now();
+                editions::store::set_state(&mut tx, &edition, EditionState::Held, Some(&reason), &who, now)
+                    .await?;
+            }
+            tx.commit().await
+        };
+        if let Err(error) = held.await {
+            tracing::error!(%error, edition.id = job.sending.id, "the edition could not be held");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The session of a connection at work: opened for a delivery's way, and ended so that its number is free again.
+
+use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Session, Worker, mx, paces};
+
+impl Worker {
+    pub(super) async fn hang_up(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.session.quit().await;
+            self.give_number_back(held.number).await;
+        }
+    }
+
+    /// The socket closes without a word.
+    pub(super) async fn drop_session(&mut self) {
+        if let Some(held) = self.held.take() {
+            drop(held.session);
+            self.give_number_back(held.number).await;
+        }
+    }
+
+    async fn give_number_back(&self, number: Option<i64>) {
+        let Some(number) = number else { return };
+        let me = self.dispatch.me;
+        let given = async {
+            let mut tx = self.shared().db.write().await?;
+            let (relay, provider) = (&self.relay.config.name, &self.lane.provider);
+            paces::disconnect(&mut tx, relay, provider, number, me).await?;
+            tx.commit().await
+        };
+        if let Err(error) = given.await {
+            // It is free again when this life ends.
+            tracing::warn!(%error, relay.name = %self.relay.config.name, "a connection could not be given back");
+        }
+    }
+
+    /// A session that may take this message; outcomes are kept before anything that takes long.
+    pub(super) async fn ready_session(&mut self, job: &Job, pending: &mut Pending) -> Result<(), NoSession> {
+        let limit = self.lane.messages_per_connection;
+        let fits = |held: &Held| held.session.may_go_on(limit) && held.carried.carries(job);
+        if self.held.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        self.keep(pending, Vec::new()).await;
+        self.hang_up().await;
+        let permits = self.relay.permits.clone();
+        let Ok(permit) = permits.acquire_owned().await else { return Err(NoSession::Crowded) };
+        let number = self.number().await?;
+        let closing = self.relay.closing.clone();
+        let opened = tokio::select! {
+            opened = self.open(job) => opened,
+            // Nothing was said that somebody waits for an answer to.
+            () = closing.cancelled() => Err(Lost::Gone("no longer wanted".to_owned())),
+        };
+        match opened {
+            Ok((session, carried)) => {
+                self.held = Some(Held { session, carried, number, _permit: permit });
+                Ok(())
+            }
+            Err(lost) => {
+                self.give_number_back(number).await;
+                Err(NoSession::Lost(lost))
+            }
+        }
+    }
+
+    /// One of the connections that all daemons together may open to this provider.
+    async fn number(&self) -> Result<Option<i64>, NoSession> {
+        if !self.lane.shared {
+            return Ok(None);
+        }
+        let limit = self.lane.bucket.now(self.shared().clock.now_ms()).connections;
+        let taken = async {
+            let mut tx = self.shared().db.write().await?;
+            let (relay, provider) = (&self.relay.config.name, &self.lane.provider);
+            let number = paces::connect(&mut tx, relay, provider, limit, self.dispatch.me).await?;
+            tx.commit().await?;
+            Ok::<_, crate::db::Error>(number)
+        };
+        match taken.await {
+            Ok(Some(number)) => Ok(Some(number)),
+            Ok(None) => Err(NoSession::Crowded),
+            Err(error) => {
+                tracing::error!(%error, relay.name = %self.relay.config.name, "no connection could be taken");
+                Err(NoSession::Crowded)
+            }
+        }
+    }
+
+    async fn open(&self, job: &Job) -> Result<(Session, Carried), Lost> {
+        let config = &self.relay.config;
+        let shared = self.shared();
+        let helo = config.helo.as_deref().unwrap_or(&shared.helo);
+        if let (Some(route), Some(ways)) = (&job.route, &self.dispatch.ways) {
+            let going = Going { port: config.port, helo, timeouts: shared.timeouts };
+            let (session, host) = mx::open(ways, route, going).await?;
+            return Ok((session, Carried { route: Some(route.clone()), host }));
+        }
+        let session = Session::open(config, helo, shared.timeouts).await?;
+        Ok((session, Carried { route: None, host: config.host.clone() }))
+    }
+
+    /// Other daemons have every connection: where this one has another at work that takes the message, and otherwise it
+    /// waits in the ledger.
+    pub(super) async fn wait_for_others(&mut self, job: Job) -> Answer {
+        self.crowded_out = true;
+        if self.lane.crowded_out() {
+            let mut jobs = self.lane.drain();
+            jobs.push(job);
+            self.dispatch.put_off(&self.relay, &self.lane, jobs, super::CROWDED).await;
+        } else {
+            self.lane.return_one(job);
+        }
+        Answer::Kept
+    }
+}

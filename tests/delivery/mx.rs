@@ -1,0 +1,173 @@
+//! Straight to the receivers' own servers, and the limits that are kept there: lanes, signals, shared pace, warm-up.
+//! The servers and the name server are the test's own; `tests/delivery/mx` does it with real ones.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use matinale::clock::Clock;
+use matinale::db::Db;
+use matinale::delivery::pace::store as paces;
+use matinale::delivery::{Mode, Record, store};
+use matinale::lifecycle::Shutdown;
+
+use super::ground::{Bench, prepare_with};
+use crate::support::databases::both;
+use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
+use crate::support::names;
+use crate::support::smtp::Scripted;
+
+const PROVIDERS: &str = r#"
+[default]
+connections = 4
+[provider.slow]
+mx = ["mx.slow.example"]
+connections = 1
+[[signal]]
+provider = "slow"
+text = ["[slow]"]
+suspend = "1h"
+"#;
+
+/// An edition to these, over `mx:` to whatever listens on this port; `more` stands behind `[relay.main]`.
+async fn straight(db: Db, port: u16, more: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
+    let resolver = names::start(&[
+        ("one.example", "MX 10 mx.one.example"),
+        ("mx.one.example", "A 127.0.0.1"),
+        ("slow.example", "MX 10 mx.slow.example"),
+        ("mx.slow.example", "A 127.0.0.1"),
+        // Nobody listens at the first of its addresses.
+        ("second.example", "MX 10 mx.gone.example"),
+        ("second.example", "MX 20 mx.one.example"),
+        ("mx.gone.example", "A 127.0.0.9"),
+        ("bare.example", "A 127.0.0.1"),
+        ("null.example", "MX 0 ."),
+    ])
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("providers.toml");
+    std::fs::write(&file, PROVIDERS).unwrap();
+    let delivery = format!(
+        "retry = [\"20ms\", \"20ms\", \"1h\"]\nresolver = \"{resolver}\"\nproviders_file = {:?}",
+        file.to_str().unwrap()
+    );
+    let relay = format!("url = \"mx://?port={port}\"\n{more}");
+    (prepare_with(db, &delivery, &relay, Clock::system(), addresses).await, folder)
+}
+
+async fn ledger(bench: &Bench) -> BTreeMap<String, Record> {
+    let mut conn = bench.db.read().await.unwrap();
+    let page = store::page(&mut conn, bench.edition, 0, None, 1000, &bench.links, "example.org").await;
+    let (records, _) = page.unwrap().unwrap();
+    records.into_iter().map(|record| (record.email.clone().unwrap(), record)).collect()
+}
+
+fn readers(domain: &str, count: usize) -> impl Iterator<Item = String> {
+    let domain = domain.to_owned();
+    (0..count).map(move |n| format!("ok-n{n}@{domain}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_each_domain_is_written_to_where_its_mx_says() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let mut addresses: Vec<String> = ["one.example", "second.example", "bare.example"]
+            .into_iter()
+            .flat_map(|domain| readers(domain, 20))
+            .collect();
+        addresses.extend(readers("null.example", 2).chain(readers("missing.example", 2)));
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let counts = bench.send().await;
+        assert_eq!((counts.accepted, counts.rejected), (60, 4), "{}: {counts:?}", test.name);
+        assert!(server.by_recipient().values().all(|copies| *copies == 1), "{}", test.name);
+        let ledger = ledger(&bench).await;
+        let told = |address: &str| -> Vec<(Option<i64>, Option<String>)> {
+            ledger[address].attempts.iter().map(|a| (a.code, a.enhanced.clone())).collect()
+        };
+        assert_eq!(told("ok-n0@null.example"), [(Some(556), Some("5.1.10".to_owned()))], "{}", test.name);
+        let late = (Some(450), Some("4.4.4".to_owned()));
+        let missing = told("ok-n0@missing.example");
+        assert_eq!(missing, [late.clone(), late, (Some(550), Some("5.4.4".to_owned()))], "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn section_4_a_signal_suspends_its_provider_for_every_daemon_and_nobody_else() {
+    for test in both().await {
+        let slow: Vec<String> = readers("slow.example", 10).collect();
+        let reply = "421 4.7.0 [slow] come back later\r\n".to_owned();
+        let step = Step { phase: Phase::Rcpt, fault: Fault::Reply(reply), taken: false };
+        let scripts: HashMap<String, VecDeque<Step>> =
+            slow.iter().map(|to| (to.clone(), VecDeque::from(vec![step.clone(); 50]))).collect();
+        let offer = Offer { pipelining: true, starttls: false };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), VecDeque::new()).await;
+        let addresses: Vec<String> = slow.into_iter().chain(readers("one.example", 30)).collect();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let mode = Mode { once: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        let counts = bench.counts().await;
+        assert_eq!((counts.accepted, counts.planned), (30, 10), "{}: {counts:?}", test.name);
+        let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+        let suspended: Vec<&str> = rows
+            .iter()
+            .filter(|row| row.suspended_until.is_some())
+            .map(|row| row.provider.as_str())
+            .collect();
+        assert_eq!(suspended, ["slow"], "{}", test.name);
+        let ledger = ledger(&bench).await;
+        let tried = ledger.values().filter(|record| record.state == "planned");
+        assert_eq!(
+            tried.map(|record| record.attempts.len()).sum::<usize>(),
+            0,
+            "{}: a 421 is no try",
+            test.name
+        );
+        // Another daemon knows: it does not even ask.
+        let before = server.record().said.len();
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        assert_eq!(server.record().said.len(), before, "{}", test.name);
+        assert_eq!(server.record().violations, Vec::<String>::new(), "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_two_daemons_keep_one_rate_together() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let addresses: Vec<String> = readers("example.org", 60).collect();
+        let relay = format!("url = \"smtp://{}?tls=none\"\nrate = \"40/s\"", server.address);
+        let bench = prepare_with(test.db, "batch = 10", &relay, Clock::system(), &addresses).await;
+        let (one, two) = (bench.engine(), bench.engine());
+        let (shutdown, began) = (Shutdown::new(), Instant::now());
+        let (first, second) =
+            tokio::join!(one.run_edition(bench.mode(), &shutdown), two.run_edition(bench.mode(), &shutdown));
+        first.unwrap();
+        second.unwrap();
+        // Sixty at forty a second: each by its own count would need half of that.
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(1400), "{}: {took:?}", test.name);
+        assert_eq!(bench.counts().await.accepted, 60, "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v7_what_does_not_fit_under_the_cap_leaves_through_the_other_relay() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let spare = Scripted::start(true).await;
+        let addresses: Vec<String> = readers("one.example", 20).chain(readers("slow.example", 5)).collect();
+        let more = format!(
+            "warm_up = {{ start = 7, growth = 1.5, from = \"2026-01-01\" }}\nweight = 1000\n\
+             [relay.spare]\nurl = \"smtp://{}?tls=none\"\nweight = 0",
+            spare.address
+        );
+        let (bench, _folder) = straight(test.db, server.address.port(), &more, &addresses).await;
+        let counts = bench.send().await;
+        assert_eq!(counts.accepted, 25, "{}: {counts:?}", test.name);
+        assert_eq!(server.by_recipient().len(), 12, "{}: seven to one, all five to slow", test.name);
+        assert_eq!(spare.by_recipient().len(), 13, "{}", test.name);
+        let today = bench.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        let warm = paces::warm_list(&mut bench.db.read().await.unwrap(), &today).await.unwrap();
+        let warm: Vec<_> = warm.iter().map(|day| (day.provider.as_str(), day.cap, day.taken)).collect();
+        assert_eq!(warm, [("one.example", 7, 7), ("slow", 7, 5)], "{}", test.name);
+    }
+}
