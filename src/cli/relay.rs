@@ -8,6 +8,9 @@ use crate::config::RelayKind;
 use crate::delivery::pace::{self, Providers};
 use crate::delivery::relay::store;
 
+/// So many small providers that take nothing are shown for themselves.
+const SILENT_SHOWN: usize = 20;
+
 /// What `relay` takes.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
@@ -67,6 +70,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                     out.json(&serde_json::json!({ "name": name, "host": relay.host, "port": relay.port, "state": word, "reason": reason, "providers": views }))?;
                     continue;
                 }
+                let views = pace::folded(views, &providers, SILENT_SHOWN);
                 let whole = views.iter().find(|view| view.provider.is_empty());
                 let cells = |view: Option<&pace::View>| {
                     let count =

@@ -33,6 +33,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often the editions and the operators' wishes are looked at while there is work. A release looks anew at both
 /// what is held and what was corrected, so that nothing leaves by an old look.
 const LOOK: Duration = Duration::from_millis(50);
+/// No limit that a signal asked for outlives it by so much, in milliseconds.
+const LONGEST_LIMIT: i64 = 7 * 86_400_000;
 /// How often it is told what providers said.
 const TELL: Duration = Duration::from_secs(1);
 /// How often late deliveries are ended.
@@ -274,7 +276,8 @@ impl Life<'_> {
     async fn heed_operators(&self) -> Result<()> {
         let mut conn = self.engine.db.read().await?;
         let known = super::relay::store::list(&mut conn).await?;
-        let limits = super::pace::store::list(&mut conn).await?;
+        let since = self.engine.clock.now_ms() - LONGEST_LIMIT;
+        let limits = super::pace::store::limited(&mut conn, since.max(0)).await?;
         drop(conn);
         self.dispatch.heed(&limits);
         let now = self.engine.clock.now_ms();

@@ -99,7 +99,7 @@ async fn section_4_a_signal_suspends_its_provider_for_every_daemon_and_nobody_el
         let scripts: HashMap<String, VecDeque<Step>> =
             slow.iter().map(|to| (to.clone(), VecDeque::from(vec![step.clone(); 50]))).collect();
         let offer = Offer { pipelining: true, starttls: false };
-        let server = Faulty::start(offer, scripts, VecDeque::new(), VecDeque::new()).await;
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
         let addresses: Vec<String> = slow.into_iter().chain(readers("one.example", 30)).collect();
         let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
         let mode = Mode { once: true, ..bench.mode() };

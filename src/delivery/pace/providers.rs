@@ -164,9 +164,9 @@ impl Providers {
             .map(|signal| signal.asks)
     }
 
-    /// The names of the providers that are known.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.known.keys().map(String::as_str)
+    /// Whether there are rules for this provider.
+    pub fn knows(&self, provider: &str) -> bool {
+        self.known.contains_key(provider)
     }
 }
 

@@ -73,6 +73,18 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Row>> {
     Ok(on!(conn, |c| sqlx::query_as(LIST).fetch_all(c).await?))
 }
 
+const LIMITED: &str = "
+SELECT relay, provider, suspended_until, connections, gap, holds_until, step, signalled_at, down_since, reason,
+       reply, replied_at, accepted, deferred, rejected
+FROM pace
+WHERE signalled_at > $1
+ORDER BY relay, provider";
+
+/// Whom signals were heard of since then, in milliseconds: few, however many are written to.
+pub(in crate::delivery) async fn limited(conn: &mut Conn, since: i64) -> Result<Vec<Row>> {
+    Ok(on!(conn, |c| sqlx::query_as(LIMITED).bind(since).fetch_all(c).await?))
+}
+
 const TAKE: &str = "
 INSERT INTO pace (relay, provider, free_at)
 VALUES ($1, $2, $3 + $4)

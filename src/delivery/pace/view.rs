@@ -96,6 +96,34 @@ fn of(row: Row, base: Base, now: i64, open: i64, warm_up: Option<(i64, i64)>) ->
     }
 }
 
+/// The relay as a whole and the providers that there are rules for, each for itself; all others together, as `others`.
+/// With `troubled` those of them that take nothing stand for themselves too, so many at the most.
+pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<View> {
+    let own = |view: &View| view.provider.is_empty() || providers.knows(&view.provider);
+    let (mut kept, others): (Vec<View>, Vec<View>) = views.into_iter().partition(own);
+    let Some(first) = others.first() else { return kept };
+    let sum = |of: fn(&View) -> i64| others.iter().map(of).sum::<i64>();
+    let silent = others.iter().filter(|view| !view.takes).count();
+    let state = if silent == 0 { "good".to_owned() } else { format!("{silent} of {} silent", others.len()) };
+    let together = View {
+        provider: "others".to_owned(),
+        state,
+        open: sum(|view| view.open),
+        connections: others.iter().map(|view| view.connections).max().unwrap_or(0),
+        accepted: sum(|view| view.accepted),
+        deferred: sum(|view| view.deferred),
+        rejected: sum(|view| view.rejected),
+        warm_up: None,
+        last_reply: None,
+        replied_at: None,
+        takes: true,
+        ..first.clone()
+    };
+    kept.push(together);
+    kept.extend(others.into_iter().filter(|view| !view.takes).take(troubled));
+    kept
+}
+
 impl View {
     /// Its pace in a few words: `1 of 5 connections, 100/s`.
     pub fn pace(&self) -> String {
