@@ -98,7 +98,7 @@ async fn section_4_a_signal_suspends_its_provider_for_every_daemon_and_nobody_el
         let step = Step { phase: Phase::Rcpt, fault: Fault::Reply(reply), taken: false };
         let scripts: HashMap<String, VecDeque<Step>> =
             slow.iter().map(|to| (to.clone(), VecDeque::from(vec![step.clone(); 50]))).collect();
-        let offer = Offer { pipelining: true, starttls: false };
+        let offer = Offer { pipelining: true, ..Offer::default() };
         let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
         let addresses: Vec<String> = slow.into_iter().chain(readers("one.example", 30)).collect();
         let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
