@@ -10,11 +10,12 @@ use matinale::db::{Db, on};
 use matinale::delivery::relay::store as relays;
 use matinale::delivery::store::{self as ledger, Settle};
 use matinale::editions::store as editions;
-use matinale::editions::{Decision, EditionState, EditionWords, ItemWords, LineUp, NewRevision, Who};
+use matinale::editions::{Decision, EditionState, EditionWords, LineUp, NewRevision, Who};
 use matinale::morning::store::{self as morning, NewAlarm};
 use matinale::readers::links::Links;
 use matinale::readers::store::{self as readers, NewSubscriber, NewSubscription};
 use matinale::readers::{Address, SubscriberId, SubscriptionId};
+use matinale::selection::Given;
 
 use crate::support::databases::both;
 
@@ -77,7 +78,8 @@ async fn everything(db: &Db) -> Vec<String> {
     let words = EditionWords { subject: Some("Cacao".to_owned()), ..EditionWords::default() };
     editions::set_words(&mut tx, edition.id, &words).await.unwrap();
     say("approve", &editions::approve(&mut tx, edition.id, &who, now).await.unwrap());
-    let decision = Decision { pinned: Some(1), removed: false, words: ItemWords::default() };
+    let given = Given { value: Some(4), lifetime: Some(matinale::articles::Lifetime::Long) };
+    let decision = Decision { pinned: Some(1), given, ..Decision::default() };
     editions::decide(&mut tx, edition.id, matinale::articles::ArticleId(7), &decision).await.unwrap();
     say("decisions", &editions::decisions(&mut tx, edition.id).await.unwrap());
     say("line-up", &editions::set_line_up(&mut tx, edition.id, &LineUp::default(), now).await.unwrap());

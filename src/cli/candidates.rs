@@ -30,7 +30,7 @@ impl Shown<'_> {
             .map(|(term, _)| *term)
             .filter(|term| proposal.chosen.iter().any(|candidate| of(candidate, term) != 0))
             .collect();
-        let mut head = vec!["", "="];
+        let mut head = vec!["", self.phrases.points];
         head.extend(terms.iter().map(|term| self.phrases.term(term)));
         head.extend(["", "", ""]);
         let mut rows: Vec<Vec<String>> = Vec::new();
@@ -65,7 +65,7 @@ impl Shown<'_> {
                 ]
             })
             .collect();
-        self.table(&["", "=", "", "", "", ""], rows, 2, out)
+        self.table(&["", self.phrases.points, "", "", "", ""], rows, 2, out)
     }
 
     /// Articles that are no candidates, a line each.
@@ -92,9 +92,12 @@ impl Shown<'_> {
                 })
                 .sum();
             let left = width.saturating_sub(used + 2 * (wide - 1)).max(LEAST);
+            // Of two, the words beside the title are the longer ones.
+            let title = if wide == 1 { left } else { left * 2 / 5 };
             for row in &mut rows {
-                for cell in &mut row[narrow..] {
-                    *cell = Table::cut(cell, left / wide);
+                row[narrow] = Table::cut(&row[narrow], title);
+                for cell in &mut row[narrow + 1..] {
+                    *cell = Table::cut(cell, left - title);
                 }
             }
         }

@@ -2,14 +2,16 @@
 //!
 //! A key that is not given stays as it is; `null` gives a text back to the machine. `items` is the order from the
 //! first place on: each stands pinned where it is listed unless it says `"pinned": false`; what is not listed is
-//! free again, and the machine fills the rest. `removed` is the whole list of articles kept out.
+//! free again, and the machine fills the rest. `removed` is the whole list of articles kept out, `values` that of the
+//! news values and lifetimes that editors gave.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{AgendaLine, CorrectionLine, Decision, EditionWords, ItemWords, KeyFigure, LighterItem, Sponsor};
-use crate::articles::ArticleId;
+use crate::articles::{ArticleId, Lifetime};
+use crate::selection::Given;
 
 /// The document that `edition edit` gives and takes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -54,6 +56,9 @@ pub struct Document {
     /// The order, from the first place on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<DocumentItem>>,
+    /// All values and lifetimes that editors gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<DocumentValue>>,
     /// The URLs of all articles that are kept out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Vec<String>>,
@@ -80,6 +85,20 @@ pub struct DocumentItem {
     /// The editors' own words for the menu.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub label: Option<Option<String>>,
+}
+
+/// What an editor says an article is worth, in this edition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentValue {
+    /// The article's URL.
+    pub url: String,
+    /// Its news value, 1 to 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<u8>,
+    /// How long it stays worth reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
 }
 
 /// Tells a `null` from a key that is not there.
@@ -193,6 +212,22 @@ pub fn changes(
             take(&mut decision.words.label, item.label.as_ref(), &format!("{place}.label"), true)?;
         }
     }
+    if let Some(values) = &document.values {
+        wanted.values_mut().for_each(|decision| decision.given = Given::default());
+        let mut named = BTreeSet::new();
+        for (at, given) in values.iter().enumerate() {
+            let place = format!("values[{at}]");
+            let article = known(place.clone(), &given.url)?;
+            if !named.insert(article) {
+                return Err(Refused::Twice { place, url: given.url.clone() });
+            }
+            if given.value.is_some_and(|value| !(1..=5).contains(&value)) {
+                let place = format!("{place}.value");
+                return Err(Refused::Text { place, message: "a news value is a whole number from 1 to 5" });
+            }
+            wanted.entry(article).or_default().given = Given { value: given.value, lifetime: given.lifetime };
+        }
+    }
     changes.decisions = wanted
         .into_iter()
         .filter(|(article, decision)| decisions.get(article).cloned().unwrap_or_default() != *decision)
@@ -282,7 +317,8 @@ impl Document {
     /// Every URL that it names.
     pub fn urls(&self) -> Vec<String> {
         let items = self.items.iter().flatten().map(|item| item.url.clone());
-        items.chain(self.removed.iter().flatten().cloned()).collect()
+        let values = self.values.iter().flatten().map(|given| given.url.clone());
+        items.chain(values).chain(self.removed.iter().flatten().cloned()).collect()
     }
 
     /// Puts the editors' words around the items into the document.
@@ -349,7 +385,10 @@ mod tests {
     #[test]
     fn what_is_not_given_stays_and_null_gives_it_back() {
         let words = ItemWords { title: Some("Mine".to_owned()), ..ItemWords::default() };
-        let before = BTreeMap::from([(ArticleId(1), Decision { pinned: Some(1), removed: false, words })]);
+        let before = BTreeMap::from([(
+            ArticleId(1),
+            Decision { pinned: Some(1), removed: false, words, ..Decision::default() },
+        )]);
         assert_eq!(edit("{}", &before).unwrap(), Changes::default());
         let changes = edit(r#"{"items": [{"url": "https://a.example/1", "title": null}]}"#, &before).unwrap();
         assert_eq!(changes.decisions[&ArticleId(1)].words.title, None);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::ItemWords;
 use crate::articles::ArticleId;
-use crate::selection::Reason;
+use crate::selection::{Given, Reason};
 
 /// Where an article stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct Decision {
     pub removed: bool,
     /// The editors' own words.
     pub words: ItemWords,
+    /// The value and lifetime that editors gave it.
+    pub given: Given,
 }
 
 /// A line-up as it stands.

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 
 use super::{Decision, Edition, EditionId, EditionState, EditionWords, Item, ItemWords, LineUp, Place, Who};
-use crate::articles::ArticleId;
+use crate::articles::{ArticleId, Lifetime};
 use crate::clock::timestamp;
 use crate::db::{Conn, Error, Result, expect_rows, on};
+use crate::selection::Given;
 
 #[derive(FromRow)]
 struct EditionRow {
@@ -344,10 +345,12 @@ struct DecisionRow {
     pinned: Option<i64>,
     removed: i64,
     words: String,
+    value: Option<i64>,
+    lifetime: Option<String>,
 }
 
 const DECISIONS: &str = "
-SELECT article, pinned, removed, words
+SELECT article, pinned, removed, words, value, lifetime
 FROM decision
 WHERE edition = $1
 ORDER BY article";
@@ -358,16 +361,23 @@ pub async fn decisions(conn: &mut Conn, id: EditionId) -> Result<BTreeMap<Articl
     rows.into_iter()
         .map(|row| {
             let words: ItemWords = parse_json("decision", "words", row.article, &row.words)?;
-            Ok((ArticleId(row.article), Decision { pinned: row.pinned, removed: row.removed != 0, words }))
+            // The table's own checks leave nothing else.
+            let given = Given {
+                value: row.value.and_then(|value| u8::try_from(value).ok()),
+                lifetime: row.lifetime.and_then(|lifetime| lifetime.parse().ok()),
+            };
+            let (pinned, removed) = (row.pinned, row.removed != 0);
+            Ok((ArticleId(row.article), Decision { pinned, removed, words, given }))
         })
         .collect()
 }
 
 const DECIDE: &str = "
-INSERT INTO decision (edition, article, pinned, removed, words)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO decision (edition, article, pinned, removed, words, value, lifetime)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (edition, article) DO UPDATE
-SET pinned = excluded.pinned, removed = excluded.removed, words = excluded.words";
+SET pinned = excluded.pinned, removed = excluded.removed, words = excluded.words, value = excluded.value,
+    lifetime = excluded.lifetime";
 
 const TOUCH: &str = "
 UPDATE edition
@@ -383,6 +393,8 @@ pub async fn decide(conn: &mut Conn, id: EditionId, article: ArticleId, decision
         .bind(decision.pinned)
         .bind(i64::from(decision.removed))
         .bind(words)
+        .bind(decision.given.value.map(i64::from))
+        .bind(decision.given.lifetime.map(Lifetime::as_str))
         .execute(c)
         .await
         .map(drop)?);

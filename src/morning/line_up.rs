@@ -11,13 +11,13 @@ use crate::articles::{self, Article, ArticleId};
 use crate::config::Newsletter;
 use crate::db::Conn;
 use crate::delivery::{self, Counts};
-use crate::editions::edit::{self, Document, DocumentItem};
+use crate::editions::edit::{self, Document, DocumentItem, DocumentValue};
 use crate::editions::{self, Decision, Edition, Item, ItemWords, LineUp, Place, Who, schedule};
 use crate::mail::{self, Language};
 use crate::selection::learning::{self, Wish};
 use crate::selection::places;
 use crate::selection::stories::store as kept_stories;
-use crate::selection::{self, Candidate, Proposal, Ran, Reason, Settings, Standing};
+use crate::selection::{self, Candidate, Given, Proposal, Ran, Reason, Settings, Standing};
 
 /// The edition of this date, opened where there is none yet.
 ///
@@ -86,6 +86,9 @@ pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &E
     let decisions = editions::store::decisions(conn, edition.id).await?;
     let mut standing = Standing::default();
     for (article, decision) in &decisions {
+        if decision.given != Given::default() {
+            standing.given.insert(*article, decision.given);
+        }
         if decision.removed {
             standing.removed.insert(*article);
         } else if let Some(place) = decision.pinned {
@@ -289,6 +292,19 @@ pub async fn document(house: &House, edition: &Edition) -> Result<Document> {
     let decisions = editions::store::decisions(&mut conn, edition.id).await?;
     let removed: Vec<ArticleId> =
         decisions.iter().filter(|(_, decision)| decision.removed).map(|(article, _)| *article).collect();
+    let valued: Vec<ArticleId> = decisions
+        .iter()
+        .filter(|(_, decision)| decision.given != Given::default())
+        .map(|(article, _)| *article)
+        .collect();
+    let values = articles::store::find_by_ids(&mut conn, &valued)
+        .await?
+        .into_iter()
+        .map(|article| {
+            let given = decisions.get(&article.id).map(|decision| decision.given).unwrap_or_default();
+            DocumentValue { url: article.url, value: given.value, lifetime: given.lifetime }
+        })
+        .collect();
     let articles = articles_of(&mut conn, &line_up).await?;
     let removed = articles::store::find_by_ids(&mut conn, &removed).await?;
     let items = line_up
@@ -307,6 +323,7 @@ pub async fn document(house: &House, edition: &Edition) -> Result<Document> {
         date: Some(edition.date.to_string()),
         version: Some(edition.version),
         items: Some(items),
+        values: Some(values),
         removed: Some(removed.into_iter().map(|article| article.url).collect()),
         ..Document::default()
     }
@@ -360,6 +377,7 @@ pub async fn edit(
         let position = standing.chosen.iter().find(|item| item.article == *article).map(|item| item.position);
         let before = decisions.get(article).cloned().unwrap_or_default();
         let (old, new) = (words_of(&before), words_of(decision));
+        let was = before.given;
         let before = Wish { pinned: before.pinned, removed: before.removed, words: &old };
         let after = Wish { pinned: decision.pinned, removed: decision.removed, words: &new };
         for step in &learning::steps(*article, position, before, after) {
@@ -369,6 +387,7 @@ pub async fn edit(
         let what = match (decision.removed, decision.pinned) {
             (true, _) => "removed",
             (false, Some(_)) => "pinned",
+            (false, None) if decision.given != was => "valued",
             (false, None) => "freed",
         };
         editions::store::record(&mut tx, edition.id, now, who, what, &format!("article {}", article.0))

@@ -145,9 +145,16 @@ fn rank<'a>(entry: &'a Entry<'_>, articles: &[&Article], stories: &Stories) -> R
     (Reverse(candidate.points), Reverse(dated), Reverse(central), &candidate.url, candidate.article.0)
 }
 
-/// How like two articles are, in thousandths: as editors read it, not squared as stories are joined.
-fn likeness(stories: &Stories, a: usize, b: usize) -> i64 {
-    (stories.alike(a, b) * 1000).isqrt()
+impl Pool<'_> {
+    /// What likeness costs, in thousandths: squared as stories are joined, so that only what is truly alike counts.
+    pub(super) fn alike(&self, a: usize, b: usize) -> i64 {
+        self.stories.alike(a, b)
+    }
+}
+
+/// A likeness as editors read it, in thousandths: of its square.
+pub(super) fn likeness(squared: i64) -> i64 {
+    (squared * 1000).isqrt()
 }
 
 /// Who reports a story, seen from one of its articles: each owner once, by its report that is most like this one. A
@@ -155,7 +162,8 @@ fn likeness(stories: &Stories, a: usize, b: usize) -> i64 {
 fn coverage(at: usize, story: &[usize], owners: &[String], stories: &Stories, sure: i64) -> points::Coverage {
     let mut counted: BTreeMap<&str, i64> = BTreeMap::new();
     for other in story {
-        let alike = if owners[*other] == owners[at] { sure } else { likeness(stories, at, *other).min(sure) };
+        let alike =
+            if owners[*other] == owners[at] { sure } else { likeness(stories.alike(at, *other)).min(sure) };
         let known = counted.entry(&owners[*other]).or_default();
         *known = alike.max(*known);
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::candidates::likeness;
 use super::pick::{Picker, Stop};
 use super::rules::Rules;
 use super::words::put;
@@ -66,7 +67,7 @@ pub(super) fn proposal(picker: Picker<'_>, order: &[usize], rules: &Rules<'_>) -
         .map(|at| {
             let mut candidate = picker.pool.entries[at].candidate.clone();
             let (alike, nearest) = nearest(&picker, at);
-            candidate.alike = alike;
+            candidate.alike = likeness(alike);
             candidate.nearest = nearest.map(|other| picker.pool.entries[other].candidate.article);
             candidate.stopped = (!order.contains(&at)).then(|| stopped(&picker, at, nearest, rules));
             candidate
@@ -101,7 +102,7 @@ fn nearest(picker: &Picker<'_>, at: usize) -> (i64, Option<usize>) {
         .chosen
         .iter()
         .filter(|other| **other != at)
-        .map(|other| (picker.pool.stories.alike(own, picker.pool.entries[*other].at), Some(*other)))
+        .map(|other| (picker.pool.alike(own, picker.pool.entries[*other].at), Some(*other)))
         .max_by_key(|(alike, other)| (*alike, std::cmp::Reverse(*other)))
         .unwrap_or((0, None))
 }
@@ -111,7 +112,7 @@ fn stopped(picker: &Picker<'_>, at: usize, nearest: Option<usize>, rules: &Rules
     let entry = &picker.pool.entries[at];
     let points = entry.candidate.points;
     let title = |other: usize| picker.pool.entries[other].candidate.title.as_str();
-    let percent = (alike(picker, at, nearest) / 10).to_string();
+    let percent = (likeness(alike(picker, at, nearest)) / 10).to_string();
     let told = points.to_string();
     let Stop { bar, worth, seat } = picker.stops.get(&at).copied().unwrap_or(Stop {
         bar: Bar::Points,
@@ -162,7 +163,7 @@ fn stopped(picker: &Picker<'_>, at: usize, nearest: Option<usize>, rules: &Rules
 
 fn alike(picker: &Picker<'_>, at: usize, nearest: Option<usize>) -> i64 {
     let entries = &picker.pool.entries;
-    nearest.map_or(0, |other| picker.pool.stories.alike(entries[at].at, entries[other].at))
+    nearest.map_or(0, |other| picker.pool.alike(entries[at].at, entries[other].at))
 }
 
 /// The how many-th of its group a candidate is: after the chosen ones, by rank.
@@ -223,7 +224,7 @@ fn relaxed(picker: &Picker<'_>, order: &[usize], rules: &Rules<'_>) -> Vec<Relax
     for (count, at) in order.iter().copied().enumerate() {
         for other in order[..count].iter().copied() {
             let (one, before) = (&entries[at].candidate, &entries[other].candidate);
-            let alike = picker.pool.stories.alike(entries[at].at, entries[other].at);
+            let alike = likeness(picker.pool.alike(entries[at].at, entries[other].at));
             let percent = (alike / 10).to_string();
             let values = [("title", one.title.as_str()), ("percent", &percent), ("other", &before.title)];
             if one.story == before.story {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::candidates::{Entry, Pool};
+use super::candidates::{Entry, Pool, likeness};
 use super::explain::{self, Bar};
 use super::order;
 use super::rules::Rules;
@@ -34,7 +34,7 @@ struct Caps {
     country: usize,
     section: usize,
     source: usize,
-    /// In thousandths.
+    /// In thousandths, not squared.
     alike: i64,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Picker<'a> {
     pub(super) chosen: Vec<usize>,
     /// The worth of a chosen one when it was taken; pins and seats have none.
     worth: BTreeMap<usize, i64>,
-    /// How like each candidate is to the nearest chosen one, in thousandths, and which that is.
+    /// How like each candidate is to the nearest chosen one, squared, and which that is.
     pub(super) near: Vec<(i64, Option<usize>)>,
     pub(super) stops: BTreeMap<usize, Stop<'a>>,
     /// The limit of sources, where there are several.
@@ -136,7 +136,7 @@ impl<'a> Picker<'a> {
         let place = self.pool.entries[at].at;
         for (other, near) in self.near.iter_mut().enumerate() {
             if other != at {
-                let alike = self.pool.stories.alike(self.pool.entries[other].at, place);
+                let alike = self.pool.alike(self.pool.entries[other].at, place);
                 if alike > near.0 || near.1.is_none() {
                     *near = (alike, Some(at));
                 }
@@ -187,11 +187,11 @@ impl<'a> Picker<'a> {
         let alike = match without {
             None => self.near[at].0,
             Some(_) => others()
-                .map(|chosen| self.pool.stories.alike(own.at, self.pool.entries[chosen].at))
+                .map(|chosen| self.pool.alike(own.at, self.pool.entries[chosen].at))
                 .max()
                 .unwrap_or(0),
         };
-        if alike >= caps.alike {
+        if likeness(alike) >= caps.alike {
             return Some(Bar::Alike);
         }
         [(Bar::Country, caps.country), (Bar::Section, caps.section), (Bar::Source, caps.source)]

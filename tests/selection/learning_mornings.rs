@@ -185,3 +185,48 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         assert_eq!(sqlite, postgres);
     }
 }
+
+#[tokio::test]
+async fn p8_a_value_that_an_editor_gives_counts_and_the_last_proposal_is_kept_whole() {
+    let mut told = Vec::new();
+    for test in both().await {
+        let house = house(test.db);
+        let newsletter = house.config.newsletters["test"].clone();
+        let date: Date = "2026-10-01".parse().unwrap();
+        bring(&house, date).await;
+        let edition = line_up::open(&house, &newsletter, date).await.unwrap();
+        line_up::refresh(&house, &newsletter, &edition).await.unwrap();
+        let url = format!("https://press.example/{date}/0");
+        let before = learn::record(&house, &newsletter, date).await.unwrap().unwrap();
+        assert!(before.chosen.iter().all(|candidate| candidate.url != url), "{}", test.name);
+
+        let document = |values: serde_json::Value| -> Document {
+            serde_json::from_value(serde_json::json!({ "values": values })).unwrap()
+        };
+        let who = Who("Awa".to_owned());
+        let wrong = document(serde_json::json!([{ "url": url, "value": 6 }]));
+        let refused = line_up::edit(&house, &newsletter, &edition, &wrong, &who).await.unwrap().unwrap_err();
+        assert_eq!(refused, "values[0].value: a news value is a whole number from 1 to 5");
+        let good = document(serde_json::json!([{ "url": url, "value": 5, "lifetime": "long" }]));
+        line_up::edit(&house, &newsletter, &edition, &good, &who).await.unwrap().unwrap();
+
+        let record = learn::record(&house, &newsletter, date).await.unwrap().unwrap();
+        let lead = &record.chosen[0];
+        assert_eq!((lead.url.as_str(), lead.reasons[0].points), (url.as_str(), 400), "{}", test.name);
+        let kept = record.chosen.len() + record.reserves.len() + record.left_out.len();
+        assert_eq!((kept, record.inputs.len()), (24, 32), "every candidate, and a hash of what went in");
+        assert_ne!(record.inputs, before.inputs, "another input, another hash");
+        let shown = line_up::document(&house, &edition).await.unwrap();
+        assert_eq!(shown.values.unwrap()[0].value, Some(5));
+        line_up::edit(&house, &newsletter, &edition, &document(serde_json::json!([])), &who)
+            .await
+            .unwrap()
+            .unwrap();
+        let after = learn::record(&house, &newsletter, date).await.unwrap().unwrap();
+        assert_eq!(after, before, "{}: taken back, all is as it was", test.name);
+        told.push(record);
+    }
+    if let [sqlite, postgres] = told.as_slice() {
+        assert_eq!(sqlite, postgres);
+    }
+}

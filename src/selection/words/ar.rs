@@ -14,6 +14,7 @@ pub(super) static ARABIC: Phrases = Phrases {
         ("copy", "النص"),
         ("editors", "المتعلَّم"),
     ],
+    points: "نقاط",
     ordinal: |number| format!("رقم {number}"),
     value: "القيمة الخبرية {value} من 5",
     value_of: "القيمة الخبرية {value} من 5، كما لـ{name}",

@@ -14,6 +14,7 @@ pub(super) static ENGLISH: Phrases = Phrases {
         ("copy", "copy"),
         ("editors", "learned"),
     ],
+    points: "points",
     ordinal: |number| {
         let ending = match (number % 10, number % 100) {
             (1, rest) if rest != 11 => "st",

@@ -14,6 +14,7 @@ pub(super) static FRENCH: Phrases = Phrases {
         ("copy", "copie"),
         ("editors", "appris"),
     ],
+    points: "points",
     ordinal: |number| if number == 1 { "1er".to_owned() } else { format!("{number}e") },
     value: "valeur {value} sur 5",
     value_of: "valeur {value} sur 5, celle de {name}",

@@ -21,6 +21,8 @@ pub struct Phrases {
     pub tag: &'static str,
     /// What each term is called, in the order in which they are told.
     pub terms: [(&'static str, &'static str); 8],
+    /// What the sum of all terms is called.
+    pub points: &'static str,
     pub ordinal: fn(usize) -> String,
     /// Of `{value}`.
     pub value: &'static str,

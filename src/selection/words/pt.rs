@@ -14,6 +14,7 @@ pub(super) static PORTUGUESE: Phrases = Phrases {
         ("copy", "texto"),
         ("editors", "aprend."),
     ],
+    points: "pontos",
     ordinal: |number| format!("{number}.ª"),
     value: "valor {value} de 5",
     value_of: "valor {value} de 5, o de {name}",

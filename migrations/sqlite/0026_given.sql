@@ -1,0 +1,4 @@
+-- The news value and the lifetime that an editor gave an article in one edition; NULL: none, the article's own or a
+-- table's hold.
+ALTER TABLE decision ADD COLUMN value INTEGER CHECK (value BETWEEN 1 AND 5);
+ALTER TABLE decision ADD COLUMN lifetime TEXT CHECK (lifetime IN ('short', 'medium', 'long'));
