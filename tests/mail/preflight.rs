@@ -75,6 +75,7 @@ fn every_broken_rule_is_told_with_its_place() {
     told(|c| c.items[3].summary = "TODO: ask the ministry".into(), "leftover", "item 4", Error);
     told(|c| c.items[3].summary = "Lorem ipsum dolor".into(), "leftover", "item 4", Error);
     told(|c| c.items[3].url = "http://203.0.113.7/x".into(), "M19", "item 4", Error);
+    told(|c| c.items[3].source = "www.kivu.example".into(), "M19", "item 4", Warning);
     told(|c| c.items[3].url = "https://bit.ly/x".into(), "M19", "item 4", Warning);
     told(|c| c.items[3].url = "https://a.example:8443/x".into(), "M19", "item 4", Warning);
     told(|c| c.agenda[0].text = "Cabinet meets on 23 November".into(), "leftover", "agenda", Warning);

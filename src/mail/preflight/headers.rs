@@ -214,9 +214,14 @@ fn bytes(content: &Content, prepared: &Prepared, findings: &mut Findings) {
     if message.matches(personal.subscription_token).count() < 3 {
         findings.error("H16", "body", "the reader's own link is missing from a part");
     }
-    let kinds: Vec<&str> =
-        body.split("\r\n").filter_map(|line| line.strip_prefix("Content-Type: ")).collect();
-    if kinds != ["text/plain; charset=utf-8", "text/html; charset=utf-8"] {
+    // Between the boundaries only: a text may well begin a line with these words.
+    let boundary = value("Content-Type").split('"').nth(1).unwrap_or_default();
+    let kinds: Vec<&str> = body
+        .split(&format!("--{boundary}\r\n"))
+        .skip(1)
+        .filter_map(|part| part.strip_prefix("Content-Type: text/")?.split(';').next())
+        .collect();
+    if kinds != ["plain", "html"] {
         findings.error("H13", "body", "the text part comes first and the HTML part last");
     }
     if value("From").matches('@').count() > 1 {

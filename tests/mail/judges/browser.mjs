@@ -82,7 +82,7 @@ export class Browser {
                 for (const { name, html } of mails) {
                     const page = await this.page(scheme, width);
                     await this.atHome(page, house);
-                    await page.setContent(html, { waitUntil: "networkidle0" });
+                    await page.setContent(html, { waitUntil: "load" });
                     await picture(page, `${folder}/mail-${name}-${scheme}-${width}.png`);
                     await page.close();
                 }

@@ -121,7 +121,8 @@ try {
     }
     if (process.env.SHOTS) {
         mkdirSync(process.env.SHOTS, { recursive: true });
-        await browser.shots(process.env.SHOTS, house, all, paths);
+        // Pictures that could not be taken are no finding, and hide none.
+        await browser.shots(process.env.SHOTS, house, all, paths).catch((error) => console.log(`pictures: ${error.message}`));
     }
 } finally {
     end();
