@@ -14,6 +14,7 @@ pub mod forecast;
 mod ledger;
 mod message;
 mod mx;
+mod one;
 pub mod pace;
 pub mod plan;
 pub mod probe;
@@ -34,8 +35,8 @@ use serde::{Deserialize, Serialize};
 pub use engine::{Engine, Mode};
 pub use ledger::{Attempt, Record};
 pub use message::message_id;
+pub use one::{With, send_one};
 pub use protocol::others_alive;
-pub use session::send_one;
 
 /// Daemons wake each other on this channel when there is something to send, or to stop.
 pub const CHANNEL: &str = "matinale_delivery";

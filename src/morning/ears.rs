@@ -61,8 +61,7 @@ async fn write(house: &House, copy: &Copy) -> std::result::Result<(), String> {
         subject: &copy.subject,
         text: &copy.body,
     };
-    let helo = relay.helo.clone().unwrap_or_else(delivery::engine::host_name);
-    delivery::send_one(relay, &helo, config.delivery.timeouts, &from, &copy.target, &notice.to_bytes()).await
+    delivery::send_one(house.with(), relay, &from, &copy.target, &notice.to_bytes()).await
 }
 
 async fn post(house: &House, copy: &Copy) -> std::result::Result<(), String> {

@@ -74,6 +74,11 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl House {
+    /// What a message of our own needs to find its way.
+    fn with(&self) -> delivery::With<'_> {
+        delivery::With { config: &self.config, db: &self.db, clock: &self.clock, random: &self.random }
+    }
+
     /// Puts the rooms' needs together.
     pub fn new(config: Config, db: Db, clock: Clock, random: Random) -> Self {
         let links = Links::new(config.secret.expose_secret().as_bytes());

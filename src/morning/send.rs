@@ -124,7 +124,5 @@ pub async fn test_copy(
     };
     let bytes = notice.to_bytes_with_html(&preview.html);
     let from = newsletter.from.email.to_string();
-    let timeouts = house.config.delivery.timeouts;
-    let helo = relay.helo.clone().unwrap_or_else(delivery::engine::host_name);
-    Ok(delivery::send_one(relay, &helo, timeouts, &from, address, &bytes).await)
+    Ok(delivery::send_one(house.with(), relay, &from, address, &bytes).await)
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use self::open::Offer;
 use self::wire::{Misread, Wire};
 use super::reply::Reply;
-use crate::config::{Relay, Timeouts};
+use crate::config::Timeouts;
 
 /// After so many refused recipients in a row the next message goes over a new connection: servers slow down and hang
 /// up on those who keep guessing.
@@ -372,19 +372,11 @@ fn taken(reply: &Reply) -> bool {
     matches!(reply.code, 250..=252)
 }
 
-/// Sends one message of our own (a notice, a test copy) over a session of its own.
+/// Sends one message over a session, and ends it.
 ///
 /// # Errors
-/// What the relay said, or why it could not be asked, in words.
-pub async fn send_one(
-    relay: &Relay,
-    helo: &str,
-    timeouts: Timeouts,
-    from: &str,
-    to: &str,
-    body: &[u8],
-) -> Result<(), String> {
-    let mut session = Session::open(relay, helo, timeouts).await.map_err(|lost| lost.to_string())?;
+/// What the server said, in words.
+pub(super) async fn send_over(mut session: Session, from: &str, to: &str, body: &[u8]) -> Result<(), String> {
     let envelope = Envelope { from: from.to_owned(), to: to.to_owned() };
     if let Some(reply) = session.unfit(&envelope, body.len()) {
         return Err(reply.to_string());
