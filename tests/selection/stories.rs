@@ -205,23 +205,37 @@ fn a_story_crosses_languages_where_names_numbers_and_countries_allow() {
             ("en", "Two protesters shot dead in Kenya’s Kisumu"),
         ],
     ];
-    let titles: Vec<(String, usize, &str, &str)> = events
+    let titles: Vec<(&str, &str)> = events.iter().flat_map(|event| event.iter().copied()).collect();
+    let keys: Vec<String> = (0..titles.len()).map(|at| format!("https://a.example/{at:02}")).collect();
+    let mut pieces: Vec<Piece<'_>> = titles
         .iter()
-        .enumerate()
-        .flat_map(|(event, list)| list.iter().map(move |(language, title)| (event, *language, *title)))
-        .enumerate()
-        .map(|(at, (event, language, title))| {
-            (format!("https://press.example/{at:02}"), event, language, title)
-        })
+        .zip(&keys)
+        .map(|((language, title), key)| Piece { key, title, lead: "", language: Some(language), at: 0 })
         .collect();
-    let pieces: Vec<Piece<'_>> = titles
-        .iter()
-        .map(|(key, _, language, title)| Piece { key, title, lead: "", language: Some(language), at: 0 })
-        .collect();
+    // A morning around them, without what it has of the same events and countries.
+    let (articles, labels) = french();
+    let own =
+        ["haftar", "petrole-libye", "mozambique", "madagascar-cyclone", "ouganda-ebola", "seisme", "kenya"]
+            .into_iter()
+            .chain(["barrage-maroc", "taux-maroc", "can-finale", "algerie"])
+            .collect::<Vec<_>>();
+    let around = pieces_of(&articles, &labels, &own);
+    assert!(around.len() > 150, "{}", around.len());
+    pieces.extend(around);
     let found = stories::find(&pieces);
     assert_eq!(
-        found.of,
+        found.of[..titles.len()],
         [0, 0, 0, 3, 3, 3, 6, 6, 8, 8, 10, 11],
         "the last two share their country, and no more"
     );
+}
+
+/// The French headlines whose labels begin with none of these, all of one instant.
+fn pieces_of<'a>(articles: &'a [Line], labels: &[String], without: &[&str]) -> Vec<Piece<'a>> {
+    pieces(articles)
+        .into_iter()
+        .zip(labels)
+        .filter(|(_, label)| !without.iter().any(|prefix| label.starts_with(prefix)))
+        .map(|(piece, _)| Piece { at: 0, ..piece })
+        .collect()
 }
