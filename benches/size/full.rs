@@ -13,8 +13,8 @@ use super::figures::{Cpu, Run, Table};
 use super::sinks::{Kind, Sink};
 use super::{BYTES, Failure, Options, sql};
 
-/// Messages of one run with the ledger or without, and how many runs of each.
-const COMPARED: u32 = 20_000;
+/// The most messages of one run with the ledger or without, and how many runs of each.
+const COMPARED: i64 = 20_000;
 const ROUNDS: i32 = 3;
 
 pub(super) async fn measure(options: &Options) -> Result<(), Failure> {
@@ -44,8 +44,8 @@ async fn one(options: &Options, size: i64) -> Result<u64, Failure> {
     println!("\n{size} readers (made in {:.1} s)", start.elapsed().as_secs_f64());
     let edition = plan(&stage, size).await?;
     let peak = daemon(&stage, edition, size).await?;
-    compare(&stage, Kind::Postfix, "ledger, into smtp-sink", 100).await?;
-    compare(&stage, Kind::Fast, "ledger, into a fast sink", 200).await?;
+    compare(&stage, size, Kind::Postfix, "ledger, into smtp-sink", 100).await?;
+    compare(&stage, size, Kind::Fast, "ledger, into a fast sink", 200).await?;
     stage.strike().await?;
     Ok(peak)
 }
@@ -116,18 +116,20 @@ async fn daemon(stage: &Stage, edition: EditionId, size: i64) -> Result<u64, Fai
 }
 
 /// The same edition with the ledger and without, in turns, in tables as full as they are.
-async fn compare(stage: &Stage, kind: Kind, name: &'static str, days: i32) -> Result<(), Failure> {
+async fn compare(stage: &Stage, size: i64, kind: Kind, name: &'static str, days: i32) -> Result<(), Failure> {
+    let count = size.min(COMPARED);
     let mut sink = Sink::start(kind)?;
     let bytes = letter(BYTES)?.to_bytes();
     let mut table = Table::new(name, Some(0.9));
     for round in 0..ROUNDS {
         let edition = stage.edition(&[("fr".to_owned(), bytes.clone())], days + round).await?;
-        sql::plan_some(&stage.house.db, edition, COMPARED.into()).await?;
+        sql::plan_some(&stage.house.db, edition, count).await?;
         stage.start(edition).await?;
         for (sender, unrecorded) in [("no-op ledger", true), ("matinale", false)] {
             let cpu = Cpu::now()?;
             let took = super::send(stage, edition, sink.address(), unrecorded).await?;
-            let run = Run { messages: COMPARED, took, cpu: Some(cpu.since()?), sink: Duration::ZERO };
+            let run =
+                Run { messages: u32::try_from(count)?, took, cpu: Some(cpu.since()?), sink: Duration::ZERO };
             sink.add(&mut table, sender, run)?;
         }
         sql::close(&stage.house.db, edition).await?;

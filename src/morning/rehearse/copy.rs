@@ -10,7 +10,7 @@ use crate::morning::{House, Result};
 use crate::readers;
 
 /// The same configuration, from which nothing can leave: only this newsletter's relays, each of them the sink, without
-/// a limit of rate, because what this machine can do is to be seen; and nobody to alarm.
+/// any limit of pace, because what this machine can do is to be seen; and nobody to alarm.
 pub(super) fn configuration(config: &Config, newsletter: &Newsletter, sink: SocketAddr) -> Config {
     let mut config = config.clone();
     config.relays = config
@@ -37,6 +37,8 @@ fn to_sink(relay: Relay, sink: SocketAddr) -> Relay {
         rate: None,
         username: None,
         password: None,
+        providers: false,
+        warm_up: None,
         ..relay
     }
 }

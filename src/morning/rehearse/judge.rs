@@ -43,6 +43,7 @@ pub(super) async fn relays(house: &House, newsletter: &Newsletter) -> Result<Vec
                 .and_then(|known| known.paused_until)
                 .filter(|until| *until > now)
                 .map(|until| timestamp(until).to_string()),
+            held_back: relay.providers || relay.kind == RelayKind::Mx || relay.warm_up.is_some(),
         });
     }
     Ok(out)
@@ -205,6 +206,14 @@ fn of_relays(report: &Report, out: &mut Vec<Fault>) {
                 "its url, tls, username and password_file; whether it runs",
             ));
         }
+        if relay.held_back {
+            out.push(Fault::new(
+                Weight::Warning,
+                format!("relay.{}", relay.name),
+                "is held back by the receiving providers' limits or a warm-up: the last delivery may be later",
+                "matinale relay list says what each provider is allowed just now",
+            ));
+        }
         if let Some(until) = &relay.paused_until {
             out.push(Fault::new(
                 Weight::Warning,
@@ -230,6 +239,7 @@ mod tests {
             wire,
             silent: silent.then(|| "gone".to_owned()),
             paused_until: None,
+            held_back: false,
         }
     }
 

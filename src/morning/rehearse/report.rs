@@ -41,6 +41,8 @@ pub struct RelayFigures {
     pub silent: Option<String>,
     /// Until when an operator, or its own replies, paused it.
     pub paused_until: Option<String>,
+    /// Whether the receiving providers' limits or a warm-up hold it back, which no forecast knows.
+    pub held_back: bool,
 }
 
 impl RelayFigures {
@@ -335,6 +337,7 @@ mod tests {
                     wire: Some(416.6),
                     silent: None,
                     paused_until: None,
+                    held_back: false,
                 })
                 .collect(),
             capacity: 50.0,
