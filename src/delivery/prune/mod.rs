@@ -65,7 +65,7 @@ pub async fn list(db: &Db, retention: Retention, today: Date) -> Result<Due> {
         editions: store::list_old(&mut conn, &text(words), &text(deliveries)).await?,
         daemons_before: deliveries
             .and_then(|date| jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok())
-            .map_or(0, |start| start.as_millisecond()),
+            .map_or(0, jiff::Timestamp::as_millisecond),
     })
 }
 
