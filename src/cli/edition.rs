@@ -1,6 +1,6 @@
 //! `edition`: what the desk does, for scripts.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -40,7 +40,7 @@ pub enum Args {
     /// Go on after a hold
     Resume(Which),
     /// End it: what was not accepted is withdrawn
-    Cancel(Reason),
+    Cancel(Cancel),
     /// Freeze a new revision from the line-up and words as they are now
     Correct(Reason),
 }
@@ -102,6 +102,16 @@ pub struct Reason {
     /// Why, for those who look at it later
     #[arg(long)]
     why: Option<String>,
+}
+
+/// What `edition cancel` takes.
+#[derive(Debug, clap::Args)]
+pub struct Cancel {
+    #[command(flatten)]
+    reason: Reason,
+    /// Does not ask, where somebody could be asked
+    #[arg(long)]
+    yes: bool,
 }
 
 /// What `edition send` takes.
@@ -197,15 +207,30 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Resume(which) => {
             let place = which.place(cx).await?;
             let edition = place.find().await?;
-            let back = edition.held_from.unwrap_or(EditionState::Locked);
+            let held = edition.held_from.filter(|_| edition.state == EditionState::Held);
+            let Some(back) = held else {
+                return Err(Refusal(format!(
+                    "the edition of {} is {}, not held",
+                    edition.date, edition.state
+                ))
+                .into());
+            };
             place.set_state(&edition, back, None).await?;
             cx.say(&format!("It goes on: {back}."));
             Ok(Exit::Done)
         }
-        Args::Cancel(args) => {
-            let place = args.which.place(cx).await?;
+        Args::Cancel(Cancel { reason, yes }) => {
+            let place = reason.which.place(cx).await?;
             let edition = place.find().await?;
-            place.set_state(&edition, EditionState::Cancelled, args.why.as_deref()).await?;
+            if !yes && std::io::stdin().is_terminal() {
+                super::output::say(&format!("Cancel the edition of {} for good? [y/N] ", edition.date));
+                let mut answer = String::new();
+                std::io::stdin().read_line(&mut answer)?;
+                if !matches!(answer.trim(), "y" | "Y" | "yes") {
+                    return Err(Refusal("nothing was cancelled".to_owned()).into());
+                }
+            }
+            place.set_state(&edition, EditionState::Cancelled, reason.why.as_deref()).await?;
             cx.say("Cancelled: what was not accepted yet is withdrawn.");
             Ok(Exit::Done)
         }

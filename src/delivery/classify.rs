@@ -136,7 +136,8 @@ impl Rules {
             return Err("holds no [[rule]]".to_owned());
         }
         let rules = file.rule.into_iter();
-        let rules = rules.map(|rule| (rule.class, Fits::new(rule.codes, rule.enhanced, rule.text))).collect();
+        let rules =
+            rules.map(|rule| (rule.class, Fits::new(rule.codes, rule.enhanced, &rule.text))).collect();
         Ok(Self(rules))
     }
 

@@ -56,8 +56,16 @@ impl Committer {
     pub(super) fn start(db: Db, clock: Clock, random: Random, me: Me, settings: &Delivery) -> Self {
         let (requests, inbox) = mpsc::channel(4096);
         let at_work = Arc::new(AtomicUsize::new(0));
-        let loop_ =
-            Loop { db, clock, random, me, settings: settings.clone(), at_work: at_work.clone(), inbox };
+        let loop_ = Loop {
+            db,
+            clock,
+            random,
+            me,
+            settings: settings.clone(),
+            at_work: at_work.clone(),
+            inbox,
+            in_vain: 0,
+        };
         tokio::spawn(loop_.run());
         Self { requests: Some(requests), at_work }
     }
@@ -101,6 +109,11 @@ impl Drop for AtWork {
     }
 }
 
+/// Where fewer than these came while it was lingered, relays answer slower than the ledger is written: then each commit
+/// goes at once, so many times, until it is tried again.
+const WORTH_LINGERING: usize = 3;
+const NOT_LINGERED: u32 = 50;
+
 struct Loop {
     db: Db,
     clock: Clock,
@@ -109,6 +122,8 @@ struct Loop {
     settings: Delivery,
     at_work: Arc<AtomicUsize>,
     inbox: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
+    /// How many more commits go without lingering.
+    in_vain: u32,
 }
 
 impl Loop {
@@ -140,18 +155,25 @@ impl Loop {
     ) -> Vec<(Request, oneshot::Sender<Answer>)> {
         let mut waiting = vec![first];
         let until = Instant::now() + self.settings.linger;
+        let mut there = None;
         loop {
             while let Ok(more) = self.inbox.try_recv() {
                 waiting.push(more);
             }
+            let there = *there.get_or_insert(waiting.len());
             // Half of them: while these are on the wire the other half commits, and neither disk nor wire waits.
-            if waiting.len() * 2 >= self.at_work.load(Ordering::Acquire) || self.settings.linger.is_zero() {
+            let enough = waiting.len() * 2 >= self.at_work.load(Ordering::Acquire);
+            if enough || self.settings.linger.is_zero() || self.in_vain > 0 {
+                self.in_vain = self.in_vain.saturating_sub(1);
                 return waiting;
             }
-            match timeout_at(until, self.inbox.recv()).await {
-                Ok(Some(more)) => waiting.push(more),
-                Ok(None) | Err(_) => return waiting,
-            }
+            let Ok(Some(more)) = timeout_at(until, self.inbox.recv()).await else {
+                if waiting.len() - there < WORTH_LINGERING {
+                    self.in_vain = NOT_LINGERED;
+                }
+                return waiting;
+            };
+            waiting.push(more);
         }
     }
 

@@ -50,6 +50,9 @@ pub(super) struct Dispatch {
     closing: CancellationToken,
 }
 
+/// A delivery, and the shortest wait that a lane which could not take it soon told.
+type Waited = (Job, Option<Duration>);
+
 impl Dispatch {
     pub(super) fn new(
         shared: Shared,
@@ -146,9 +149,9 @@ impl Dispatch {
         let mut later: Vec<Later> = Vec::new();
         let mut back: Vec<i64> = Vec::new();
         // Each goes down its choices, with the shortest wait that it was told.
-        let mut open: Vec<(Job, Option<Duration>)> = jobs.into_iter().map(|job| (job, None)).collect();
+        let mut open: Vec<Waited> = jobs.into_iter().map(|job| (job, None)).collect();
         while !open.is_empty() {
-            let mut lanes: BTreeMap<(String, String), Vec<(Job, Option<Duration>)>> = BTreeMap::new();
+            let mut lanes: BTreeMap<(String, String), Vec<Waited>> = BTreeMap::new();
             let mut unknown: BTreeMap<String, Vec<Job>> = BTreeMap::new();
             for (mut job, wait) in std::mem::take(&mut open) {
                 let Some(relay) = job.choices.last().cloned() else {
@@ -176,12 +179,7 @@ impl Dispatch {
     }
 
     /// Offers these to one lane; gives back those that it does not take.
-    async fn offer(
-        self: &Arc<Self>,
-        relay: &Arc<Relay>,
-        provider: &str,
-        jobs: Vec<(Job, Option<Duration>)>,
-    ) -> Vec<(Job, Option<Duration>)> {
+    async fn offer(self: &Arc<Self>, relay: &Arc<Relay>, provider: &str, jobs: Vec<Waited>) -> Vec<Waited> {
         let now = self.shared.clock.now_ms();
         if relay.is_closed() {
             return jobs;

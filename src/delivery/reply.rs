@@ -81,7 +81,7 @@ pub(super) struct Fits {
 }
 
 impl Fits {
-    pub(super) fn new(codes: Vec<u16>, enhanced: Vec<String>, text: Vec<String>) -> Self {
+    pub(super) fn new(codes: Vec<u16>, enhanced: Vec<String>, text: &[String]) -> Self {
         Self { codes, enhanced, text: text.iter().map(|words| words.to_lowercase()).collect() }
     }
 

@@ -156,6 +156,20 @@ pub struct Changes {
     pub decisions: BTreeMap<ArticleId, Decision>,
 }
 
+impl Document {
+    /// The same with every item pinned that is listed elsewhere than it stands, whatever it says of being pinned: who
+    /// moves an item in the document that was given out wants it there. `standing` knows the places, from 1.
+    pub fn with_moves(&self, standing: impl Fn(&str) -> Option<usize>) -> Self {
+        let mut document = self.clone();
+        for (at, item) in document.items.iter_mut().flatten().enumerate() {
+            if item.pinned == Some(false) && standing(&item.url).is_some_and(|place| place != at + 1) {
+                item.pinned = Some(true);
+            }
+        }
+        document
+    }
+}
+
 /// Works out what a document changes; changes nothing itself.
 ///
 /// `find` knows the articles by URL, `places` is how many items the edition has.

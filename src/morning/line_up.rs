@@ -363,6 +363,11 @@ pub async fn edit(
         }
     }
     let places = usize::try_from(newsletter.items).unwrap_or(usize::MAX);
+    let standing = editions::store::line_up(&mut tx, edition.id).await?;
+    let document = &document.with_moves(|url| {
+        let item = standing.chosen.iter().find(|item| Some(&item.article) == find.get(url))?;
+        usize::try_from(item.position).ok()
+    });
     let changes = match edit::changes(document, &edition.words, &decisions, &find, places) {
         Ok(changes) => changes,
         Err(refused) => return Ok(Err(refused.to_string())),
@@ -372,7 +377,6 @@ pub async fn edit(
         editions::store::set_words(&mut tx, edition.id, words).await?;
         editions::store::record(&mut tx, edition.id, now, who, "words", "").await?;
     }
-    let standing = editions::store::line_up(&mut tx, edition.id).await?;
     for (article, decision) in &changes.decisions {
         let position = standing.chosen.iter().find(|item| item.article == *article).map(|item| item.position);
         let before = decisions.get(article).cloned().unwrap_or_default();

@@ -303,7 +303,7 @@ mod file {
                     "signal: asks for nothing: suspend, connections or rate is missing".to_owned(),
                 ));
             }
-            let fits = Fits::new(self.codes, self.enhanced, self.text);
+            let fits = Fits::new(self.codes, self.enhanced, &self.text);
             if fits.fits_everything() {
                 return Err((
                     place,

@@ -149,7 +149,7 @@ impl Lane {
                 let wait = state.booked - moment;
                 // Far beyond, one moment is as good as another: they are spread so as not to come all at once.
                 let wait = if wait > LONGEST_WAIT {
-                    LONGEST_WAIT - LONGEST_WAIT.mul_f64(0.2 * f64::from(job.spread) / 1000.0)
+                    LONGEST_WAIT.mul_f64(1.0 - 0.2 * f64::from(job.spread) / 1000.0)
                 } else {
                     wait
                 };

@@ -8,6 +8,7 @@
 //! articles are put in an order of their own first, so that the order of arrival does not either. The rule a
 //! newcomer would break: the section is no sign of a story, sources name sections differently.
 
+mod furniture;
 mod ids;
 mod link;
 pub mod store;
@@ -108,27 +109,28 @@ pub fn find_with(pieces: &[Piece<'_>], bonds: &[(usize, usize, Bond)]) -> Storie
     let mut similarity = Triangle::new(pieces.len());
     let countries = terms::countries(&sorted);
     let tongues = terms::tongues(&sorted);
+    let leads = furniture::telling(&sorted);
     let since = begins(&sorted);
     let near = |a: usize, b: usize| nearness(sorted[a].at, sorted[b].at, countries[a], countries[b]);
     let same = |a: usize, b: usize| if tongues[a] == tongues[b] { near(a, b) } else { 0 };
-    let words = terms::words(&sorted, &tongues, None);
+    let words = terms::words(&sorted, &leads, &tongues, None);
     let theta = threshold(&words.lengths());
     add_cosines(&words.weighted(), WORDS, &since, same, &mut similarity);
     drop(words);
     if tongues.iter().any(|tongue| *tongue != tongues[0]) {
         // Few words are written alike in two languages: names, numbers, and the countries meant.
         let other = |a: usize, b: usize| near(a, b) - same(a, b);
-        let words = terms::words(&sorted, &tongues, Some(&countries));
+        let words = terms::words(&sorted, &leads, &tongues, Some(&countries));
         add_cosines(&words.weighted(), WORDS, &since, other, &mut similarity);
     }
-    add_cosines(&terms::letters(&sorted).weighted(), LETTERS, &since, near, &mut similarity);
+    add_cosines(&terms::letters(&sorted, &leads).weighted(), LETTERS, &since, near, &mut similarity);
     let mut bonds: Vec<(usize, usize, Bond)> = bonds
         .iter()
         .map(|(a, b, bond)| (place[*a].min(place[*b]), place[*a].max(place[*b]), *bond))
         .collect();
     bonds.sort_unstable_by_key(|(a, b, bond)| (*a, *b, *bond == Bond::Apart));
     let joined = link::join(similarity.squared(), theta, &bonds);
-    let (ours, central) = leads(&joined, &similarity);
+    let (ours, central) = leads_of(&joined, &similarity);
     let of = place.iter().map(|own| order[joined[*own]]).collect();
     let lead = place.iter().map(|own| order[ours[*own]]).collect();
     let central = place.iter().map(|own| central[*own]).collect();
@@ -216,7 +218,7 @@ fn scaled(product: u32, share: u64, near: u64) -> u16 {
 }
 
 /// The lead of each article's story, and how central each article is to its own.
-fn leads(joined: &[usize], similarity: &Triangle) -> (Vec<usize>, Vec<u64>) {
+fn leads_of(joined: &[usize], similarity: &Triangle) -> (Vec<usize>, Vec<u64>) {
     let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (at, first) in joined.iter().enumerate() {
         members.entry(*first).or_default().push(at);

@@ -12,8 +12,6 @@ use crate::selection::text::{self, Tongue};
 
 /// The length of a vector.
 pub(super) const UNIT: u32 = 1 << 15;
-/// So many sentences of a lead are read.
-const SENTENCES: usize = 3;
 const TITLE: u32 = 2;
 const LEAD: u32 = 1;
 /// A name tells more about an event than another word.
@@ -67,7 +65,12 @@ pub(super) fn tongues(pieces: &[&Piece<'_>]) -> Vec<Tongue> {
 }
 
 /// Stems of titles and leads; with them the countries that they name, where these are given.
-pub(super) fn words(pieces: &[&Piece<'_>], tongues: &[Tongue], countries: Option<&[u128]>) -> Counts {
+pub(super) fn words(
+    pieces: &[&Piece<'_>],
+    leads: &[Vec<&str>],
+    tongues: &[Tongue],
+    countries: Option<&[u128]>,
+) -> Counts {
     let mut known = Known::new();
     let mut numbers = Vec::new();
     let rows = pieces
@@ -94,7 +97,7 @@ pub(super) fn words(pieces: &[&Piece<'_>], tongues: &[Tongue], countries: Option
                 }
             };
             add(piece.title, TITLE);
-            for sentence in text::first_sentences(piece.lead, SENTENCES) {
+            for sentence in &leads[at] {
                 add(sentence, LEAD);
             }
             let named = countries.map_or(0, |countries| countries[at]);
@@ -128,12 +131,13 @@ pub(super) fn countries(pieces: &[&Piece<'_>]) -> Vec<u128> {
 }
 
 /// Runs of four letters within the words of titles and leads.
-pub(super) fn letters(pieces: &[&Piece<'_>]) -> Counts {
+pub(super) fn letters(pieces: &[&Piece<'_>], leads: &[Vec<&str>]) -> Counts {
     const RUN: usize = 4;
     let mut known = Known::new();
     let rows = pieces
         .iter()
-        .map(|piece| {
+        .zip(leads)
+        .map(|(piece, lead)| {
             let mut row = HashMap::new();
             let mut add = |part: &str, times: u32| {
                 let folded = text::fold(part);
@@ -148,7 +152,7 @@ pub(super) fn letters(pieces: &[&Piece<'_>]) -> Counts {
                 }
             };
             add(piece.title, TITLE);
-            for sentence in text::first_sentences(piece.lead, SENTENCES) {
+            for sentence in lead {
                 add(sentence, LEAD);
             }
             row
@@ -261,7 +265,7 @@ mod tests {
             language: Some("fr"),
             at: 0,
         };
-        let row = words(&[&piece], &[Tongue::French], None).weighted().rows.remove(0);
+        let row = words(&[&piece], &[vec![piece.lead]], &[Tongue::French], None).weighted().rows.remove(0);
         // sources, Haftar, refuse, 12, ports.
         let weights: Vec<u16> = row.iter().map(|(_, weight)| *weight).collect();
         assert_eq!(weights.len(), 5);
@@ -278,7 +282,10 @@ mod tests {
             language: Some("fr"),
             at: 0,
         };
-        for counts in [words(&[&piece], &[Tongue::French], None), letters(&[&piece])] {
+        for counts in [
+            words(&[&piece], &[vec![piece.lead]], &[Tongue::French], None),
+            letters(&[&piece], &[vec![piece.lead]]),
+        ] {
             let sum: u64 = counts.weighted().rows[0].iter().map(|(_, w)| u64::from(*w) * u64::from(*w)).sum();
             let length = sum.isqrt();
             assert!(length.abs_diff(u64::from(UNIT)) < 20, "{length}");

@@ -1,0 +1,69 @@
+//! Sentences of leads that tell nothing: a footer, a call to subscribe, a line that a system puts under every title.
+
+use std::collections::HashMap;
+
+use super::Piece;
+use crate::selection::text;
+
+/// So many sentences of a lead are read.
+const SENTENCES: usize = 3;
+/// A sentence that stands in fewer leads may be an agency's.
+const MANY: usize = 3;
+/// A shorter word says too little to be looked for in a title.
+const TELLING: usize = 4;
+
+/// The first sentences of each lead, without those that stand in many leads and speak of hardly any of their titles: the
+/// same report in many papers speaks of the event that its titles name.
+pub(super) fn telling<'a>(pieces: &[&Piece<'a>]) -> Vec<Vec<&'a str>> {
+    let leads: Vec<Vec<&str>> =
+        pieces.iter().map(|piece| text::first_sentences(piece.lead, SENTENCES).collect()).collect();
+    let mut standing: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, sentences) in leads.iter().enumerate() {
+        for sentence in sentences {
+            standing.entry(sentence).or_default().push(at);
+        }
+    }
+    let speaks = |sentence: &str, at: usize| {
+        let title = text::fold(pieces[at].title);
+        let said = text::fold(sentence);
+        let mut words = said.split(|c: char| !c.is_alphanumeric());
+        words.any(|word| {
+            word.chars().count() >= TELLING
+                && title.split(|c: char| !c.is_alphanumeric()).any(|own| own == word)
+        })
+    };
+    standing.retain(|sentence, places| {
+        places.len() >= MANY && places.iter().filter(|at| speaks(sentence, **at)).count() * 2 < places.len()
+    });
+    leads
+        .into_iter()
+        .map(|sentences| sentences.into_iter().filter(|sentence| !standing.contains_key(sentence)).collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece<'a>(title: &'a str, lead: &'a str) -> Piece<'a> {
+        Piece { key: title, title, lead, language: Some("fr"), at: 0 }
+    }
+
+    #[test]
+    fn a_footer_tells_nothing_and_a_report_in_many_papers_does() {
+        let footer = "Lisez la suite sur notre site.";
+        let report = "Le barrage de Kandadji a cédé dans la nuit.";
+        let pieces = [
+            piece("Kinshasa attend la pluie", footer),
+            piece("Un pont à Ségou", footer),
+            piece("Lagos ferme deux marchés", footer),
+            piece("Kandadji sous les eaux", report),
+            piece("Niger : le barrage cède", report),
+            piece("Nuit de crue à Kandadji", report),
+        ];
+        let pieces: Vec<&Piece<'_>> = pieces.iter().collect();
+        let left = telling(&pieces);
+        assert!(left[..3].iter().all(Vec::is_empty), "{left:?}");
+        assert!(left[3..].iter().all(|sentences| sentences == &[report]), "{left:?}");
+    }
+}
