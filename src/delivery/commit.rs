@@ -1,6 +1,6 @@
 //! The one committer of a process: every connection that waits joins one transaction.
 //!
-//! It lingers at most as long as the configuration says, and not at all once half of the connections at work joined. A
+//! It lingers at most as long as the configuration says, and not at all once most of the connections at work joined. A
 //! database that is away for a while is waited for: no dot is written meanwhile, nothing is forgotten.
 
 use std::sync::Arc;
@@ -161,8 +161,8 @@ impl Loop {
                 waiting.push(more);
             }
             let there = *there.get_or_insert(waiting.len());
-            // Half of them: while these are on the wire the other half commits, and neither disk nor wire waits.
-            let enough = waiting.len() * 2 >= self.at_work.load(Ordering::Acquire);
+            // Most of them: their bodies are on the wire meanwhile, and a large commit costs little more than a small one.
+            let enough = waiting.len() * 4 >= self.at_work.load(Ordering::Acquire) * 3;
             if enough || self.settings.linger.is_zero() || self.in_vain > 0 {
                 self.in_vain = self.in_vain.saturating_sub(1);
                 return waiting;
