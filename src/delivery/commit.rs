@@ -143,9 +143,7 @@ impl Loop {
                 // A connection that went away meanwhile has closed its socket without a dot.
                 asker.send(answer).ok();
             }
-            if answer.is_err() {
-                return;
-            }
+            // A life that is over goes on hearing answers: each is recorded, late, and nothing else is.
         }
     }
 

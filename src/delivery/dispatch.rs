@@ -171,7 +171,10 @@ impl Dispatch {
             }
             unknown.into_iter().for_each(|(domain, jobs)| self.ask(domain, jobs));
             for ((name, provider), jobs) in lanes {
-                let Some(relay) = self.relays.get(&name) else { continue };
+                let Some(relay) = self.relays.get(&name) else {
+                    back.extend(jobs.iter().map(|(job, _)| job.held.id.0));
+                    continue;
+                };
                 open.extend(self.offer(relay, &provider, jobs).await);
             }
         }

@@ -4,8 +4,7 @@
 //! lease): then a new one begins. Fresh mail goes before retries, so that trouble never delays the untroubled.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -14,7 +13,7 @@ use super::classify::Rules;
 use super::commit::Committer;
 use super::dispatch::{Dispatch, Leash};
 use super::ledger::Me;
-use super::message::Composer;
+use super::message::{self, Composer};
 use super::mx::Ways;
 use super::pace::Providers;
 use super::protocol::{self, Due, Sending};
@@ -77,15 +76,7 @@ impl Engine {
     /// # Errors
     /// The rules for replies or for providers, when the configuration replaces them; no resolver, where one is needed.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
-        let rules = match &config.delivery.rules_file {
-            None => Rules::built_in(),
-            Some(path) => {
-                let told = |error: String| Error::Rules(format!("{}: {error}", path.display()));
-                let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
-                Rules::parse(&text).map_err(told)?
-            }
-        };
-        let providers = Providers::load(config.delivery.providers_file.as_deref()).map_err(Error::Rules)?;
+        let (rules, providers) = rules(&config)?;
         let ways = if config.relays.values().any(|relay| relay.providers) {
             let ways = Ways::new(
                 config.delivery.resolver,
@@ -144,7 +135,7 @@ impl Engine {
             rules: self.rules.clone(),
             timeouts: settings.timeouts,
             helo: host_name(),
-            against_us: AtomicU32::new(0),
+            against_us: Mutex::default(),
         };
         let relays = self.config.relays.iter();
         let relays =
@@ -417,18 +408,33 @@ impl Life<'_> {
     async fn end(&self, fenced: bool, shutdown: &Shutdown) {
         let back = self.dispatch.close();
         if fenced {
-            self.dispatch.tasks().abort_all();
+            // Nothing begins here any more, but who waits for the answer to a dot hears it: it is recorded as a late one.
+            let mut tasks = self.dispatch.tasks();
+            tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
             return;
         }
-        self.dispatch.give(back, Vec::new()).await;
-        let mut tasks = self.dispatch.tasks();
-        tokio::select! {
-            () = async { while tasks.join_next().await.is_some() {} } => {}
+        let drained = async {
+            self.dispatch.give(back, Vec::new()).await;
+            let mut tasks = self.dispatch.tasks();
+            while tasks.join_next().await.is_some() {}
+        };
+        tokio::pin!(drained);
+        // A slow server's answer is waited for under a lease that is renewed.
+        let alive = tokio::select! {
+            () = &mut drained => true,
+            _ = self.pulse() => false,
             () = shutdown.stopping() => {
-                tasks.abort_all();
                 // What was open stays open: the next daemon on this host makes it uncertain. That is the truth.
+                self.dispatch.tasks().abort_all();
                 return;
             }
+        };
+        if !alive {
+            tokio::select! {
+                () = &mut drained => {}
+                () = shutdown.stopping() => self.dispatch.tasks().abort_all(),
+            }
+            return;
         }
         if let Err(error) = self.dispatch.tell().await {
             tracing::warn!(%error, "what providers said last could not be told");
@@ -442,6 +448,30 @@ impl Life<'_> {
 async fn pause(shutdown: &Shutdown, length: Duration) {
     // The clock or the signal, whichever is first.
     drop(timeout(length, shutdown.draining()).await);
+}
+
+/// The rules for replies and for providers: our own, or those that the configuration names.
+fn rules(config: &Config) -> Result<(Rules, Providers)> {
+    let replies = match &config.delivery.rules_file {
+        None => Rules::built_in(),
+        Some(path) => {
+            let told =
+                |error: String| Error::Rules(format!("delivery.rules_file: {}: {error}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+            Rules::parse(&text).map_err(told)?
+        }
+    };
+    let told = |error: String| Error::Rules(format!("delivery.providers_file: {error}"));
+    Ok((replies, Providers::load(config.delivery.providers_file.as_deref()).map_err(told)?))
+}
+
+/// Whether everything that sending reads from files can be used.
+///
+/// # Errors
+/// The first that cannot, with its key.
+pub fn try_out(config: &Config) -> Result<()> {
+    rules(config)?;
+    message::signers(config).map(drop)
 }
 
 /// The name we greet with: the machine's own, when it looks like one that others can look up.

@@ -47,15 +47,21 @@ pub(super) struct Composed {
     pub(super) unfit: Option<Reply>,
 }
 
+/// The keys that mails are signed with, by domain.
+pub(super) fn signers(config: &Config) -> Result<HashMap<String, Signer>> {
+    let mut signers = HashMap::new();
+    for (domain, dkim) in &config.dkim {
+        use secrecy::ExposeSecret as _;
+        let signer = Signer::new(&dkim.domain, &dkim.selector, dkim.key.expose_secret().as_bytes())
+            .map_err(|error| Error::Relay(format!("dkim.{domain}.key_file: {error}")))?;
+        signers.insert(domain.clone(), signer);
+    }
+    Ok(signers)
+}
+
 impl Composer {
     pub(super) fn new(db: Db, config: Arc<Config>, links: Links) -> Result<Self> {
-        let mut signers = HashMap::new();
-        for (domain, dkim) in &config.dkim {
-            use secrecy::ExposeSecret as _;
-            let signer = Signer::new(&dkim.domain, &dkim.selector, dkim.key.expose_secret().as_bytes())
-                .map_err(|error| Error::Relay(format!("dkim.{domain}.key_file: {error}")))?;
-            signers.insert(domain.clone(), signer);
-        }
+        let signers = signers(&config)?;
         Ok(Self { db, config, links, signers, prepared: Mutex::default() })
     }
 

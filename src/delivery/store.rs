@@ -2,7 +2,7 @@
 //! counted as well.
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`: planning, claiming and releasing are set-based
-//! over them. The statements of the protocol itself stand in `protocol/store.rs`.
+//! over them. The statements of the protocol itself stand in `protocol`.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What replies and losses ask of everybody else: relays and providers that are down, slowed or paused, editions held.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{
     Answer, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, STOP_AFTER,
@@ -131,7 +131,10 @@ impl Worker {
             self.back_again(job).await;
         }
         self.tally(verdict);
-        let Some(class) = verdict.class else { return };
+        let Some(class) = verdict.class else {
+            self.against_us().remove(&job.sending.id);
+            return;
+        };
         let said = verdict.text.as_deref().unwrap_or_default();
         let code = verdict.code.and_then(|code| u16::try_from(code).ok());
         let heard = match code {
@@ -163,8 +166,14 @@ impl Worker {
                 self.note(Some(said)).await;
             }
             Run::Stop => {
-                let count = self.shared().against_us.fetch_add(1, Ordering::AcqRel) + 1;
-                if count == STOP_AFTER {
+                let enough = {
+                    let mut against_us = self.against_us();
+                    let count = against_us.entry(job.sending.id).or_default();
+                    *count += 1;
+                    // Counted anew once somebody resumes it.
+                    *count >= STOP_AFTER && against_us.remove(&job.sending.id).is_some()
+                };
+                if enough {
                     tracing::error!(
                         edition.id = job.sending.id,
                         class = class.as_str(),
@@ -174,6 +183,10 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn against_us(&self) -> MutexGuard<'_, HashMap<i64, u32>> {
+        self.shared().against_us.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn hold(&self, job: &Job, said: &str) {

@@ -5,8 +5,8 @@
 mod heed;
 mod held;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -48,8 +48,8 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) timeouts: Timeouts,
     pub(super) helo: String,
-    /// Refusals that speak of our authentication or our message, in this life.
-    pub(super) against_us: AtomicU32,
+    /// Refusals that speak of our authentication or our message, by edition, since something of it was accepted.
+    pub(super) against_us: Mutex<HashMap<i64, u32>>,
 }
 
 /// A message and the delivery it belongs to.
