@@ -8,7 +8,7 @@ pub struct Args {}
 
 pub(super) fn run(_: &Args, cx: &Context) -> anyhow::Result<Exit> {
     let config = cx.config()?;
-    crate::delivery::engine::try_out(&config)?;
+    crate::delivery::engine::try_out(config)?;
     let mut out = cx.out();
     if cx.json {
         for value in &config.effective {
