@@ -33,8 +33,17 @@ WHERE attempt.delivery = told.delivery AND attempt.number = told.number
 // COALESCE keeps SQLite's planner off the index of claims: it would read all of it for each move.
 const MOVE: &str = "
 UPDATE delivery
-SET state = moved.state, next_at = moved.next_at, tries = moved.number, doubtful = moved.doubtful,
-    accepted_at = moved.accepted_at, daemon = NULL, epoch = NULL
+-- A late answer may have said of an earlier attempt, once in doubt, that it arrived: then that is how it ends.
+SET state = CASE WHEN moved.doubtful = 1 AND EXISTS (SELECT 1 FROM attempt WHERE attempt.delivery = delivery.id
+                                                      AND attempt.outcome = 'accepted')
+                 THEN 'accepted' ELSE moved.state END,
+    next_at = moved.next_at, tries = moved.number, doubtful = moved.doubtful,
+    accepted_at = CASE WHEN moved.doubtful = 1
+                       THEN COALESCE(moved.accepted_at, (SELECT MIN(at) FROM attempt
+                                                          WHERE attempt.delivery = delivery.id
+                                                            AND attempt.outcome = 'accepted'))
+                       ELSE moved.accepted_at END,
+    daemon = NULL, epoch = NULL
 FROM moved
 WHERE delivery.id = moved.delivery AND COALESCE(delivery.state, '') = 'claimed'
   AND delivery.daemon = $1 AND delivery.epoch = $2";
