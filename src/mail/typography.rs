@@ -136,7 +136,7 @@ fn set(text: &str, out: &mut String) {
 fn ends_a_word(chars: &[char], index: usize) -> bool {
     chars[index + 1..]
         .iter()
-        .find(|c| !matches!(c, '!' | '?' | '…' | '.'))
+        .find(|c| !matches!(c, '!' | '?' | '…' | '.' | ';' | ':'))
         .is_none_or(|next| is_space(*next) || matches!(next, '»' | ')' | ']' | '”' | '"' | ',' | '’'))
 }
 
@@ -286,6 +286,7 @@ mod tests {
         for text in [
             "Qui ? « Moi » : 12 000 !",
             " «  « https://a.b/?c;d!",
+            " 12 000 km ;: : ",
             "a : b ; c ! d ?",
             "?",
             " : ",
