@@ -55,7 +55,10 @@ async fn p1_p6_a_pruned_edition_still_adds_up() {
         stop.drain();
 
         // It bears 2026-11-24, and is still being sent.
-        assert_eq!(sweep(&bench, "2027-12-01", &go_on).await, prune::Taken::default(), "{}", test.name);
+        let taken = sweep(&bench, "2027-12-01", &go_on).await;
+        // How long it took to find nothing is the machine's.
+        let nothing = prune::Taken { longest_step_ms: taken.longest_step_ms, ..prune::Taken::default() };
+        assert_eq!(taken, nothing, "{}", test.name);
         bench.send().await;
         assert_eq!(sweep(&bench, "2027-12-01", &go_on).await.deliveries, 0, "p1: its life is not over");
         move_to(&bench, EditionState::Sent).await;

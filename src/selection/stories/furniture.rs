@@ -1,4 +1,4 @@
-//! Sentences of leads that tell nothing: a footer, a call to subscribe, a line that a system puts under every title.
+//! What tells no event: a footer, a call to subscribe, a line that a system puts under every title, a number in a series.
 
 use std::collections::HashMap;
 
@@ -41,6 +41,16 @@ pub(super) fn telling<'a>(pieces: &[&Piece<'a>]) -> Vec<Vec<&'a str>> {
         .collect()
 }
 
+/// Each title without its digits, where it has any: two that differ in nothing else are two of a series, a bulletin and
+/// the next one, and not one event.
+pub(super) fn numbered(pieces: &[&Piece<'_>]) -> Vec<Option<String>> {
+    let bare = |piece: &&Piece<'_>| {
+        let title: String = piece.title.chars().filter(|c| !c.is_numeric()).collect();
+        (title.len() < piece.title.len()).then(|| text::fold(&title))
+    };
+    pieces.iter().map(bare).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +75,14 @@ mod tests {
         let left = telling(&pieces);
         assert!(left[..3].iter().all(Vec::is_empty), "{left:?}");
         assert!(left[3..].iter().all(|sentences| sentences == &[report]), "{left:?}");
+    }
+
+    #[test]
+    fn titles_that_differ_by_a_number_alone_are_two_of_a_series() {
+        let pieces = [piece("Bulletin n° 12", ""), piece("Bulletin n° 13", ""), piece("Bulletin", "")];
+        let pieces: Vec<&Piece<'_>> = pieces.iter().collect();
+        let bare = numbered(&pieces);
+        assert!(bare[0].is_some() && bare[0] == bare[1]);
+        assert_eq!(bare[2], None);
     }
 }

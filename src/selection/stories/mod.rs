@@ -111,7 +111,13 @@ pub fn find_with(pieces: &[Piece<'_>], bonds: &[(usize, usize, Bond)]) -> Storie
     let tongues = terms::tongues(&sorted);
     let leads = furniture::telling(&sorted);
     let since = begins(&sorted);
-    let near = |a: usize, b: usize| nearness(sorted[a].at, sorted[b].at, countries[a], countries[b]);
+    let numbered = furniture::numbered(&sorted);
+    let near = |a: usize, b: usize| {
+        if numbered[a].is_some() && numbered[a] == numbered[b] && sorted[a].title != sorted[b].title {
+            return 0;
+        }
+        nearness(sorted[a].at, sorted[b].at, countries[a], countries[b])
+    };
     let same = |a: usize, b: usize| if tongues[a] == tongues[b] { near(a, b) } else { 0 };
     let words = terms::words(&sorted, &leads, &tongues, None);
     let theta = threshold(&words.lengths());
