@@ -17,6 +17,11 @@ impl Run {
     fn rate(&self) -> f64 {
         f64::from(self.messages) / self.took.as_secs_f64()
     }
+
+    /// The sender's processor time for one message, in microseconds.
+    pub(crate) fn cpu_each(&self) -> Option<f64> {
+        Some(self.cpu?.as_secs_f64() * 1e6 / f64::from(self.messages))
+    }
 }
 
 /// This process's processor time.
@@ -72,14 +77,15 @@ impl Table {
             let rate = median(runs.iter().map(Run::rate).collect());
             let ratio =
                 median(runs.iter().zip(first).map(|(run, first)| run.rate() / first.rate()).collect());
-            let each = |time: Duration, run: &Run| time.as_secs_f64() * 1e6 / f64::from(run.messages);
-            let cpu: Vec<f64> = runs.iter().filter_map(|run| Some(each(run.cpu?, run))).collect();
+            let cpu: Vec<f64> = runs.iter().filter_map(Run::cpu_each).collect();
             let cpu = if cpu.is_empty() {
                 "           -".to_owned()
             } else {
                 format!("{:>5.0} us CPU", median(cpu))
             };
-            let sink = median(runs.iter().map(|run| each(run.sink, run)).collect());
+            let sink = median(
+                runs.iter().map(|run| run.sink.as_secs_f64() * 1e6 / f64::from(run.messages)).collect(),
+            );
             let wanted = match self.wanted {
                 Some(wanted) if *name == "matinale" => {
                     format!(

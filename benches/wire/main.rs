@@ -4,7 +4,7 @@
 //! number of messages of the same size over as many connections, to the same sink, on the same machine. One round
 //! runs every sender once; ratios are taken within a round, and the median of the rounds is printed.
 //!
-//! `cargo bench --bench wire -- [--messages N] [--rounds N] [--connections N] [--postgres URL] [CASE]...`
+//! `cargo bench --bench wire -- [--messages N] [--rounds N] [--connections N] [--postgres URL] [--alone] [CASE]...`
 
 mod delay;
 mod figures;
@@ -24,14 +24,16 @@ use figures::{Cpu, Table};
 use sinks::{Kind, Sink};
 
 const HELP: &str =
-    "usage: wire [--messages N] [--rounds N] [--connections N] [--postgres URL] [--peers] [CASE]...
-cases: plain-20k plain-60k signed-60k far-60k fast-60k fast-signed-60k ledger parts (all when none is named)";
+    "usage: wire [--messages N] [--rounds N] [--connections N] [--postgres URL] [--alone] [CASE]...
+cases: plain-20k plain-60k signed-60k far-60k fast-60k fast-signed-60k ledger parts split (all when none is named)";
 
 pub(crate) struct Options {
     messages: u32,
     rounds: usize,
     connections: u32,
     postgres: Option<String>,
+    /// Only Matinale, to be looked at with a profiler.
+    alone: bool,
     cases: Vec<String>,
 }
 
@@ -113,8 +115,14 @@ const CASES: [Case; 6] = [
 ];
 
 fn options() -> Result<Options, String> {
-    let mut options =
-        Options { messages: 8_000, rounds: 5, connections: 20, postgres: None, cases: Vec::new() };
+    let mut options = Options {
+        messages: 8_000,
+        rounds: 5,
+        connections: 20,
+        postgres: None,
+        alone: false,
+        cases: Vec::new(),
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value\n{HELP}"));
@@ -125,6 +133,7 @@ fn options() -> Result<Options, String> {
             "--rounds" => options.rounds = number(value()?)?.max(1) as usize,
             "--connections" => options.connections = number(value()?)?.max(1),
             "--postgres" => options.postgres = Some(value()?),
+            "--alone" => options.alone = true,
             name if !name.starts_with('-') => options.cases.push(name.to_owned()),
             _ => return Err(HELP.to_owned()),
         }
@@ -169,6 +178,9 @@ fn bench(options: &Options) -> Result<(), String> {
     if wanted("ledger") {
         runtime.block_on(ledger(options))?;
     }
+    if wanted("split") {
+        runtime.block_on(split(options))?;
+    }
     Ok(())
 }
 
@@ -181,10 +193,15 @@ async fn compare(case: &Case, options: &Options) -> Result<(), String> {
         let wire = delay::Delay::before(sink.address(), case.delay)?;
         let size = Stamp::of(case, options)?;
         let (to, connections) = (wire.address(), options.connections);
-        let run = peers::smtp_source(to, connections, messages, size.bytes)?;
-        sink.add(&mut table, "smtp-source", run)?;
+        if !options.alone {
+            let run = peers::smtp_source(to, connections, messages, size.bytes)?;
+            sink.add(&mut table, "smtp-source", run)?;
+        }
         let run = matinale(case, options, messages, to, false).await?;
         sink.add(&mut table, "matinale", run)?;
+        if options.alone {
+            continue;
+        }
         let bare = move || peers::bare(to, connections, messages, size.bytes);
         let run = tokio::task::spawn_blocking(bare).await.map_err(|error| error.to_string())??;
         sink.add(&mut table, "bare wire", run)?;
@@ -261,6 +278,44 @@ async fn matinale(
     }
     stage.strike().await.map_err(told)?;
     Ok(figures::Run { messages, took, cpu: Some(spent), sink: Duration::ZERO })
+}
+
+/// Our processor time for one signed message, by part: what is left when a part is left out. Into the fast sink, so
+/// that nothing waits for the receiver.
+async fn split(options: &Options) -> Result<(), String> {
+    let case = |signed| Case {
+        name: "split",
+        bytes: 60_000,
+        signed,
+        sink: Kind::Fast,
+        delay: Duration::ZERO,
+        share: 1,
+        wanted: None,
+        peers: false,
+    };
+    let (bare, unsigned, signed) = (case(false), case(false), case(true));
+    let [mut wire, mut ledger, mut sign] = [const { Vec::new() }; 3];
+    let render = parts::filling(60_000)?;
+    for _ in 0..options.rounds {
+        let sink = Sink::start(Kind::Fast)?;
+        let mut each = [0.0; 3];
+        for (at, (case, unrecorded)) in
+            [(&bare, true), (&unsigned, false), (&signed, false)].into_iter().enumerate()
+        {
+            let run = matinale(case, options, options.messages, sink.address(), unrecorded).await?;
+            each[at] = run.cpu_each().unwrap_or(f64::NAN);
+        }
+        wire.push(each[0] - render);
+        ledger.push(each[1] - each[0]);
+        sign.push(each[2] - each[1]);
+    }
+    let [wire, ledger, sign] = [wire, ledger, sign].map(figures::median);
+    println!("\nsplit: our CPU for one signed message of 60 KB, into the fast sink, microseconds");
+    println!("  render  {render:>6.1}  (filling in what is personal)");
+    println!("  sign    {sign:>6.1}");
+    println!("  wire    {wire:>6.1}  (and the claims)");
+    println!("  ledger  {ledger:>6.1}");
+    Ok(())
 }
 
 /// What the ledger costs: the same edition with it and without, in turns.

@@ -61,6 +61,13 @@ fn time(mut call: impl FnMut()) -> f64 {
     median((0..21).map(|_| batch(&mut call)).collect())
 }
 
+/// Microseconds of filling in one message of about this size.
+pub(crate) fn filling(bytes: usize) -> Result<f64, String> {
+    let prepared = letter(bytes).map_err(|error| error.to_string())?;
+    let mut out = Vec::new();
+    Ok(time(|| fill(&prepared, None, &mut out)))
+}
+
 pub(crate) fn print() -> Result<(), String> {
     let prepared = letter(60_000).map_err(|error| error.to_string())?;
     let signer = signer()?;
