@@ -1,10 +1,9 @@
 //! The bytes of one delivery: prepared once per revision and language, filled in per subscriber.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::{Offset, TimeZone};
-use tokio::sync::Mutex;
 
 use super::ledger::{Claimed, Release};
 use super::protocol::{self, Sending};
@@ -34,7 +33,42 @@ pub(super) struct Composer {
     links: Links,
     signers: HashMap<String, Signer>,
     /// Few at a time: the revisions of the editions that are being sent, in each of their languages.
-    prepared: Mutex<HashMap<Key, Arc<Prepared>>>,
+    prepared: Mutex<Renderings>,
+}
+
+/// `None`: there is no such rendering, and never will be, for a revision is frozen with all of them.
+type Renderings = HashMap<Key, Option<Arc<Prepared>>>;
+
+/// What a delivery's bytes are made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) held: &'a Claimed,
+    pub(super) sending: &'a Sending,
+    pub(super) newsletter: &'a Newsletter,
+    /// Through which relay.
+    pub(super) relay: &'a str,
+    /// The civil time, in milliseconds.
+    pub(super) civil: i64,
+    /// Real time, in milliseconds.
+    pub(super) now: i64,
+}
+
+impl Wanted<'_> {
+    /// The newest approved revision, or what a doubtful one carried before.
+    fn revision(&self) -> i64 {
+        let before = self.held.before.as_ref().filter(|_| self.held.doubtful);
+        before.map_or(self.sending.revision, |before| before.revision)
+    }
+
+    /// The languages that fit: the reader's, or else the newsletter's.
+    fn languages(&self) -> [&str; 2] {
+        let own = self.newsletter.language.as_str();
+        [self.held.language.as_deref().unwrap_or(own), own]
+    }
+
+    fn key(&self, language: &str) -> Key {
+        (self.held.edition, self.revision(), language.to_owned())
+    }
 }
 
 /// One message, ready to go.
@@ -65,20 +99,39 @@ impl Composer {
         Ok(Self { db, config, links, signers, prepared: Mutex::default() })
     }
 
-    /// The bytes of this delivery: the newest approved revision, or what a doubtful one carried before.
-    pub(super) async fn compose(
-        &self,
-        held: &Claimed,
-        sending: &Sending,
-        newsletter: &Newsletter,
-        relay: &str,
-        civil: i64,
-        now: i64,
-    ) -> Result<Composed> {
+    /// The bytes of this delivery.
+    pub(super) async fn compose(&self, wanted: Wanted<'_>) -> Result<Composed> {
+        for language in wanted.languages() {
+            let key = wanted.key(language);
+            let known = self.known().get(&key).cloned();
+            let found = match known {
+                Some(known) => known,
+                None => self.read(&key).await?,
+            };
+            if let Some(prepared) = found {
+                return self.fill(wanted, &prepared, key.2);
+            }
+        }
+        let (edition, revision) = (wanted.held.edition, wanted.revision());
+        Err(Error::Message { edition, revision, message: "nothing was rendered".to_owned() })
+    }
+
+    /// The same where nothing has to be read for it; `None` where something has.
+    pub(super) fn compose_at_once(&self, wanted: Wanted<'_>) -> Option<Result<Composed>> {
+        for language in wanted.languages() {
+            let key = wanted.key(language);
+            let known = self.known().get(&key).cloned()?;
+            if let Some(prepared) = known {
+                return Some(self.fill(wanted, &prepared, key.2));
+            }
+        }
+        None
+    }
+
+    fn fill(&self, wanted: Wanted<'_>, prepared: &Prepared, language: String) -> Result<Composed> {
+        let Wanted { held, newsletter, civil, now, .. } = wanted;
+        let revision = wanted.revision();
         let before = held.before.as_ref();
-        let revision = before.filter(|_| held.doubtful).map_or(sending.revision, |before| before.revision);
-        let wanted = held.language.as_deref().unwrap_or(&newsletter.language);
-        let (prepared, language) = self.prepared(held.edition, revision, wanted, newsletter).await?;
         let (date_at, date_offset) = match before {
             Some(before) => (before.date_at, before.date_offset),
             None => (civil, offset(held, newsletter, civil)),
@@ -87,7 +140,7 @@ impl Composer {
             delivery: held.id,
             number: held.tries + 1,
             at: now,
-            relay: relay.to_owned(),
+            relay: wanted.relay.to_owned(),
             address: held.address.clone(),
             revision,
             language,
@@ -119,36 +172,26 @@ impl Composer {
         Ok(Composed { release, envelope: Envelope { from, to: wire_address(&held.address) }, body, unfit })
     }
 
-    /// The prepared bytes in this language, or in the newsletter's where there are none.
-    async fn prepared(
-        &self,
-        edition: i64,
-        revision: i64,
-        language: &str,
-        newsletter: &Newsletter,
-    ) -> Result<(Arc<Prepared>, String)> {
-        for language in [language, &newsletter.language] {
-            let key = (edition, revision, language.to_owned());
-            let mut cache = self.prepared.lock().await;
-            if let Some(found) = cache.get(&key) {
-                return Ok((found.clone(), key.2));
-            }
-            let mut conn = self.db.read().await?;
-            if let Some(bytes) = protocol::rendering(&mut conn, edition, revision, language).await? {
-                let prepared = Prepared::from_bytes(&bytes).map_err(|error| Error::Message {
-                    edition,
-                    revision,
-                    message: error.to_string(),
-                })?;
-                let prepared = Arc::new(prepared);
-                if cache.len() > 64 {
-                    cache.clear();
-                }
-                cache.insert(key.clone(), prepared.clone());
-                return Ok((prepared, key.2));
-            }
+    fn known(&self) -> MutexGuard<'_, Renderings> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the prepared bytes, and remembers them.
+    async fn read(&self, key: &Key) -> Result<Option<Arc<Prepared>>> {
+        let (edition, revision, language) = key;
+        let mut conn = self.db.read().await?;
+        let bytes = protocol::rendering(&mut conn, *edition, *revision, language).await?;
+        drop(conn);
+        let prepared = bytes.map(|bytes| Prepared::from_bytes(&bytes)).transpose().map_err(|error| {
+            Error::Message { edition: *edition, revision: *revision, message: error.to_string() }
+        })?;
+        let prepared = prepared.map(Arc::new);
+        let mut known = self.known();
+        if known.len() > 64 {
+            known.clear();
         }
-        Err(Error::Message { edition, revision, message: "nothing was rendered".to_owned() })
+        known.insert(key.clone(), prepared.clone());
+        Ok(prepared)
     }
 }
 

@@ -150,9 +150,10 @@ fn said(attempt: &Attempt) -> String {
         Some("accepted") => format!("accepted{words}"),
         Some("deferred") => format!("deferred, not refused{words}"),
         Some("rejected") => format!("rejected{words}"),
-        Some("uncertain") => {
-            format!("uncertain, the connection or the daemon was lost before an answer{words}")
-        }
+        Some("uncertain") if attempt.code.is_some() => format!(
+            "uncertain, the daemon was believed dead before an answer; when the answer came, it was sent again already: the reader may have it twice{words}"
+        ),
+        Some("uncertain") => "uncertain, the connection or the daemon was lost before an answer".to_owned(),
         _ => "open, on the wire".to_owned(),
     }
 }

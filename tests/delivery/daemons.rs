@@ -92,8 +92,8 @@ impl Ground {
         }
     }
 
-    /// Every delivery held against the server's record; with `fenced` a second acceptance may be told.
-    async fn judge(&self, fenced: bool) -> (Vec<Record>, usize) {
+    /// Every delivery held against the server's record.
+    async fn judge(&self) -> (Vec<Record>, usize) {
         let mut conn = self.db().read().await.unwrap();
         let (records, _) =
             store::page(&mut conn, self.edition, 0, None, 100_000, &self.stage.house.links, "news.example")
@@ -107,7 +107,7 @@ impl Ground {
             let to = delivery.email.as_deref().unwrap();
             let copies = record.taken.get(to).map_or(&[][..], Vec::as_slice);
             let said = record.said.get(to).map_or(&[][..], Vec::as_slice);
-            let wrong = one(delivery, copies.len(), said, fenced);
+            let wrong = one(delivery, copies.len(), said);
             assert!(wrong.is_empty(), "{} {to}: {wrong:?}\n{said:?}\n{:?}", self.name, delivery.attempts);
             assert!(copies.windows(2).all(|pair| pair[0] == pair[1]), "p2: {to}: other bytes");
             doubled += copies.len().saturating_sub(1);
@@ -168,7 +168,7 @@ async fn p2_p3_a_daemon_stopped_and_woken_after_its_lease_doubles_nothing_that_i
         ground.until_final().await;
         stop(vec![sleeper]).await;
         assert!(slept > 0, "{}: nobody was taken over", ground.name);
-        let (records, doubled) = ground.judge(true).await;
+        let (records, doubled) = ground.judge().await;
         let uncertain = records
             .iter()
             .flat_map(|record| &record.attempts)
@@ -206,7 +206,7 @@ async fn p2_a_daemon_told_to_end_in_mid_edition_is_back_within_five_seconds_and_
         let daemon = ground.daemon("a");
         ground.until_final().await;
         stop(vec![daemon]).await;
-        let (records, doubled) = ground.judge(false).await;
+        let (records, doubled) = ground.judge().await;
         assert_eq!((ground.counts().await.accepted, doubled), (600, 0));
         assert!(records.iter().all(|record| record.attempts.len() == 1), "{}", ground.name);
         ground.stage.strike().await.unwrap();
@@ -247,7 +247,7 @@ async fn p4_a_hold_by_one_stops_three_daemons_within_a_second() {
     }
     ground.until_final().await;
     stop(daemons).await;
-    let (_, doubled) = ground.judge(false).await;
+    let (_, doubled) = ground.judge().await;
     assert_eq!((ground.counts().await.accepted, doubled), (2_000, 0));
     ground.stage.strike().await.unwrap();
 }

@@ -1,8 +1,10 @@
 //! Tests of the room `delivery`.
 
 mod daemons;
+mod dots;
 mod faults;
 mod ground;
+mod late;
 mod mx;
 mod outcomes;
 mod prune;

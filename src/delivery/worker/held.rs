@@ -40,7 +40,11 @@ impl Worker {
         if self.held.as_ref().is_some_and(fits) {
             return Ok(());
         }
-        self.keep(pending, Vec::new()).await;
+        if self.keep(pending, Vec::new()).await == Answer::Fenced {
+            // Nothing of ours counts any more: the socket closes without a word.
+            self.held = None;
+            return Err(NoSession::Fenced);
+        }
         self.hang_up().await;
         let permits = self.relay.permits.clone();
         let Ok(permit) = permits.acquire_owned().await else { return Err(NoSession::Crowded) };

@@ -16,7 +16,7 @@ use super::classify::{Rules, Run};
 use super::commit::{Answer, Committer, Request};
 use super::dispatch::Dispatch;
 use super::ledger::{Claimed, Verdict};
-use super::message::{Composed, Composer};
+use super::message::{Composed, Composer, Wanted};
 use super::mx::{self, Going, Route};
 use super::pace::store as paces;
 use super::relay::{Carried, Job, Lane, Next, Relay};
@@ -132,6 +132,8 @@ enum NoSession {
     Lost(Lost),
     /// Other daemons have every connection.
     Crowded,
+    /// This life is over.
+    Fenced,
 }
 
 impl Worker {
@@ -155,10 +157,12 @@ impl Worker {
         while let Some(job) = next.take() {
             let id = job.held.id.0;
             let Some(letter) = self.compose(job).await else {
-                if self.keep(&mut pending, vec![id]).await == Answer::Fenced {
+                if self.keep(&mut pending, Vec::new()).await == Answer::Fenced {
                     return Answer::Fenced;
                 }
-                break;
+                // Otherwise it would be claimed again at once, and again.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return self.keep(&mut pending, vec![id]).await;
             };
             let unfit = letter.composed.unfit.as_ref();
             let beforehand = unfit
@@ -172,6 +176,7 @@ impl Worker {
             }
             match self.ready_session(&letter.job, &mut pending).await {
                 Ok(()) => {}
+                Err(NoSession::Fenced) => return Answer::Fenced,
                 Err(NoSession::Crowded) => return self.wait_for_others(letter.job).await,
                 Err(NoSession::Lost(Lost::Misfit(why))) if self.relay.is_mx() => {
                     return self.not_safe(&mut pending, letter, &why).await;
@@ -247,7 +252,7 @@ impl Worker {
                     return Err(Answer::Fenced);
                 }
             }
-            let following = if begun.is_ok() { self.following().await } else { None };
+            let following = if begun.is_ok() { self.following() } else { None };
             let envelope = following.as_ref().map(|next| &next.composed.envelope);
             let (ended, answered) = match (begun, self.session()) {
                 (Ok(begun), Some(session)) => session.body(&mut letter.composed.body, begun, envelope).await,
@@ -291,8 +296,9 @@ impl Worker {
         }
     }
 
-    /// The next letter, when it may travel with the end of this one.
-    async fn following(&self) -> Option<Letter> {
+    /// The next letter, when it may travel with the end of this one. Nothing is waited for: a dot that was released
+    /// leaves at once, or what releases are asked about (a hold, a goodbye) would be older than it has to be.
+    fn following(&self) -> Option<Letter> {
         let held = self.held.as_ref()?;
         let limit = self.lane.messages_per_connection;
         if !held.session.pipelines() || !held.session.may_go_on(limit.saturating_sub(1)) {
@@ -303,24 +309,16 @@ impl Worker {
             return None;
         }
         let Next::Job(job) = self.relay.next(&self.lane, self.carried(), true, now) else { return None };
-        let id = job.held.id.0;
-        match self.compose(*job).await {
-            Some(letter)
-                if letter.composed.unfit.is_none()
-                    && held
-                        .session
-                        .unfit(&letter.composed.envelope, letter.composed.body.len())
-                        .is_none() =>
+        match self.shared().composer.compose_at_once(self.wanted(&job)) {
+            Some(Ok(composed))
+                if composed.unfit.is_none()
+                    && held.session.unfit(&composed.envelope, composed.body.len()).is_none() =>
             {
-                Some(letter)
+                Some(Letter { job: *job, composed })
             }
-            Some(letter) => {
+            _ => {
                 // It has its own reasons not to go here; they are told when it comes first.
-                self.lane.return_one(letter.job);
-                None
-            }
-            None => {
-                self.dispatch.give(vec![id], Vec::new()).await;
+                self.lane.return_one(*job);
                 None
             }
         }
@@ -337,16 +335,23 @@ impl Worker {
         }
     }
 
+    fn wanted<'a>(&'a self, job: &'a Job) -> Wanted<'a> {
+        Wanted {
+            held: &job.held,
+            sending: &job.sending,
+            newsletter: &job.newsletter,
+            relay: &self.relay.config.name,
+            civil: self.shared().clock.civil_ms(),
+            now: self.shared().clock.now_ms(),
+        }
+    }
+
     async fn compose(&self, job: Job) -> Option<Letter> {
-        let (civil, now) = (self.shared().clock.civil_ms(), self.shared().clock.now_ms());
-        let name = &self.relay.config.name;
-        match self.shared().composer.compose(&job.held, &job.sending, &job.newsletter, name, civil, now).await
-        {
+        let composed = self.shared().composer.compose(self.wanted(&job)).await;
+        match composed {
             Ok(composed) => Some(Letter { job, composed }),
             Err(error) => {
                 tracing::error!(%error, delivery.id = job.held.id.0, "a message cannot be made; its delivery waits");
-                // Otherwise it would be claimed again at once, and again.
-                tokio::time::sleep(Duration::from_secs(1)).await;
                 None
             }
         }

@@ -41,7 +41,7 @@ pub(super) async fn judge(mix: &Mix, bench: &Bench, server: &Faulty, people: &Pe
         let copies = record.taken.get(to).unwrap_or(&empty);
         let said = record.said.get(to).map_or(&[][..], Vec::as_slice);
         let mut tell = |what: String| wrong.push(format!("{to} ({}): {what}", delivery.state));
-        for fault in one(delivery, copies.len(), said, mix.ours == Ours::Fenced) {
+        for fault in one(delivery, copies.len(), said) {
             tell(format!("{fault}\n    server: {said:?}\n    ledger: {:?}", delivery.attempts));
         }
         if let Some(fault) = people.too_many(to, server) {
@@ -114,7 +114,7 @@ fn numbers(records: &[Record], counts: Counts, summary: &[store::Said]) -> Vec<S
 }
 
 /// One delivery against what the server did with it.
-pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said], fenced: bool) -> Vec<String> {
+pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said]) -> Vec<String> {
     let mut wrong = Vec::new();
     let count = |outcome: &str| {
         delivery.attempts.iter().filter(|attempt| attempt.outcome.as_deref() == Some(outcome)).count()
@@ -134,8 +134,7 @@ pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said], 
             if copies == 0 {
                 wrong.push("p1: the server never had it".to_owned());
             }
-            // A second acceptance is possible only where somebody took over from one who lives; both are told.
-            if accepted != 1 && !(fenced && accepted > 1) {
+            if accepted != 1 {
                 wrong.push(format!("p6: {accepted} acceptances"));
             }
             accepted + uncertain

@@ -149,7 +149,7 @@ impl<'a> Conversation<'a> {
             return self.answer("250 2.1.5 ok\r\n").await;
         };
         self.pop(to);
-        if matches!(step.fault, Fault::Drip | Fault::Lines) {
+        if step.fault.is_good() {
             self.to = Some(to.to_owned());
         } else {
             self.dirty = true;
@@ -172,7 +172,7 @@ impl<'a> Conversation<'a> {
         let step = self.server.record().scripts.get_mut(&to).and_then(VecDeque::pop_front);
         match &step {
             Some(step) if step.phase == Phase::Data => {
-                if !matches!(step.fault, Fault::Drip | Fault::Lines) {
+                if !step.fault.is_good() {
                     self.dirty = true;
                     self.note(&to, &step.fault, false, false);
                     return self.fail(&step.fault, "").await;
@@ -214,7 +214,7 @@ impl<'a> Conversation<'a> {
             self.note(&to, &Fault::Reply(good.to_owned()), true, true);
             return self.answer(good).await;
         };
-        let fault = match &step.fault {
+        let fault = match step.fault.bare() {
             Fault::Drip => Fault::Reply(good.to_owned()),
             Fault::Lines => Fault::Reply(format!("250-one\r\n250-two\r\n{good}")),
             other => other.clone(),
@@ -224,7 +224,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn note(&self, to: &str, fault: &Fault, taken: bool, dot: bool) {
-        let reply = match fault {
+        let reply = match fault.bare() {
             Fault::Reply(text) => Some(text.as_str()),
             Fault::Goodbye => Some(GOODBYE),
             _ => None,
@@ -240,6 +240,10 @@ impl<'a> Conversation<'a> {
 
     async fn fail(&mut self, fault: &Fault, good: &str) -> Goes {
         match fault {
+            Fault::After(number, fault) => {
+                self.server.let_go_of(*number).await;
+                Box::pin(self.fail(fault, good)).await
+            }
             Fault::Hang => self.wire.hang().await.map(|()| false),
             Fault::Close => Ok(false),
             Fault::Half => self

@@ -49,6 +49,23 @@ pub enum Fault {
     Lines,
     /// The reply that it would be, broken on its way: with TLS the record's seal does not hold any more.
     Garble,
+    /// The same, once [`Faulty::let_go`] named this number or a higher one.
+    After(u64, Box<Self>),
+}
+
+impl Fault {
+    /// What it comes to, whenever that is.
+    fn bare(&self) -> &Self {
+        match self {
+            Self::After(_, fault) => fault.bare(),
+            fault => fault,
+        }
+    }
+
+    /// Whether the reply is none but the good one, in an odd shape.
+    fn is_good(&self) -> bool {
+        matches!(self.bare(), Self::Drip | Self::Lines)
+    }
 }
 
 /// What one try meets.
@@ -143,6 +160,7 @@ pub struct Faulty {
     pub address: SocketAddr,
     record: Arc<Mutex<Record>>,
     progress: watch::Sender<u64>,
+    gates: watch::Sender<u64>,
     offer: Offer,
     tls: Option<TlsAcceptor>,
 }
@@ -160,6 +178,7 @@ impl Faulty {
             address: listener.local_addr().unwrap(),
             record: Arc::new(Mutex::new(record)),
             progress: watch::Sender::new(0),
+            gates: watch::Sender::new(0),
             offer,
             tls: offer.starttls.then(acceptor),
         };
@@ -187,6 +206,16 @@ impl Faulty {
     pub async fn until(&self, tries: u64) {
         let mut seen = self.progress.subscribe();
         drop(seen.wait_for(|count| *count >= tries).await);
+    }
+
+    /// What waits for a number up to this one goes on.
+    pub fn let_go(&self, number: u64) {
+        self.gates.send_replace(number);
+    }
+
+    async fn let_go_of(&self, number: u64) {
+        let mut gates = self.gates.subscribe();
+        drop(gates.wait_for(|open| *open >= number).await);
     }
 
     /// How many whole bodies with their dots came to anybody.

@@ -8,6 +8,7 @@ use sqlx::FromRow;
 use super::Beginning;
 use crate::db::{Conn, Result, Side, expect_rows, on};
 use crate::delivery::ledger::Me;
+use crate::delivery::protocol::release;
 use crate::delivery::store::pick;
 
 const JOIN: &str = "
@@ -141,7 +142,9 @@ WHERE (delivery, number) IN (SELECT id, tries + 1 FROM delivery
 
 const UNCERTAIN_DELIVERIES: &str = "
 UPDATE delivery
-SET state = CASE WHEN $5 = 1 THEN 'uncertain'
+-- A late answer may have said meanwhile that an earlier attempt arrived.
+SET state = CASE WHEN accepted_at IS NOT NULL THEN 'accepted'
+                 WHEN $5 = 1 THEN 'uncertain'
                  WHEN deadline <= $4 THEN 'uncertain'
                  ELSE 'deferred' END,
     next_at = $3, tries = tries + 1, doubtful = 1, daemon = NULL, epoch = NULL
@@ -152,8 +155,23 @@ WHERE state = 'claimed' AND daemon = $1 AND epoch = $2
 
 const CLAIMED_TO_PLANNED: &str = "
 UPDATE delivery
-SET state = CASE WHEN tries > 0 THEN 'deferred' ELSE 'planned' END, daemon = NULL, epoch = NULL
+SET state = CASE WHEN accepted_at IS NOT NULL THEN 'accepted'
+                 WHEN tries > 0 THEN 'deferred'
+                 ELSE 'planned' END, daemon = NULL, epoch = NULL
 WHERE state = 'claimed' AND daemon = $1 AND epoch = $2";
+
+const ARRIVED_MEANWHILE: &str = "
+SELECT id
+FROM delivery
+WHERE state = 'claimed' AND daemon = $1 AND epoch = $2 AND accepted_at IS NOT NULL";
+
+async fn arrived_meanwhile(conn: &mut Conn, life: Me) -> Result<Vec<i64>> {
+    Ok(on!(conn, |c| sqlx::query_scalar(ARRIVED_MEANWHILE)
+        .bind(life.daemon)
+        .bind(life.epoch)
+        .fetch_all(c)
+        .await?))
+}
 
 /// Makes a dead daemon's open attempts uncertain and gives the rest of its work back; returns how many of each.
 ///
@@ -165,6 +183,7 @@ pub(in crate::delivery) async fn take_over(
     civil: i64,
     hold: bool,
 ) -> Result<(u64, u64)> {
+    let arrived = arrived_meanwhile(conn, dead).await?;
     let open = on!(conn, |c| sqlx::query(OPEN_TO_UNCERTAIN)
         .bind(dead.daemon)
         .bind(dead.epoch)
@@ -187,6 +206,7 @@ pub(in crate::delivery) async fn take_over(
         .execute(c)
         .await?
         .rows_affected());
+    release::arrived(conn, &arrived).await?;
     Ok((uncertain, back))
 }
 
@@ -197,12 +217,14 @@ WHERE id = $1 AND epoch = $2";
 
 /// This daemon holds nothing any more, and says so.
 pub(in crate::delivery) async fn leave(conn: &mut Conn, me: Me) -> Result<()> {
+    let arrived = arrived_meanwhile(conn, me).await?;
     on!(conn, |c| sqlx::query(CLAIMED_TO_PLANNED)
         .bind(me.daemon)
         .bind(me.epoch)
         .execute(c)
         .await
         .map(drop)?);
+    release::arrived(conn, &arrived).await?;
     on!(conn, |c| sqlx::query(LEAVE).bind(me.daemon).bind(me.epoch).execute(c).await.map(drop)?);
     Ok(())
 }
@@ -210,7 +232,7 @@ pub(in crate::delivery) async fn leave(conn: &mut Conn, me: Me) -> Result<()> {
 #[cfg(test)]
 /// The takeover's statements, and what their plan must find their rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    [OPEN_TO_UNCERTAIN, UNCERTAIN_DELIVERIES, CLAIMED_TO_PLANNED]
+    [OPEN_TO_UNCERTAIN, UNCERTAIN_DELIVERIES, CLAIMED_TO_PLANNED, ARRIVED_MEANWHILE]
         .map(|sql| (sql.to_owned(), "delivery_claimed"))
         .into()
 }

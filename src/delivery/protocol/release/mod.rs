@@ -6,6 +6,7 @@ use super::life;
 use crate::db::{Conn, Db};
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
 use crate::delivery::{DeliveryState, Error, Result};
+pub(super) use store::arrived;
 
 /// What one commit holds.
 #[derive(Debug, Default)]
@@ -45,7 +46,9 @@ pub(in crate::delivery) async fn release(
     civil: i64,
     again: bool,
 ) -> Result<Vec<i64>> {
-    if again || !group.refused.is_empty() {
+    // Of one that was in doubt a late answer may have come, which is looked for on the long way alone.
+    let in_doubt = group.finished.iter().any(|(_, to)| to.doubtful && to.accepted_at.is_none());
+    if again || in_doubt || !group.refused.is_empty() {
         return release_step_by_step(db, me, group, civil, again).await;
     }
     let mut conn = db.writer().await?;

@@ -22,10 +22,13 @@ use crate::delivery::store::pick;
 // Each statement joins a list, which is written in front of it: `told`, `moved`, `asked` or `refused`. $1 and $2 are who
 // we are and $3 is the civil time; the lists' own parameters come behind.
 
-// One that a takeover made uncertain meanwhile is told as well: a late answer.
+// One that a takeover made uncertain meanwhile is told as well: a late answer. A yes leaves the doubt standing, for the
+// delivery may be on its way again: `ARRIVED` takes it away where it is not.
 const FINISH: &str = "
 UPDATE attempt
-SET outcome = told.outcome, code = told.code, enhanced = told.enhanced, text = told.text, class = told.class
+SET outcome = CASE WHEN attempt.outcome = 'uncertain' AND told.outcome = 'accepted' THEN 'uncertain'
+                   ELSE told.outcome END,
+    code = told.code, enhanced = told.enhanced, text = told.text, class = told.class
 FROM told
 WHERE attempt.delivery = told.delivery AND attempt.number = told.number
   AND (attempt.outcome IS NULL OR attempt.outcome = 'uncertain')";
@@ -34,15 +37,9 @@ WHERE attempt.delivery = told.delivery AND attempt.number = told.number
 const MOVE: &str = "
 UPDATE delivery
 -- A late answer may have said of an earlier attempt, once in doubt, that it arrived: then that is how it ends.
-SET state = CASE WHEN moved.doubtful = 1 AND EXISTS (SELECT 1 FROM attempt WHERE attempt.delivery = delivery.id
-                                                      AND attempt.outcome = 'accepted')
-                 THEN 'accepted' ELSE moved.state END,
+SET state = CASE WHEN delivery.accepted_at IS NULL THEN moved.state ELSE 'accepted' END,
     next_at = moved.next_at, tries = moved.number, doubtful = moved.doubtful,
-    accepted_at = CASE WHEN moved.doubtful = 1
-                       THEN COALESCE(moved.accepted_at, (SELECT MIN(at) FROM attempt
-                                                          WHERE attempt.delivery = delivery.id
-                                                            AND attempt.outcome = 'accepted'))
-                       ELSE moved.accepted_at END,
+    accepted_at = COALESCE(delivery.accepted_at, moved.accepted_at),
     daemon = NULL, epoch = NULL
 FROM moved
 WHERE delivery.id = moved.delivery AND COALESCE(delivery.state, '') = 'claimed'
@@ -74,7 +71,7 @@ WHERE delivery.id = asked.delivery AND edition.id = delivery.edition
   AND subscription.id = delivery.subscription AND subscriber.id = delivery.subscriber
   AND COALESCE(delivery.state, '') = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
   AND edition.state = 'sending' AND (delivery.doubtful = 1 OR edition.revision = asked.revision)
-  AND delivery.deadline > $3
+  AND delivery.deadline > $3 AND delivery.accepted_at IS NULL
   AND subscription.status = 'active' AND subscriber.address = asked.address
   AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 RETURNING delivery";
@@ -223,21 +220,53 @@ pub(super) async fn refuse(conn: &mut Conn, me: Me, rows: &[(Release, Verdict)])
     run(conn, ("refused", refused(rows), rows.len()), REFUSE, me, 0).await.map(drop)
 }
 
+// A claimed one stays its owner's, who finds the note at its release, or when it moves it or gives it back.
 const LATE: &str = "
 UPDATE delivery
-SET state = 'accepted', accepted_at = $2, tries = CASE WHEN tries < $3 THEN $3 ELSE tries END
-WHERE id = $1 AND state IN ('deferred', 'planned', 'uncertain')";
+SET state = CASE WHEN state = 'claimed' THEN 'claimed' ELSE 'accepted' END,
+    accepted_at = $2, tries = CASE WHEN tries < $3 THEN $3 ELSE tries END
+WHERE id = $1 AND state IN ('deferred', 'planned', 'uncertain', 'claimed') AND accepted_at IS NULL";
 
-/// Moves the deliveries of told attempts. An acceptance that comes after a takeover still ends its delivery, when
-/// nobody holds it again: no resend.
-pub(super) async fn move_on(conn: &mut Conn, me: Me, rows: &[Told]) -> Result<()> {
-    let (count, _) = run(conn, ("moved", moved(rows), rows.len()), MOVE, me, 0).await?;
-    if count == rows.len() as u64 {
+// The first that is known to have arrived, of a delivery that ended by it: no other attempt of it was accepted.
+const ARRIVED: &str = "
+UPDATE attempt
+SET outcome = 'accepted'
+WHERE delivery IN (SELECT id FROM told) AND outcome = 'uncertain' AND code BETWEEN 200 AND 299
+  AND EXISTS (SELECT 1 FROM delivery WHERE delivery.id = attempt.delivery AND delivery.state = 'accepted')
+  AND NOT EXISTS (SELECT 1 FROM attempt AS other
+                  WHERE other.delivery = attempt.delivery
+                    AND (other.outcome = 'accepted'
+                         OR (other.outcome = 'uncertain' AND other.code BETWEEN 200 AND 299
+                             AND other.number < attempt.number)))";
+
+static ARRIVED_SQLITE: LazyLock<String> =
+    LazyLock::new(|| format!("WITH told AS (SELECT value AS id FROM json_each($1)){ARRIVED}"));
+static ARRIVED_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH told AS (SELECT CAST(value AS BIGINT) AS id FROM jsonb_array_elements_text(CAST($1 AS JSONB))){ARRIVED}"
+    )
+});
+
+/// Of these deliveries, those that ended by a late answer: the attempt that it belongs to was accepted, as it turned
+/// out. Where another one was accepted too, the doubt stays, for the reader has two copies.
+pub(in crate::delivery::protocol) async fn arrived(conn: &mut Conn, deliveries: &[i64]) -> Result<()> {
+    if deliveries.is_empty() {
         return Ok(());
     }
-    // The statement leaves alone what moved already.
-    for (_, late) in rows {
-        if let Some(accepted_at) = late.accepted_at {
+    let sql = AssertSqlSafe(pick(conn, &ARRIVED_SQLITE, &ARRIVED_POSTGRES));
+    let list = json(deliveries);
+    on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+/// Moves the deliveries of told attempts. An acceptance that comes after a takeover still ends its delivery, when
+/// nobody holds it again: no resend. Somebody who does is told.
+pub(super) async fn move_on(conn: &mut Conn, me: Me, rows: &[Told]) -> Result<()> {
+    let (count, _) = run(conn, ("moved", moved(rows), rows.len()), MOVE, me, 0).await?;
+    if count < rows.len() as u64 {
+        // The statement leaves alone what moved already.
+        for (_, late) in rows {
+            let Some(accepted_at) = late.accepted_at else { continue };
             on!(conn, |c| sqlx::query(LATE)
                 .bind(late.delivery.0)
                 .bind(accepted_at)
@@ -247,7 +276,10 @@ pub(super) async fn move_on(conn: &mut Conn, me: Me, rows: &[Told]) -> Result<()
                 .map(drop)?);
         }
     }
-    Ok(())
+    let once_in_doubt = |to: &Move| to.doubtful || count < rows.len() as u64;
+    let told: Vec<i64> =
+        rows.iter().filter(|(_, to)| once_in_doubt(to)).map(|(_, to)| to.delivery.0).collect();
+    arrived(conn, &told).await
 }
 
 /// Opens an attempt for each delivery that may still leave; returns those. The others were held, withdrawn, expired,
@@ -407,6 +439,7 @@ pub(super) async fn unopen(conn: &mut Conn, me: Me, asked: &[Release]) -> Result
 const GIVE_BACK_SQLITE: &str = "
 UPDATE delivery
 SET state = CASE
+        WHEN accepted_at IS NOT NULL THEN 'accepted'
         WHEN deadline > $4
          AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
          AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
@@ -422,6 +455,7 @@ WHERE id IN (SELECT value FROM json_each($1)) AND state = 'claimed' AND daemon =
 const GIVE_BACK_POSTGRES: &str = "
 UPDATE delivery
 SET state = CASE
+        WHEN accepted_at IS NOT NULL THEN 'accepted'
         WHEN deadline > $4
          AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
          AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
@@ -447,7 +481,7 @@ pub(super) async fn give_back(conn: &mut Conn, me: Me, deliveries: &[i64], civil
         .execute(c)
         .await
         .map(drop)?);
-    Ok(())
+    arrived(conn, deliveries).await
 }
 
 const PUT_OFF_SQLITE: &str = "
@@ -496,5 +530,6 @@ pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
         (GIVE_BACK_SQLITE.to_owned(), "SEARCH delivery USING"),
         (PUT_OFF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (UNOPEN_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
+        (ARRIVED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
     ]
 }

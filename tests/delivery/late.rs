@@ -1,0 +1,219 @@
+//! Answers that come after somebody took over: what the ledger makes of them, and that no second copy is untold.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use matinale::clock::Clock;
+use matinale::db::{Conn, on};
+use matinale::delivery::{Record, store};
+use matinale::lifecycle::Shutdown;
+use tokio::task::JoinHandle;
+
+use super::faults::one;
+use super::ground::{Bench, prepare_with};
+use crate::support::databases::{TestDb, both};
+use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
+
+const READER: &str = "r0@example.org";
+
+/// The answer to the first body is a yes, and comes when it is let go.
+fn taken_and_said_late() -> Step {
+    Step { phase: Phase::Dot, fault: Fault::After(1, Box::new(Fault::Drip)), taken: true }
+}
+
+struct Ground {
+    bench: Bench,
+    server: Faulty,
+    name: &'static str,
+    first: JoinHandle<()>,
+    second: JoinHandle<()>,
+}
+
+impl Ground {
+    /// One reader; the first daemon is believed dead while it waits for its answer, and a second one takes over.
+    async fn prepare(test: TestDb, second: Option<Step>, uncertain: &str) -> Self {
+        let steps: VecDeque<Step> = std::iter::once(taken_and_said_late()).chain(second).collect();
+        let scripts = HashMap::from([(READER.to_owned(), steps)]);
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
+        let delivery = format!("retry = [\"20ms\", \"20ms\"]\nuncertain = \"{uncertain}\"");
+        let readers = [READER.to_owned()];
+        let bench = prepare_with(test.db, &delivery, &relay, Clock::system(), &readers).await;
+        let daemon = || {
+            let (engine, mode) = (bench.engine(), bench.mode());
+            tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() })
+        };
+        let first = daemon();
+        server.until(1).await;
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE daemon SET lease_until = 0";
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        let second = daemon();
+        Self { name: test.name, bench, server, first, second }
+    }
+
+    async fn until(&self, what: &str, there: impl AsyncFn(&mut Conn) -> bool) {
+        let patience = tokio::time::timeout(Duration::from_secs(30), async {
+            while !there(&mut self.bench.db.read().await.unwrap()).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(patience.await.is_ok(), "{}: {what}: {:?}", self.name, self.bench.counts().await);
+    }
+
+    /// The late answer is in the ledger.
+    async fn until_heard(&self) {
+        let sql = "SELECT COUNT(*) FROM attempt WHERE number = 1 AND code = 250";
+        self.until("heard", async |conn: &mut Conn| {
+            let heard: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+            heard == 1
+        })
+        .await;
+    }
+
+    /// How it ended: the delivery, held against the server's record, and how many copies the reader has.
+    async fn end(self) -> (Record, usize) {
+        for daemon in [self.first, self.second] {
+            tokio::time::timeout(Duration::from_secs(30), daemon).await.expect(self.name).unwrap();
+        }
+        let mut conn = self.bench.db.read().await.unwrap();
+        let page = store::page(&mut conn, self.bench.edition, 0, None, 10, &self.bench.links, "example.org");
+        let (mut records, _) = page.await.unwrap().unwrap();
+        let record = self.server.record_as_it_is();
+        let copies = record.taken[READER].len();
+        let delivery = records.remove(0);
+        assert_eq!(one(&delivery, copies, &record.said[READER]), Vec::<String>::new(), "{}", self.name);
+        assert_eq!(record.violations, Vec::<String>::new(), "{}", self.name);
+        (delivery, copies)
+    }
+}
+
+fn told(delivery: &Record) -> Vec<(&str, Option<i64>)> {
+    let attempts = delivery.attempts.iter();
+    attempts.map(|attempt| (attempt.outcome.as_deref().unwrap_or("open"), attempt.code)).collect()
+}
+
+#[tokio::test]
+async fn p2_a_yes_that_comes_after_the_second_copy_left_does_not_hide_that_there_are_two() {
+    for test in both().await {
+        let ground = Ground::prepare(test, None, "resend").await;
+        ground
+            .until("sent again", async |conn: &mut Conn| {
+                store::all_final(conn, ground.bench.edition).await.unwrap()
+            })
+            .await;
+        ground.server.let_go(1);
+        ground.until_heard().await;
+        let edition = ground.bench.edition;
+        let said = store::said(&mut ground.bench.db.read().await.unwrap(), edition).await.unwrap();
+        let doubts = said.iter().filter(|said| said.outcome.as_deref() == Some("uncertain")).count();
+        assert_eq!(doubts, 1, "{}: the summary tells of it", ground.name);
+        let (delivery, copies) = ground.end().await;
+        assert_eq!((delivery.state.as_str(), copies), ("accepted", 2));
+        assert_eq!(told(&delivery), [("uncertain", Some(250)), ("accepted", Some(250))]);
+    }
+}
+
+#[tokio::test]
+async fn p1_a_yes_that_comes_before_the_second_body_is_released_stops_it() {
+    for test in both().await {
+        let at_rcpt = Step {
+            phase: Phase::Rcpt,
+            fault: Fault::After(2, Box::new(Fault::Drip)),
+            taken: false,
+        };
+        let ground = Ground::prepare(test, Some(at_rcpt), "resend").await;
+        ground
+            .until("claimed again", async |conn: &mut Conn| {
+                let sql = "SELECT COUNT(*) FROM delivery WHERE state = 'claimed' AND tries = 1";
+                let claimed: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+                claimed == 1
+            })
+            .await;
+        ground.server.let_go(1);
+        ground.until_heard().await;
+        ground.server.let_go(2);
+        let (delivery, copies) = ground.end().await;
+        assert_eq!((delivery.state.as_str(), copies), ("accepted", 1));
+        assert_eq!(told(&delivery), [("accepted", Some(250))]);
+    }
+}
+
+#[tokio::test]
+async fn p2_a_yes_that_comes_while_the_second_body_is_refused_ends_the_delivery() {
+    for test in both().await {
+        let no = Fault::Reply("554 5.7.1 policy says no\r\n".to_owned());
+        let refused = Step { phase: Phase::Dot, fault: Fault::After(2, Box::new(no)), taken: false };
+        let ground = Ground::prepare(test, Some(refused), "resend").await;
+        ground.server.until(2).await;
+        ground.server.let_go(1);
+        ground.until_heard().await;
+        ground.server.let_go(2);
+        let (delivery, copies) = ground.end().await;
+        assert_eq!((delivery.state.as_str(), copies), ("accepted", 1));
+        assert_eq!(told(&delivery), [("accepted", Some(250)), ("rejected", Some(554))]);
+    }
+}
+
+#[tokio::test]
+async fn p1_a_yes_that_comes_while_the_doubt_rests_ends_the_delivery_and_nothing_is_sent_again() {
+    for test in both().await {
+        let ground = Ground::prepare(test, None, "hold").await;
+        ground
+            .until("in doubt", async |conn: &mut Conn| {
+                store::all_final(conn, ground.bench.edition).await.unwrap()
+            })
+            .await;
+        assert_eq!(ground.bench.counts().await.uncertain, 1);
+        ground.server.let_go(1);
+        ground.until_heard().await;
+        let (delivery, copies) = ground.end().await;
+        assert_eq!((delivery.state.as_str(), copies), ("accepted", 1));
+        assert_eq!(told(&delivery), [("accepted", Some(250))]);
+    }
+}
+
+#[tokio::test]
+async fn p3_a_life_that_is_over_begins_no_further_message_when_its_last_answer_comes() {
+    for test in both().await {
+        let readers = [READER.to_owned(), "r1@example.org".to_owned()];
+        let scripts = HashMap::from([(READER.to_owned(), VecDeque::from([taken_and_said_late()]))]);
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let relay = format!(
+            "url = \"smtp://{}?tls=none\"\nconnections = 1\nmessages_per_connection = 1",
+            server.address
+        );
+        // With one message in hand it claims no more, and so it does not learn at a claim that it is over.
+        let settings = "batch = 1\nuncertain = \"hold\"";
+        let bench = prepare_with(test.db, settings, &relay, Clock::system(), &readers).await;
+        let (engine, mode) = (bench.engine(), bench.mode());
+        let first = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
+        server.until(1).await;
+        let both_claimed = async {
+            let sql = "SELECT COUNT(*) FROM delivery WHERE state = 'claimed'";
+            loop {
+                let mut conn = bench.db.read().await.unwrap();
+                let count: i64 = on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+                if count == 2 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), both_claimed).await.expect(test.name);
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE daemon SET lease_until = 0";
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        let counts = bench.send().await;
+        assert_eq!((counts.accepted, counts.uncertain), (1, 1), "{}", test.name);
+        server.let_go(1);
+        tokio::time::timeout(Duration::from_secs(30), first).await.expect(test.name).unwrap();
+        let said = server.record_as_it_is().said;
+        assert_eq!(said["r1@example.org"].len(), 1, "{}: {said:?}", test.name);
+        assert_eq!(bench.counts().await.accepted, 2, "{}", test.name);
+    }
+}
