@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -13,6 +14,9 @@ use crate::db::Db;
 use crate::lifecycle::Shutdown;
 use crate::morning::House;
 use crate::telemetry;
+
+/// After a second signal nothing is waited for any longer than this: not for a database that is away, either.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub struct Context {
     random: Random,
     config: std::sync::OnceLock<Config>,
     db: OnceCell<Db>,
+    shutdown: Shutdown,
 }
 
 impl Context {
@@ -46,6 +51,7 @@ impl Context {
             random: Random::system(),
             config: std::sync::OnceLock::new(),
             db: OnceCell::new(),
+            shutdown: Shutdown::new(),
         }
     }
 
@@ -129,9 +135,14 @@ impl Context {
 
     /// Follows the signals from now on: the first drains, the second stops.
     pub fn shutdown(&self) -> anyhow::Result<Shutdown> {
-        let shutdown = Shutdown::new();
-        shutdown.follow_signals()?;
-        Ok(shutdown)
+        self.shutdown.follow_signals()?;
+        Ok(self.shutdown.clone())
+    }
+
+    /// Resolves when a second signal came and whoever works had a moment to let go of what it holds.
+    pub async fn stopped(&self) {
+        self.shutdown.stopping().await;
+        tokio::time::sleep(GRACE).await;
     }
 
     /// The times of the house.

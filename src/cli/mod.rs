@@ -157,10 +157,13 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    match runtime.block_on(run(cli)) {
-        Ok(exit) => exit.into(),
-        Err(error) => report(&error).into(),
-    }
+    let exit = match runtime.block_on(run(cli)) {
+        Ok(exit) => exit,
+        Err(error) => report(&error),
+    };
+    // What still runs writes nothing that counts: a name that is looked up, an answer that is waited for.
+    runtime.shutdown_background();
+    exit.into()
 }
 
 fn report(error: &anyhow::Error) -> Exit {
@@ -182,27 +185,36 @@ fn report(error: &anyhow::Error) -> Exit {
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let cx = Context::new(cli.config, cli.json, cli.quiet, cli.verbose);
-    match &cli.command {
-        Command::Demo(args) => demo::run(args, &cx).await,
-        Command::Init(args) => init::run(args, &cx),
-        Command::Check(args) => check::run(args, &cx),
-        Command::Migrate(args) => migrate::run(args, &cx).await,
-        Command::Serve(args) => serve::run(args, &cx).await,
-        Command::Edition(args) => edition::run(args, &cx).await,
-        Command::Subscriber(args) => subscriber::run(args, &cx).await,
-        Command::Suppression(args) => suppression::run(args, &cx).await,
-        Command::Delivery(args) => delivery::run(args, &cx).await,
-        Command::Token(args) => token::run(args, &cx).await,
-        Command::Relay(args) => relay::run(args, &cx).await,
-        Command::Selection(args) => selection::run(args, &cx).await,
-        Command::Story(args) => story::run(args, &cx).await,
-        Command::Stories(args) => stories::stories(args, &cx),
-        Command::Pick(args) => stories::pick(args, &cx),
-        Command::Rehearse(args) => rehearse::run(args, &cx).await,
-        Command::Drill(args) => drill::run(args, &cx).await,
-        Command::Prune(args) => prune::run(args, &cx).await,
-        Command::Why(args) => why::run(args, &cx).await,
-        Command::Article(args) => article::run(args, &cx).await,
-        Command::Feed(args) => feed::run(args, &cx).await,
+    tokio::select! {
+        result = command(&cli.command, &cx) => result,
+        () = cx.stopped() => Err(anyhow::anyhow!(
+            "stopped at once; what was open is uncertain, and the next daemon on this host says so"
+        )),
+    }
+}
+
+async fn command(command: &Command, cx: &Context) -> anyhow::Result<Exit> {
+    match command {
+        Command::Demo(args) => demo::run(args, cx).await,
+        Command::Init(args) => init::run(args, cx),
+        Command::Check(args) => check::run(args, cx),
+        Command::Migrate(args) => migrate::run(args, cx).await,
+        Command::Serve(args) => serve::run(args, cx).await,
+        Command::Edition(args) => edition::run(args, cx).await,
+        Command::Subscriber(args) => subscriber::run(args, cx).await,
+        Command::Suppression(args) => suppression::run(args, cx).await,
+        Command::Delivery(args) => delivery::run(args, cx).await,
+        Command::Token(args) => token::run(args, cx).await,
+        Command::Relay(args) => relay::run(args, cx).await,
+        Command::Selection(args) => selection::run(args, cx).await,
+        Command::Story(args) => story::run(args, cx).await,
+        Command::Stories(args) => stories::stories(args, cx),
+        Command::Pick(args) => stories::pick(args, cx),
+        Command::Rehearse(args) => rehearse::run(args, cx).await,
+        Command::Drill(args) => drill::run(args, cx).await,
+        Command::Prune(args) => prune::run(args, cx).await,
+        Command::Why(args) => why::run(args, cx).await,
+        Command::Article(args) => article::run(args, cx).await,
+        Command::Feed(args) => feed::run(args, cx).await,
     }
 }

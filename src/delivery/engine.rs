@@ -13,7 +13,7 @@ use super::classify::Rules;
 use super::commit::Committer;
 use super::dispatch::{Dispatch, Leash};
 use super::ledger::Me;
-use super::message::{self, Composer};
+use super::message::{self, Composer, Signers};
 use super::mx::Ways;
 use super::pace::Providers;
 use super::protocol::{self, Due, Sending};
@@ -63,6 +63,7 @@ pub struct Engine {
     clock: Clock,
     random: Random,
     links: Links,
+    signers: Arc<Signers>,
     rules: Rules,
     providers: Arc<Providers>,
     /// What was found about domains; `None` where no relay asks about them.
@@ -74,9 +75,11 @@ impl Engine {
     /// An engine over this database and these relays.
     ///
     /// # Errors
-    /// The rules for replies or for providers, when the configuration replaces them; no resolver, where one is needed.
+    /// The rules for replies or for providers, when the configuration replaces them; a key that cannot sign; no resolver,
+    /// where one is needed.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
         let (rules, providers) = rules(&config)?;
+        let signers = Arc::new(message::signers(&config)?);
         let ways = if config.relays.values().any(|relay| relay.providers) {
             let ways = Ways::new(
                 config.delivery.resolver,
@@ -92,7 +95,7 @@ impl Engine {
         let newsletters =
             Arc::new(newsletters.map(|(id, one)| (id.clone(), Arc::new(one.clone()))).collect());
         let providers = Arc::new(providers);
-        Ok(Self { db, config, clock, random, links, rules, providers, ways, newsletters })
+        Ok(Self { db, config, clock, random, links, signers, rules, providers, ways, newsletters })
     }
 
     /// Runs as a daemon until told to drain; lives follow one another.
@@ -130,7 +133,12 @@ impl Engine {
         let shared = Shared {
             db: self.db.clone(),
             clock: self.clock.clone(),
-            composer: Composer::new(self.db.clone(), self.config.clone(), self.links.clone())?,
+            composer: Composer::new(
+                self.db.clone(),
+                self.config.clone(),
+                self.links.clone(),
+                self.signers.clone(),
+            ),
             committer: committer.clone(),
             rules: self.rules.clone(),
             timeouts: settings.timeouts,

@@ -31,7 +31,7 @@ pub(super) struct Composer {
     db: Db,
     config: Arc<Config>,
     links: Links,
-    signers: HashMap<String, Signer>,
+    signers: Arc<Signers>,
     /// Few at a time: the revisions of the editions that are being sent, in each of their languages.
     prepared: Mutex<Renderings>,
 }
@@ -82,7 +82,13 @@ pub(super) struct Composed {
 }
 
 /// The keys that mails are signed with, by domain.
-pub(super) fn signers(config: &Config) -> Result<HashMap<String, Signer>> {
+pub(super) type Signers = HashMap<String, Signer>;
+
+/// The keys, ready to sign.
+///
+/// # Errors
+/// The first that cannot be used, with its key in the configuration.
+pub(super) fn signers(config: &Config) -> Result<Signers> {
     let mut signers = HashMap::new();
     for (domain, dkim) in &config.dkim {
         use secrecy::ExposeSecret as _;
@@ -94,9 +100,8 @@ pub(super) fn signers(config: &Config) -> Result<HashMap<String, Signer>> {
 }
 
 impl Composer {
-    pub(super) fn new(db: Db, config: Arc<Config>, links: Links) -> Result<Self> {
-        let signers = signers(&config)?;
-        Ok(Self { db, config, links, signers, prepared: Mutex::default() })
+    pub(super) fn new(db: Db, config: Arc<Config>, links: Links, signers: Arc<Signers>) -> Self {
+        Self { db, config, links, signers, prepared: Mutex::default() }
     }
 
     /// The bytes of this delivery.

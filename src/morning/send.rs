@@ -47,6 +47,8 @@ pub async fn send(
     {
         return Ok(Err("another daemon is alive: --at moves the clock of this process alone".to_owned()));
     }
+    // Before anything is locked: what cannot be sent is better told while the line-up can still be changed.
+    let engine = engine(house)?;
     let who = Who::command_line();
     let mut edition = line_up::open(house, newsletter, date).await?;
     if matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
@@ -77,7 +79,7 @@ pub async fn send(
     }
     let mode =
         Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
-    engine(house)?.run_edition(mode, shutdown).await?;
+    engine.run_edition(mode, shutdown).await?;
     let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
     if counts.all_final() {
         finish(house, &edition).await?;

@@ -61,6 +61,8 @@ impl FromStr for Role {
 
 /// Runs these roles until told to stop.
 pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -> Result<()> {
+    // Before anything else begins: the clock would lock an edition that nobody can send.
+    let engine = roles.contains(&Role::Send).then(|| super::send::engine(house)).transpose()?;
     let mut running = JoinSet::new();
     if roles.contains(&Role::Web) {
         let state = web::State::new(
@@ -86,8 +88,7 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
         let (house, shutdown) = (house.clone(), shutdown.clone());
         running.spawn(async move { ingest(&house, &fetcher, &shutdown).await });
     }
-    if roles.contains(&Role::Send) {
-        let engine = super::send::engine(house)?;
+    if let Some(engine) = engine {
         let shutdown = shutdown.clone();
         running.spawn(async move { engine.run(&shutdown).await });
     }

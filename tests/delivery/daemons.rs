@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use super::faults::one;
 use crate::support::databases;
 use crate::support::faulty::{Faulty, Offer};
+use crate::support::lossy::Lossy;
 
 /// Signals and holds are timed here: one at a time, or they time each other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -211,6 +212,29 @@ async fn p2_a_daemon_told_to_end_in_mid_edition_is_back_within_five_seconds_and_
         assert!(records.iter().all(|record| record.attempts.len() == 1), "{}", ground.name);
         ground.stage.strike().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_second_signal_ends_a_daemon_whose_ledger_is_silent_and_what_was_open_is_told() {
+    let _alone = ALONE.lock().await;
+    let Some(url) = databases::postgres_url() else { return };
+    let (lossy, url) = Lossy::start(&url);
+    let ground = Ground::prepare(Some(url), 300).await;
+    let mut daemon = ground.daemon("a");
+    ground.server.until(100).await;
+    lossy.freeze();
+    signal(&daemon, "TERM").await;
+    signal(&daemon, "TERM").await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), daemon.wait()).await;
+    let status = ended.expect("it ends, whatever the ledger does").unwrap();
+    assert_eq!(status.code(), Some(1), "it did not finish");
+    lossy.thaw();
+    let daemon = ground.daemon("b");
+    ground.until_final().await;
+    stop(vec![daemon]).await;
+    ground.judge().await;
+    assert_eq!(ground.counts().await.accepted, 300);
+    ground.stage.strike().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

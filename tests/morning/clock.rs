@@ -10,9 +10,11 @@ use matinale::clock::{Clock, Random};
 use matinale::config::Config;
 use matinale::db::Db;
 use matinale::editions::{self, EditionState};
+use matinale::lifecycle::Shutdown;
+use matinale::morning::send::{How, send};
 use matinale::morning::{House, store, tick};
 
-use crate::support::databases::both;
+use crate::support::databases::{both, sqlite};
 
 fn config(more: &str) -> Config {
     use std::os::unix::fs::PermissionsExt as _;
@@ -20,6 +22,7 @@ fn config(more: &str) -> Config {
     let (file, key) = (folder.path().join("matinale.toml"), folder.path().join("secret.key"));
     std::fs::write(&key, "key").unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::copy(&key, folder.path().join("no-key.pem")).unwrap();
     let text = format!(
         "[keys]\nsecret_file = \"secret.key\"\n[relay.main]\nurl = \"smtp://127.0.0.1:1\"\n\
          [newsletter.test]\nname = \"Test\"\nfrom = \"test@example.org\"\nlock = \"0 0 5 * * *\"\nsend_at = \"06:30\"\n\
@@ -129,5 +132,23 @@ async fn too_few_articles_skip_the_morning_and_somebody_is_told() {
         tick::tick(&house).await.unwrap();
         assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Skipped), "{}", test.name);
         assert_eq!(alarms(&house).await, ["skipped:test:2026-11-24"], "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn p10_what_sending_needs_is_tried_before_an_edition_is_locked() {
+    let broken = [
+        ("rules_file", "[delivery]\nrules_file = \"nowhere.toml\""),
+        ("providers_file", "[delivery]\nproviders_file = \"nowhere.toml\""),
+        ("dkim", "[dkim.\"example.org\"]\nselector = \"m\"\nkey_file = \"no-key.pem\""),
+    ];
+    for (what, more) in broken {
+        let house = house(sqlite().await.db, more).await;
+        let newsletter = &house.config.newsletters["test"];
+        let how = How { wait: true, now: true, late: false, civil: false };
+        let told = send(&house, newsletter, "2026-11-24".parse().unwrap(), how, &Shutdown::new()).await;
+        let told = told.expect_err(what).to_string();
+        assert!(told.contains(what), "{told}");
+        assert_eq!(state(&house, "2026-11-24").await, None, "{what}");
     }
 }

@@ -22,6 +22,8 @@ struct Shared {
     unheard: AtomicU32,
     /// Counts the cuts: every connection ends when it changes.
     cuts: watch::Sender<u32>,
+    /// Nothing goes either way, and nobody is told.
+    frozen: watch::Sender<bool>,
 }
 
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
@@ -41,6 +43,7 @@ impl Lossy {
             unanswered: AtomicU32::new(0),
             unheard: AtomicU32::new(0),
             cuts: watch::Sender::new(0),
+            frozen: watch::Sender::new(false),
         });
         let own = shared.clone();
         tokio::spawn(async move {
@@ -61,6 +64,16 @@ impl Lossy {
         self.shared.unheard.store(count, Ordering::SeqCst);
     }
 
+    /// From now on the server is silent, as behind a cable that was pulled.
+    pub fn freeze(&self) {
+        self.shared.frozen.send_replace(true);
+    }
+
+    /// It speaks again.
+    pub fn thaw(&self) {
+        self.shared.frozen.send_replace(false);
+    }
+
     /// Every connection breaks, wherever it stands.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|count| *count += 1);
@@ -79,6 +92,11 @@ fn spend(count: &AtomicU32) -> bool {
 }
 
 impl Shared {
+    async fn thawed(&self) {
+        let mut frozen = self.frozen.subscribe();
+        drop(frozen.wait_for(|frozen| !frozen).await);
+    }
+
     async fn carry(&self, mut client: UnixStream) -> std::io::Result<()> {
         let mut cuts = self.cuts.subscribe();
         let mut server = UnixStream::connect(&self.server).await?;
@@ -90,6 +108,7 @@ impl Shared {
                     if count == 0 {
                         return Ok(());
                     }
+                    self.thawed().await;
                     let commits = up[..count].ends_with(COMMIT);
                     if commits && spend(&self.unheard) {
                         return Ok(());
@@ -105,6 +124,7 @@ impl Shared {
                     if count == 0 {
                         return Ok(());
                     }
+                    self.thawed().await;
                     client.write_all(&down[..count]).await?;
                 }
                 _ = cuts.changed() => return Ok(()),
