@@ -1,0 +1,138 @@
+//! The tables `delivery` and `attempt`: counting here; planning, exporting, what people do by hand and what the ledger
+//! learned of readers in files of their own. What was pruned is counted as well.
+//!
+//! Reads `edition`, `subscription`, `subscriber` and `suppression`: planning, claiming and releasing are set-based
+//! over them. The statements of the protocol itself stand in `protocol`.
+
+mod by_hand;
+mod page;
+mod plan;
+mod readers;
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::{Counts, DeliveryState, Result};
+use crate::db::{Conn, Engine, Error, on};
+use crate::editions::EditionId;
+use crate::readers::SubscriberId;
+pub use by_hand::{Settle, retry, settle, withdraw_all};
+pub use page::page;
+pub(super) use plan::{plan, slots};
+pub use readers::{Dead, dead_addresses, domains, forget};
+
+/// The one of two statements that belongs to this connection's engine.
+pub(super) fn pick(conn: &Conn, sqlite: &'static str, postgres: &'static str) -> &'static str {
+    match conn.engine() {
+        Engine::Sqlite => sqlite,
+        Engine::Postgres => postgres,
+    }
+}
+
+const COUNTS: &str = "
+SELECT state, COUNT(*)
+FROM delivery
+WHERE edition = $1
+GROUP BY state
+UNION ALL
+SELECT state, count
+FROM pruned_delivery
+WHERE edition = $1";
+
+/// How many deliveries of an edition stand in each state, those that were pruned included.
+pub async fn counts(conn: &mut Conn, edition: EditionId) -> Result<Counts> {
+    let rows: Vec<(String, i64)> =
+        on!(conn, |c| sqlx::query_as(COUNTS).bind(edition.0).fetch_all(c).await).map_err(Error::from)?;
+    let mut counts = Counts::default();
+    for (state, count) in rows {
+        let state: DeliveryState = state.parse().map_err(|()| Error::Row {
+            table: "delivery",
+            column: "state",
+            id: edition.0,
+            value: state.clone(),
+        })?;
+        counts.add(state, count);
+    }
+    Ok(counts)
+}
+
+/// One delivery, in short.
+#[derive(Clone, Debug, FromRow)]
+pub struct Found {
+    /// Its id.
+    pub id: i64,
+    /// The civil moment of its Date: of the first release, or when it is due.
+    pub date_at: i64,
+    /// What its mail said of the reader's consent, once it was released.
+    pub consent: Option<String>,
+}
+
+const FIND_ONE: &str = "
+SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at, attempt.consent
+FROM delivery
+LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = 1
+WHERE delivery.edition = $1 AND delivery.subscriber = $2";
+
+/// The delivery of an edition to a subscriber.
+pub async fn find_one(
+    conn: &mut Conn,
+    edition: EditionId,
+    subscriber: SubscriberId,
+) -> Result<Option<Found>> {
+    Ok(on!(conn, |c| sqlx::query_as(FIND_ONE).bind(edition.0).bind(subscriber.0).fetch_optional(c).await)
+        .map_err(Error::from)?)
+}
+
+// Three questions, each with an index of its own: together they would read the whole edition.
+const UNFINISHED: &str = "
+SELECT 1
+WHERE EXISTS (SELECT 1 FROM delivery WHERE edition = $1 AND state = 'planned')
+   OR EXISTS (SELECT 1 FROM delivery WHERE edition = $1 AND state = 'deferred')
+   OR EXISTS (SELECT 1 FROM delivery WHERE +edition = $1 AND state = 'claimed')";
+
+/// Whether every delivery of an edition is final.
+pub async fn all_final(conn: &mut Conn, edition: EditionId) -> Result<bool> {
+    let found: Option<i32> =
+        on!(conn, |c| sqlx::query_scalar(UNFINISHED).bind(edition.0).fetch_optional(c).await)
+            .map_err(Error::from)?;
+    Ok(found.is_none())
+}
+
+/// What an edition's deliveries came to, by relay and by what was said.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Said {
+    /// How many attempts.
+    pub attempts: i64,
+    /// Through which relay.
+    pub relay: String,
+    /// What they came to.
+    pub outcome: Option<String>,
+    /// The basic code.
+    pub code: Option<i64>,
+    /// The enhanced code.
+    pub enhanced: Option<String>,
+    /// What it is about.
+    pub class: Option<String>,
+}
+
+const SAID: &str = "
+SELECT CAST(SUM(told.count) AS BIGINT) AS attempts, told.relay, told.outcome, told.code, told.enhanced, told.class
+FROM (
+    SELECT COUNT(*) AS count, attempt.relay, attempt.outcome, attempt.code, attempt.enhanced, attempt.class
+    FROM attempt
+    JOIN delivery ON delivery.id = attempt.delivery
+    WHERE delivery.edition = $1
+    GROUP BY attempt.relay, attempt.outcome, attempt.code, attempt.enhanced, attempt.class
+    UNION ALL
+    SELECT count, relay, NULLIF(outcome, ''), NULLIF(code, 0), NULLIF(enhanced, ''), NULLIF(class, '')
+    FROM pruned_attempt
+    WHERE edition = $1
+) AS told
+GROUP BY told.relay, told.outcome, told.code, told.enhanced, told.class
+ORDER BY CAST(SUM(told.count) AS BIGINT) DESC, told.relay, told.code
+LIMIT 50";
+
+/// What relays said about an edition, the most frequent first; of what was pruned too.
+pub async fn said(conn: &mut Conn, edition: EditionId) -> Result<Vec<Said>> {
+    Ok(on!(conn, |c| sqlx::query_as(SAID).bind(edition.0).fetch_all(c).await).map_err(Error::from)?)
+}
