@@ -1,0 +1,114 @@
+//! Limits that all daemons keep together: blocks of starts, what signals asked for, and what was said.
+
+use std::time::Duration;
+
+use super::Dispatch;
+use crate::delivery::pace::store::{self as paces, Row};
+use crate::delivery::pace::{Base, Limit};
+use crate::delivery::relay::{Lane, Relay};
+use crate::delivery::{Error, Result, protocol};
+
+impl Dispatch {
+    /// Takes the next block of starts, where a relay's or a lane's is used up.
+    pub(in crate::delivery) async fn take(&self, relay: &Relay, lane: &Lane) {
+        let now = self.shared.clock.now_ms();
+        for (bucket, provider) in [(&lane.bucket, lane.provider.as_str()), (&relay.bucket, "")] {
+            let Some(block) = bucket.wants(now) else { continue };
+            let taken = async {
+                let mut tx = self.shared.db.write().await?;
+                // Daemons on several hosts go by the database's clock, as with their leases.
+                let now = protocol::shared_clock(&mut tx, &self.shared.clock).await? * 1000;
+                let length = block.count * block.interval;
+                let start = paces::take(&mut tx, &relay.config.name, provider, length, now).await?;
+                tx.commit().await?;
+                Ok::<_, Error>(start - now)
+            };
+            let taken = taken.await.inspect_err(
+                |error| tracing::error!(%error, relay.name = %relay.config.name, "no starts could be taken"),
+            );
+            let failed = taken.is_err();
+            bucket.took(taken.ok().map(|ahead| (block, ahead)));
+            lane.wake();
+            if failed {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Changes the limit of a lane, for every daemon; what waits goes back where nothing is sent for a while.
+    pub(in crate::delivery) async fn limit(
+        &self,
+        relay: &Relay,
+        lane: &Lane,
+        make: impl Fn(Limit, Base, i64) -> Limit,
+    ) {
+        let (bucket, provider) =
+            if lane.shared { (&lane.bucket, lane.provider.as_str()) } else { (&relay.bucket, "") };
+        let base = bucket.base();
+        let now = self.shared.clock.now_ms();
+        let changed = async {
+            let mut tx = self.shared.db.write().await?;
+            let limit =
+                paces::change(&mut tx, &relay.config.name, provider, |limit| make(limit, base, now)).await?;
+            tx.commit().await?;
+            Ok::<_, crate::db::Error>(limit)
+        };
+        match changed.await {
+            Ok(limit) => bucket.renew(limit),
+            Err(error) => {
+                tracing::error!(%error, relay.name = %relay.config.name, "the pace could not be changed");
+                return;
+            }
+        }
+        let holds = bucket.now(now);
+        if let Some(until) = holds.suspended_until {
+            let wait = Duration::from_millis(u64::try_from(until - now).unwrap_or(0));
+            tracing::warn!(relay.name = %relay.config.name, provider = %lane.provider, seconds = wait.as_secs(), "sending nothing for a while");
+            self.put_off(relay, lane, lane.drain(), wait.min(Duration::from_secs(600))).await;
+        }
+    }
+
+    /// What other daemons and commands made of the limits.
+    pub(in crate::delivery) fn heed(&self, rows: &[Row]) {
+        for relay in self.relays.values() {
+            let of = |provider: &str| {
+                let mut rows = rows.iter();
+                rows.find(|row| row.relay == relay.config.name && row.provider == provider)
+                    .map(Row::limit)
+                    .unwrap_or_default()
+            };
+            relay.bucket.renew(of(""));
+            for lane in relay.lanes().iter().filter(|lane| lane.shared) {
+                lane.bucket.renew(of(&lane.provider));
+            }
+            relay.tidy();
+        }
+    }
+
+    /// Tells the ledger what was said since the last time.
+    pub(in crate::delivery) async fn tell(&self) -> Result<()> {
+        let mut all = Vec::new();
+        for relay in self.relays.values() {
+            for lane in relay.lanes() {
+                let said = lane.said();
+                if !said.is_nothing() {
+                    all.push((relay, lane.provider.clone(), said));
+                }
+            }
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.shared.db.write().await?;
+        let day = self.shared.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        for (relay, provider, said) in all {
+            let name = &relay.config.name;
+            paces::tell(&mut tx, name, &provider, &said).await?;
+            if relay.config.warm_up.is_some() && said.back + said.deferred > 0 {
+                paces::warm_tell(&mut tx, name, &provider, &day, said.back, said.deferred).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Hands claimed deliveries to relays and lanes (`place`), keeps the limits that all daemons share (`limits`), and keeps
+//! count of everything that works for one daemon's life.
+
+mod limits;
+mod place;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::commit::Request;
+use super::ledger::Me;
+use super::mx::Ways;
+use super::pace::Providers;
+use super::protocol::Later;
+use super::relay::{Job, Lane, Relay};
+use super::worker::{self, Shared};
+use super::{DeliveryState, Mode};
+use crate::clock::Random;
+use crate::config::Newsletter;
+
+/// Questions about domains at a time.
+const QUESTIONS: usize = 64;
+
+/// The relays of one daemon's life, and everything that works for them.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    pub(super) shared: Shared,
+    pub(super) me: Me,
+    pub(super) relays: BTreeMap<String, Arc<Relay>>,
+    pub(super) providers: Arc<Providers>,
+    /// `None` where no relay asks about domains.
+    pub(super) ways: Option<Arc<Ways>>,
+    random: Random,
+    mode: Mode,
+    tasks: Mutex<Option<JoinSet<()>>>,
+    questions: Semaphore,
+    /// Deliveries whose domain is being asked about.
+    asking: AtomicUsize,
+    /// Cancelled when this life ends.
+    closing: CancellationToken,
+}
+
+impl Dispatch {
+    pub(super) fn new(
+        shared: Shared,
+        me: Me,
+        relays: BTreeMap<String, Arc<Relay>>,
+        providers: Arc<Providers>,
+        ways: Option<Arc<Ways>>,
+        random: Random,
+        mode: Mode,
+    ) -> Self {
+        Self {
+            shared,
+            me,
+            relays,
+            providers,
+            ways,
+            random,
+            mode,
+            tasks: Mutex::new(Some(JoinSet::new())),
+            questions: Semaphore::new(QUESTIONS),
+            asking: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Whether anything is in hand.
+    pub(super) fn is_busy(&self) -> bool {
+        self.shared.committer.working() > 0
+            || self.asking.load(Ordering::Acquire) > 0
+            || self.relays.values().any(|relay| relay.waiting() > 0)
+    }
+
+    /// How many of a newsletter's deliveries wait here.
+    pub(super) fn waiting(&self, newsletter: &Newsletter) -> usize {
+        let relays = newsletter.relays.iter().filter_map(|name| self.relays.get(name));
+        self.asking.load(Ordering::Acquire) + relays.map(|relay| relay.waiting()).sum::<usize>()
+    }
+
+    /// The newsletter's relays that take mail.
+    pub(super) fn up(&self, newsletter: &Newsletter) -> Vec<Arc<Relay>> {
+        let now = self.shared.clock.now_ms();
+        let relays = newsletter.relays.iter().filter_map(|name| self.relays.get(name));
+        relays.filter(|relay| relay.is_up(now)).cloned().collect()
+    }
+
+    /// So many workers as the lane's work and limits ask for.
+    pub(super) fn staff(self: &Arc<Self>, relay: &Arc<Relay>, lane: &Arc<Lane>) {
+        for _ in 0..lane.wanted_workers(relay.config.connections, self.shared.clock.now_ms()) {
+            self.spawn(worker::work(self.clone(), relay.clone(), lane.clone()));
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once they were taken, whoever waits for them would not see another.
+        if let Some(tasks) = tasks.as_mut() {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+    }
+
+    /// Ends what only waits; returns the deliveries that it waited with.
+    pub(super) fn close(&self) -> Vec<i64> {
+        self.closing.cancel();
+        self.relays.values().flat_map(|relay| relay.close()).map(|job| job.held.id.0).collect()
+    }
+
+    /// Everything that works here, to be waited for; nothing begins any more.
+    pub(super) fn tasks(&self) -> JoinSet<()> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    fn later(&self, job: &Job, wait: Duration) -> Later {
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4);
+        // A run that ignores due times, or moves the civil clock, heeds only real time.
+        let real = self.mode.now || self.mode.jump || job.held.tries > 0;
+        let (state, from) = if real {
+            (DeliveryState::Deferred, self.shared.clock.now_ms())
+        } else {
+            (DeliveryState::Planned, self.shared.clock.civil_ms())
+        };
+        Later { delivery: job.held.id.0, state, next_at: from.saturating_add(wait) }
+    }
+
+    /// Gives jobs that waited for a lane back to the ledger, until it may take them.
+    pub(super) async fn put_off(&self, relay: &Relay, lane: &Lane, jobs: Vec<Job>, wait: Duration) {
+        if relay.config.warm_up.is_some() {
+            lane.note(|said| said.back += i64::try_from(jobs.len()).unwrap_or(0));
+        }
+        let spread = |job: &Job| wait + wait.mul_f64(0.2 * f64::from(job.spread) / 1000.0);
+        let later = jobs.iter().map(|job| self.later(job, spread(job))).collect();
+        self.give(Vec::new(), later).await;
+    }
+
+    /// Gives these back to the ledger.
+    pub(super) async fn give(&self, back: Vec<i64>, later: Vec<Later>) {
+        if !back.is_empty() || !later.is_empty() {
+            self.shared.committer.commit(Request { back, later, ..Request::default() }).await;
+        }
+    }
+
+}
+
+/// Ends everything that works for a life when that life is dropped: tasks hold the dispatch that holds them.
+#[derive(Debug)]
+pub(super) struct Leash(pub(super) Arc<Dispatch>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        drop(self.0.tasks());
+    }
+}

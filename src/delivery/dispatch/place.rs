@@ -1,0 +1,246 @@
+//! Which relay and lane a delivery goes to: by weight, over to the next where one takes nothing, and back to the
+//! ledger where none does.
+//!
+//! Where a relay keeps the receiving providers' limits, the domain decides the lane; a domain that nobody has asked
+//! about yet is asked about aside, and its mail follows when the answer is here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Dispatch;
+use crate::config::Newsletter;
+use crate::delivery::ledger::Claimed;
+use crate::delivery::message::wire_address;
+use crate::delivery::pace::store as paces;
+use crate::delivery::protocol::{Later, Sending};
+use crate::delivery::relay::{Job, Relay};
+
+/// The lane of what can go nowhere: its words are ours.
+const NOWHERE: &str = "nowhere";
+
+/// A delivery, and the shortest wait that a lane which could not take it soon told.
+type Waited = (Job, Option<Duration>);
+
+impl Dispatch {
+    /// Shares claims among the relays that are up.
+    pub(in crate::delivery) async fn hand_out(
+        self: &Arc<Self>,
+        claimed: Vec<Claimed>,
+        sending: &Sending,
+        newsletter: &Arc<Newsletter>,
+        up: &[Arc<Relay>],
+    ) {
+        let jobs = claimed
+            .into_iter()
+            .map(|held| Job {
+                choices: self.choices(&held, up),
+                held,
+                sending: sending.clone(),
+                newsletter: newsletter.clone(),
+                route: None,
+                nowhere: None,
+                spread: u16::try_from(self.random.between(0, 1001)).unwrap_or(0),
+            })
+            .collect();
+        self.place(jobs).await;
+    }
+
+    /// Which relays may take a delivery, the first choice last: drawn by weight, then the others, and those without a
+    /// share behind them. A doubtful one goes where it went before, while that is up.
+    fn choices(&self, held: &Claimed, up: &[Arc<Relay>]) -> Vec<Arc<Relay>> {
+        let before = held.before.as_ref().filter(|_| held.doubtful).map(|before| before.relay.as_str());
+        if let Some(same) = up.iter().find(|relay| Some(relay.config.name.as_str()) == before) {
+            return vec![same.clone()];
+        }
+        if let [only] = up {
+            return vec![only.clone()];
+        }
+        let mut drawn: Vec<(bool, u64, &Arc<Relay>)> = up
+            .iter()
+            .map(|relay| {
+                // The smallest of draws from 1/weight is shared out by weight.
+                let weight = u64::from(relay.config.weight.max(1));
+                let draw = exponential(self.random.between(1, 1 << 32)) / weight;
+                (relay.config.weight == 0, draw, relay)
+            })
+            .collect();
+        drawn.sort_by_key(|(spare, draw, _)| (*spare, *draw));
+        drawn.into_iter().rev().map(|(_, _, relay)| relay.clone()).collect()
+    }
+
+    /// Gives each to the first of its choices that takes it, and the rest back to the ledger until somebody could.
+    pub(in crate::delivery) async fn place(self: &Arc<Self>, jobs: Vec<Job>) {
+        let mut later: Vec<Later> = Vec::new();
+        let mut back: Vec<i64> = Vec::new();
+        // Each goes down its choices, with the shortest wait that it was told.
+        let mut open: Vec<Waited> = jobs.into_iter().map(|job| (job, None)).collect();
+        while !open.is_empty() {
+            let mut lanes: BTreeMap<(String, String), Vec<Waited>> = BTreeMap::new();
+            let mut unknown: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+            for (mut job, wait) in std::mem::take(&mut open) {
+                let Some(relay) = job.choices.last().cloned() else {
+                    match wait {
+                        Some(wait) => later.push(self.later(&job, wait)),
+                        None => back.push(job.held.id.0),
+                    }
+                    continue;
+                };
+                match self.lane_of(&relay, &mut job) {
+                    Ok(provider) => {
+                        job.choices.pop();
+                        lanes.entry((relay.config.name.clone(), provider)).or_default().push((job, wait));
+                    }
+                    Err(domain) => unknown.entry(domain).or_default().push(job),
+                }
+            }
+            unknown.into_iter().for_each(|(domain, jobs)| self.ask(domain, jobs));
+            for ((name, provider), jobs) in lanes {
+                let Some(relay) = self.relays.get(&name) else {
+                    back.extend(jobs.iter().map(|(job, _)| job.held.id.0));
+                    continue;
+                };
+                open.extend(self.offer(relay, &provider, jobs).await);
+            }
+        }
+        self.give(back, later).await;
+    }
+
+    /// Offers these to one lane; gives back those that it does not take.
+    async fn offer(self: &Arc<Self>, relay: &Arc<Relay>, provider: &str, jobs: Vec<Waited>) -> Vec<Waited> {
+        let now = self.shared.clock.now_ms();
+        if relay.is_closed() {
+            return jobs;
+        }
+        let lane = relay.lane(provider, &self.providers);
+        let waits: BTreeMap<i64, Duration> =
+            jobs.iter().filter_map(|(job, wait)| Some((job.held.id.0, (*wait)?))).collect();
+        let jobs = jobs.into_iter().map(|(job, _)| job).collect();
+        let (jobs, capped) = self.warm(relay, provider, jobs).await;
+        let refused = lane.take_in(jobs, now);
+        if relay.config.warm_up.is_some() && !refused.is_empty() {
+            lane.note(|said| said.back += i64::try_from(refused.len()).unwrap_or(0));
+        }
+        self.staff(relay, &lane);
+        let shortest = |job: Job, wait: Duration| {
+            let known = waits.get(&job.held.id.0).copied().unwrap_or(Duration::MAX);
+            (job, Some(wait.min(known)))
+        };
+        refused.into_iter().chain(capped).map(|(job, wait)| shortest(job, wait)).collect()
+    }
+
+    /// What of these fits under today's cap of a relay that warms up; the rest waits for tomorrow's.
+    async fn warm(
+        &self,
+        relay: &Relay,
+        provider: &str,
+        mut jobs: Vec<Job>,
+    ) -> (Vec<Job>, Vec<(Job, Duration)>) {
+        let Some(plan) = &relay.config.warm_up else { return (jobs, Vec::new()) };
+        let civil = self.shared.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC);
+        if civil.date() < plan.from || jobs.iter().all(|job| job.nowhere.is_some()) {
+            return (jobs, Vec::new());
+        }
+        let count = i64::try_from(jobs.len()).unwrap_or(i64::MAX);
+        let day = civil.date().to_string();
+        let taken = async {
+            let mut tx = self.shared.db.write().await?;
+            let taken = paces::warm_take(&mut tx, &relay.config.name, provider, &day, count, plan).await?;
+            tx.commit().await?;
+            Ok::<_, crate::db::Error>(taken)
+        };
+        let (taken, wait) = match taken.await {
+            Ok(taken) => {
+                let tomorrow = civil.end_of_day().map_or(civil.timestamp(), |end| end.timestamp());
+                let left = tomorrow.as_millisecond() - civil.timestamp().as_millisecond();
+                (usize::try_from(taken).unwrap_or(0), Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+            }
+            Err(error) => {
+                tracing::error!(%error, relay.name = %relay.config.name, "the warm-up's cap could not be read");
+                (0, Duration::from_secs(10))
+            }
+        };
+        let capped = jobs.split_off(taken.min(jobs.len()));
+        (jobs, capped.into_iter().map(|job| (job, wait + Duration::from_secs(1))).collect())
+    }
+
+    /// Which lane of a relay a delivery belongs to.
+    ///
+    /// # Errors
+    /// Its domain, where that has to be asked about first.
+    fn lane_of(&self, relay: &Relay, job: &mut Job) -> std::result::Result<String, String> {
+        job.route = None;
+        job.nowhere = None;
+        let Some(ways) = self.ways.as_ref().filter(|_| relay.config.providers) else {
+            return Ok(String::new());
+        };
+        let address = wire_address(&job.held.address);
+        let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let known = ways.known(domain).ok_or_else(|| domain.to_owned())?;
+        let is_mx = relay.is_mx();
+        Ok(match known {
+            Ok(route) => {
+                let provider = route.provider.clone();
+                job.route = is_mx.then_some(route);
+                provider
+            }
+            Err(nowhere) if is_mx => {
+                job.nowhere = Some(nowhere.reply(job.held.tries));
+                NOWHERE.to_owned()
+            }
+            // The relay will say so itself, and in its own words.
+            Err(_) => NOWHERE.to_owned(),
+        })
+    }
+
+    /// Asks about a domain aside, and places its deliveries then.
+    fn ask(self: &Arc<Self>, domain: String, jobs: Vec<Job>) {
+        let Some(ways) = self.ways.clone() else { return };
+        let count = jobs.len();
+        self.asking.fetch_add(count, Ordering::AcqRel);
+        let this = self.clone();
+        self.spawn(async move {
+            let found = async {
+                let _permit = this.questions.acquire().await;
+                drop(ways.find(&domain).await);
+            };
+            tokio::select! {
+                () = found => this.place(jobs).await,
+                // Nobody waits for the answer any more.
+                () = this.closing.cancelled() => {
+                    this.give(jobs.iter().map(|job| job.held.id.0).collect(), Vec::new()).await;
+                }
+            }
+            this.asking.fetch_sub(count, Ordering::AcqRel);
+        });
+    }
+}
+
+/// -ln of an even draw from 1..=2^32, in millionths: the first of several such waits is shared out by their rates.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "draws are below 2^53, and the logarithm of what is in (0, 1] is not positive"
+)]
+fn exponential(draw: u64) -> u64 {
+    (-(draw as f64 / (1_u64 << 32) as f64).ln() * 1e9) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Random;
+
+    #[test]
+    fn weights_share_the_work() {
+        let random = Random::seeded(7);
+        let mut firsts = [0_u32; 2];
+        for _ in 0..4000 {
+            let draws = [3, 1].map(|weight| exponential(random.between(1, 1 << 32)) / weight);
+            firsts[usize::from(draws[1] < draws[0])] += 1;
+        }
+        assert!((2850..3150).contains(&firsts[0]), "three to one: {firsts:?}");
+    }
+}
