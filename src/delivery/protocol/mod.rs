@@ -12,7 +12,7 @@ pub(super) use claim::{
     Due, Sending, claim, claimed, expire, next_instants, read_planned, rendering, sending,
 };
 pub use life::others_alive;
-pub(super) use life::{heartbeat, join, leave, shared_clock, take_over};
+pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
 pub(super) use release::{Group, Later, release};
 
 /// A list as JSON text, for statements that take one apart.

@@ -84,12 +84,30 @@ pub(in crate::delivery) async fn heartbeat(db: &Db, clock: &Clock, me: Me, lease
     if alive { Ok(()) } else { Err(Error::Fenced) }
 }
 
-/// Leaves: claims returned, nothing open.
-pub(in crate::delivery) async fn leave(db: &Db, me: Me) -> Result<()> {
+/// Leaves: claims returned. Usually nothing is open any more; where a connection broke off without a word for the
+/// ledger, its attempt is as uncertain as one of a daemon that was killed.
+pub(in crate::delivery) async fn leave(db: &Db, clock: &Clock, me: Me, doubt: Doubt) -> Result<()> {
     let mut tx = db.write().await?;
+    doubt.end(&mut tx, clock, me).await?;
     store::leave(&mut tx, me).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// What becomes of open attempts whose daemon is gone.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::delivery) struct Doubt {
+    /// They are sent again after this.
+    pub(in crate::delivery) first_wait: Duration,
+    /// They rest for an operator instead.
+    pub(in crate::delivery) hold: bool,
+}
+
+impl Doubt {
+    async fn end(self, conn: &mut Conn, clock: &Clock, life: Me) -> Result<(u64, u64)> {
+        let next_at = clock.now_ms() + millis(self.first_wait);
+        Ok(store::take_over(conn, life, next_at, clock.civil_ms(), self.hold).await?)
+    }
 }
 
 async fn lease_clock(conn: &mut Conn, clock: &Clock) -> Result<i64> {
@@ -121,8 +139,7 @@ pub(in crate::delivery) async fn take_over(
     clock: &Clock,
     me: Me,
     host: Option<&str>,
-    first_wait: Duration,
-    hold: bool,
+    doubt: Doubt,
 ) -> Result<(u64, u64)> {
     let host = this_host(host);
     let mut conn = db.read().await?;
@@ -146,8 +163,7 @@ pub(in crate::delivery) async fn take_over(
             continue;
         }
         let life = Me { daemon: other.id, epoch: other.epoch };
-        let next_at = clock.now_ms() + millis(first_wait);
-        let counts = store::take_over(&mut tx, life, next_at, clock.civil_ms(), hold).await?;
+        let counts = doubt.end(&mut tx, clock, life).await?;
         tx.commit().await?;
         tracing::warn!(
             daemon.id = other.id,

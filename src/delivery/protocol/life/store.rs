@@ -173,7 +173,7 @@ async fn arrived_meanwhile(conn: &mut Conn, life: Me) -> Result<Vec<i64>> {
         .await?))
 }
 
-/// Makes a dead daemon's open attempts uncertain and gives the rest of its work back; returns how many of each.
+/// Makes the open attempts of a life that ends uncertain and gives the rest of its work back; returns how many of each.
 ///
 /// `hold`: uncertain deliveries rest for an operator instead of being sent again at `next_at`.
 pub(in crate::delivery) async fn take_over(
@@ -215,16 +215,8 @@ UPDATE daemon
 SET gone = 1
 WHERE id = $1 AND epoch = $2";
 
-/// This daemon holds nothing any more, and says so.
+/// This daemon says that it is gone.
 pub(in crate::delivery) async fn leave(conn: &mut Conn, me: Me) -> Result<()> {
-    let arrived = arrived_meanwhile(conn, me).await?;
-    on!(conn, |c| sqlx::query(CLAIMED_TO_PLANNED)
-        .bind(me.daemon)
-        .bind(me.epoch)
-        .execute(c)
-        .await
-        .map(drop)?);
-    release::arrived(conn, &arrived).await?;
     on!(conn, |c| sqlx::query(LEAVE).bind(me.daemon).bind(me.epoch).execute(c).await.map(drop)?);
     Ok(())
 }

@@ -1,31 +1,21 @@
-//! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
+//! One life of a daemon: it renews its lease, claims what is due and hands it out, heeds operators, and leaves.
 //!
-//! A life ends when it is told to stop, or when another daemon declared it dead (it was stopped for longer than its
-//! lease): then a new one begins. Fresh mail goes before retries, so that trouble never delays the untroubled.
+//! Fresh mail goes before retries, so that trouble never delays the untroubled.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::classify::Rules;
-use super::commit::Committer;
-use super::dispatch::{Dispatch, Leash};
-use super::ledger::Me;
-use super::message::{self, Composer, Signers};
-use super::mx::Ways;
-use super::pace::Providers;
-use super::protocol::{self, Due, Sending};
-use super::relay::Relay;
-use super::worker::Shared;
-use super::{CHANNEL, Error, Result, store};
-use crate::clock::{Clock, Random, timestamp};
-use crate::config::{Config, Newsletter, Uncertain};
-use crate::db::{Db, Notices};
-use crate::editions::EditionId;
+use super::{Engine, Mode, pause};
+use crate::clock::timestamp;
+use crate::config::{Delivery, Uncertain};
+use crate::db::Notices;
+use crate::delivery::dispatch::Dispatch;
+use crate::delivery::ledger::Me;
+use crate::delivery::protocol::{self, Doubt, Due, Sending};
+use crate::delivery::{CHANNEL, Error, Result, pace, relay, store};
 use crate::lifecycle::Shutdown;
-use crate::readers::links::Links;
 
 /// How often due work is looked for when nobody says that there is some.
 const POLL: Duration = Duration::from_millis(500);
@@ -39,149 +29,9 @@ const TELL: Duration = Duration::from_secs(1);
 /// How often late deliveries are ended.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// What a run of the engine is for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Mode {
-    /// Only this edition; every one that is being sent otherwise.
-    pub edition: Option<EditionId>,
-    /// Due times are ignored; deadlines hold.
-    pub now: bool,
-    /// One pass over what is due, instead of until the end.
-    pub once: bool,
-    /// The civil clock jumps to the next due time when nothing is on the wire and no retry waits.
-    pub jump: bool,
-    /// Nothing is claimed or recorded: every planned delivery goes out and none is known to have. For measuring what
-    /// the ledger costs, on a stage.
-    pub unrecorded: bool,
-}
-
-/// Sends what is owed.
-#[derive(Clone, Debug)]
-pub struct Engine {
-    db: Db,
-    config: Arc<Config>,
-    clock: Clock,
-    random: Random,
-    links: Links,
-    signers: Arc<Signers>,
-    rules: Rules,
-    providers: Arc<Providers>,
-    /// What was found about domains; `None` where no relay asks about them.
-    ways: Option<Arc<Ways>>,
-    newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
-}
-
-impl Engine {
-    /// An engine over this database and these relays.
-    ///
-    /// # Errors
-    /// The rules for replies or for providers, when the configuration replaces them; a key that cannot sign; no resolver,
-    /// where one is needed.
-    pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
-        let (rules, providers) = rules(&config)?;
-        let signers = Arc::new(message::signers(&config)?);
-        let ways = if config.relays.values().any(|relay| relay.providers) {
-            let ways = Ways::new(
-                config.delivery.resolver,
-                providers.clone(),
-                random.clone(),
-                (db.clone(), clock.clone()),
-            );
-            Some(Arc::new(ways.map_err(Error::Relay)?))
-        } else {
-            None
-        };
-        let newsletters = config.newsletters.iter();
-        let newsletters =
-            Arc::new(newsletters.map(|(id, one)| (id.clone(), Arc::new(one.clone()))).collect());
-        let providers = Arc::new(providers);
-        Ok(Self { db, config, clock, random, links, signers, rules, providers, ways, newsletters })
-    }
-
-    /// Runs as a daemon until told to drain; lives follow one another.
-    pub async fn run(&self, shutdown: &Shutdown) {
-        while !shutdown.is_draining() {
-            match self.live(Mode::default(), shutdown).await {
-                Ok(()) => {}
-                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
-                Err(error) => {
-                    tracing::error!(%error, "sending stopped; trying again");
-                    pause(shutdown, Duration::from_secs(2)).await;
-                }
-            }
-        }
-    }
-
-    /// Sends one edition as one more daemon, until each of its deliveries is final (or one pass is over).
-    pub async fn run_edition(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
-        loop {
-            match self.live(mode, shutdown).await {
-                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
-                result => return result,
-            }
-        }
-    }
-
-    async fn live(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
-        let settings = &self.config.delivery;
-        let me = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref()).await?;
-        let committer = if mode.unrecorded {
-            Committer::unrecorded()
-        } else {
-            Committer::start(self.db.clone(), self.clock.clone(), self.random.clone(), me, settings)
-        };
-        let shared = Shared {
-            db: self.db.clone(),
-            clock: self.clock.clone(),
-            composer: Composer::new(
-                self.db.clone(),
-                self.config.clone(),
-                self.links.clone(),
-                self.signers.clone(),
-            ),
-            committer: committer.clone(),
-            rules: self.rules.clone(),
-            timeouts: settings.timeouts,
-            helo: host_name(),
-            against_us: Mutex::default(),
-        };
-        let relays = self.config.relays.iter();
-        let relays =
-            relays.map(|(name, config)| (name.clone(), Arc::new(Relay::new(config.clone())))).collect();
-        let dispatch = Arc::new(Dispatch::new(
-            shared,
-            me,
-            relays,
-            self.providers.clone(),
-            self.ways.clone(),
-            self.random.clone(),
-            mode,
-        ));
-        let _leash = Leash(dispatch.clone());
-        let now = Instant::now();
-        let life = Life {
-            engine: self,
-            mode,
-            me,
-            dispatch,
-            next_sweep: now,
-            next_look: now,
-            next_telling: now + TELL,
-            last_seen: 0,
-        };
-        let pulse = life.pulse();
-        let result = tokio::select! {
-            result = life.clone().go(shutdown) => result,
-            error = pulse => Err(error),
-            () = shutdown.stopping() => Ok(()),
-        };
-        life.end(matches!(result, Err(Error::Fenced)), shutdown).await;
-        result
-    }
-}
-
+/// One life.
 #[derive(Clone)]
-struct Life<'a> {
+pub(super) struct Life<'a> {
     engine: &'a Engine,
     mode: Mode,
     me: Me,
@@ -193,22 +43,34 @@ struct Life<'a> {
     last_seen: i64,
 }
 
-impl Life<'_> {
+impl<'a> Life<'a> {
+    pub(super) fn new(engine: &'a Engine, mode: Mode, me: Me, dispatch: Arc<Dispatch>) -> Self {
+        let now = Instant::now();
+        Self {
+            engine,
+            mode,
+            me,
+            dispatch,
+            next_sweep: now,
+            next_look: now,
+            next_telling: now + TELL,
+            last_seen: 0,
+        }
+    }
+
     /// Renews the lease and takes over the dead, every third of a lease; ends only when this life was ended.
-    fn pulse(&self) -> impl Future<Output = Error> + use<> {
+    pub(super) fn pulse(&self) -> impl Future<Output = Error> + use<> {
         let (db, clock, me) = (self.engine.db.clone(), self.engine.clock.clone(), self.me);
         let settings = self.engine.config.delivery.clone();
         async move {
-            let hold = settings.uncertain == Uncertain::Hold;
-            let first_wait = settings.retry.first().copied().unwrap_or(Duration::from_secs(60));
+            let doubt = doubt(&settings);
             loop {
                 match protocol::heartbeat(&db, &clock, me, settings.lease).await {
                     Err(Error::Fenced) => return Error::Fenced,
                     Err(error) => tracing::error!(%error, "the lease could not be renewed; trying again"),
                     Ok(()) => {
                         if let Err(error) =
-                            protocol::take_over(&db, &clock, me, settings.host.as_deref(), first_wait, hold)
-                                .await
+                            protocol::take_over(&db, &clock, me, settings.host.as_deref(), doubt).await
                         {
                             tracing::error!(%error, "dead daemons could not be looked for; trying again");
                         }
@@ -219,20 +81,12 @@ impl Life<'_> {
         }
     }
 
-    async fn go(mut self, shutdown: &Shutdown) -> Result<()> {
+    pub(super) async fn go(mut self, shutdown: &Shutdown) -> Result<()> {
         let settings = &self.engine.config.delivery;
-        let hold = settings.uncertain == Uncertain::Hold;
-        let first_wait = settings.retry.first().copied().unwrap_or(Duration::from_secs(60));
         // What died with an earlier run of ours is taken up before anything else.
-        protocol::take_over(
-            &self.engine.db,
-            &self.engine.clock,
-            self.me,
-            settings.host.as_deref(),
-            first_wait,
-            hold,
-        )
-        .await?;
+        let host = settings.host.as_deref();
+        let (db, clock) = (&self.engine.db, &self.engine.clock);
+        protocol::take_over(db, clock, self.me, host, doubt(settings)).await?;
         let mut notices = self.engine.db.listen(CHANNEL).await.ok().flatten();
         let mut editions = Vec::new();
         loop {
@@ -274,9 +128,9 @@ impl Life<'_> {
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
     async fn heed_operators(&self) -> Result<()> {
         let mut conn = self.engine.db.read().await?;
-        let known = super::relay::store::list(&mut conn).await?;
+        let known = relay::store::list(&mut conn).await?;
         let since = self.engine.clock.now_ms() - LONGEST_LIMIT;
-        let limits = super::pace::store::limited(&mut conn, since.max(0)).await?;
+        let limits = pace::store::limited(&mut conn, since.max(0)).await?;
         drop(conn);
         self.dispatch.heed(&limits);
         let now = self.engine.clock.now_ms();
@@ -412,8 +266,13 @@ impl Life<'_> {
         }
     }
 
+    async fn leave(&self) -> Result<()> {
+        let doubt = doubt(&self.engine.config.delivery);
+        protocol::leave(&self.engine.db, &self.engine.clock, self.me, doubt).await
+    }
+
     /// Drains: what waits goes back, what is on the wire is finished, the ledger is told that nothing is held.
-    async fn end(&self, fenced: bool, shutdown: &Shutdown) {
+    pub(super) async fn end(&self, fenced: bool, shutdown: &Shutdown) {
         let back = self.dispatch.close();
         if fenced {
             // Nothing begins here any more, but who waits for the answer to a dot hears it: it is recorded as a late one.
@@ -447,48 +306,16 @@ impl Life<'_> {
         if let Err(error) = self.dispatch.tell().await {
             tracing::warn!(%error, "what providers said last could not be told");
         }
-        if let Err(error) = protocol::leave(&self.engine.db, self.me).await {
+        if let Err(error) = self.leave().await {
             tracing::warn!(%error, "could not say goodbye to the ledger; the lease will run out");
         }
     }
 }
 
-async fn pause(shutdown: &Shutdown, length: Duration) {
-    // The clock or the signal, whichever is first.
-    drop(timeout(length, shutdown.draining()).await);
-}
-
-/// The rules for replies and for providers: our own, or those that the configuration names.
-fn rules(config: &Config) -> Result<(Rules, Providers)> {
-    let replies = match &config.delivery.rules_file {
-        None => Rules::built_in(),
-        Some(path) => {
-            let told =
-                |error: String| Error::Rules(format!("delivery.rules_file: {}: {error}", path.display()));
-            let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
-            Rules::parse(&text).map_err(told)?
-        }
-    };
-    let told = |error: String| Error::Rules(format!("delivery.providers_file: {error}"));
-    Ok((replies, Providers::load(config.delivery.providers_file.as_deref()).map_err(told)?))
-}
-
-/// Whether everything that sending reads from files can be used.
-///
-/// # Errors
-/// The first that cannot, with its key.
-pub fn try_out(config: &Config) -> Result<()> {
-    rules(config)?;
-    message::signers(config).map(drop)
-}
-
-/// The name we greet with: the machine's own, when it looks like one that others can look up.
-pub fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-        })
-        .unwrap_or_else(|| "localhost".to_owned())
+/// What becomes of open attempts whose daemon is gone.
+fn doubt(settings: &Delivery) -> Doubt {
+    Doubt {
+        first_wait: settings.retry.first().copied().unwrap_or(Duration::from_secs(60)),
+        hold: settings.uncertain == Uncertain::Hold,
+    }
 }

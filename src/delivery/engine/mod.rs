@@ -1,0 +1,201 @@
+//! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
+//!
+//! A life (`life`) ends when it is told to stop, or when another daemon declared it dead (it was stopped for longer than
+//! its lease): then a new one begins. What sending needs from files is read once, before anything is claimed.
+
+mod life;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::classify::Rules;
+use super::commit::Committer;
+use super::dispatch::{Dispatch, Leash};
+use super::message::{self, Composer, Signers};
+use super::mx::Ways;
+use super::pace::Providers;
+use super::protocol;
+use super::relay::Relay;
+use super::worker::Shared;
+use super::{Error, Result};
+use crate::clock::{Clock, Random};
+use crate::config::{Config, Newsletter};
+use crate::db::Db;
+use crate::editions::EditionId;
+use crate::lifecycle::Shutdown;
+use crate::readers::links::Links;
+use life::Life;
+
+/// What a run of the engine is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// Only this edition; every one that is being sent otherwise.
+    pub edition: Option<EditionId>,
+    /// Due times are ignored; deadlines hold.
+    pub now: bool,
+    /// One pass over what is due, instead of until the end.
+    pub once: bool,
+    /// The civil clock jumps to the next due time when nothing is on the wire and no retry waits.
+    pub jump: bool,
+    /// Nothing is claimed or recorded: every planned delivery goes out and none is known to have. For measuring what
+    /// the ledger costs, on a stage.
+    pub unrecorded: bool,
+}
+
+/// Sends what is owed.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    db: Db,
+    config: Arc<Config>,
+    clock: Clock,
+    random: Random,
+    links: Links,
+    signers: Arc<Signers>,
+    rules: Rules,
+    providers: Arc<Providers>,
+    /// What was found about domains; `None` where no relay asks about them.
+    ways: Option<Arc<Ways>>,
+    newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
+}
+
+impl Engine {
+    /// An engine over this database and these relays.
+    ///
+    /// # Errors
+    /// The rules for replies or for providers, when the configuration replaces them; a key that cannot sign; no resolver,
+    /// where one is needed.
+    pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
+        let (rules, providers) = rules(&config)?;
+        let signers = Arc::new(message::signers(&config)?);
+        let ways = if config.relays.values().any(|relay| relay.providers) {
+            let ways = Ways::new(
+                config.delivery.resolver,
+                providers.clone(),
+                random.clone(),
+                (db.clone(), clock.clone()),
+            );
+            Some(Arc::new(ways.map_err(Error::Relay)?))
+        } else {
+            None
+        };
+        let newsletters = config.newsletters.iter();
+        let newsletters =
+            Arc::new(newsletters.map(|(id, one)| (id.clone(), Arc::new(one.clone()))).collect());
+        let providers = Arc::new(providers);
+        Ok(Self { db, config, clock, random, links, signers, rules, providers, ways, newsletters })
+    }
+
+    /// Runs as a daemon until told to drain; lives follow one another.
+    pub async fn run(&self, shutdown: &Shutdown) {
+        while !shutdown.is_draining() {
+            match self.live(Mode::default(), shutdown).await {
+                Ok(()) => {}
+                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
+                Err(error) => {
+                    tracing::error!(%error, "sending stopped; trying again");
+                    pause(shutdown, Duration::from_secs(2)).await;
+                }
+            }
+        }
+    }
+
+    /// Sends one edition as one more daemon, until each of its deliveries is final (or one pass is over).
+    pub async fn run_edition(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
+        loop {
+            match self.live(mode, shutdown).await {
+                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
+                result => return result,
+            }
+        }
+    }
+
+    async fn live(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
+        let settings = &self.config.delivery;
+        let me = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref()).await?;
+        let committer = if mode.unrecorded {
+            Committer::unrecorded()
+        } else {
+            Committer::start(self.db.clone(), self.clock.clone(), self.random.clone(), me, settings)
+        };
+        let shared = Shared {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            composer: Composer::new(
+                self.db.clone(),
+                self.config.clone(),
+                self.links.clone(),
+                self.signers.clone(),
+            ),
+            committer: committer.clone(),
+            rules: self.rules.clone(),
+            timeouts: settings.timeouts,
+            helo: host_name(),
+            against_us: Mutex::default(),
+        };
+        let relays = self.config.relays.iter();
+        let relays =
+            relays.map(|(name, config)| (name.clone(), Arc::new(Relay::new(config.clone())))).collect();
+        let dispatch = Arc::new(Dispatch::new(
+            shared,
+            me,
+            relays,
+            self.providers.clone(),
+            self.ways.clone(),
+            self.random.clone(),
+            mode,
+        ));
+        let _leash = Leash(dispatch.clone());
+        let life = Life::new(self, mode, me, dispatch);
+        let pulse = life.pulse();
+        let result = tokio::select! {
+            result = life.clone().go(shutdown) => result,
+            error = pulse => Err(error),
+            () = shutdown.stopping() => Ok(()),
+        };
+        life.end(matches!(result, Err(Error::Fenced)), shutdown).await;
+        result
+    }
+}
+
+async fn pause(shutdown: &Shutdown, length: Duration) {
+    // The clock or the signal, whichever is first.
+    drop(timeout(length, shutdown.draining()).await);
+}
+
+/// The rules for replies and for providers: our own, or those that the configuration names.
+fn rules(config: &Config) -> Result<(Rules, Providers)> {
+    let replies = match &config.delivery.rules_file {
+        None => Rules::built_in(),
+        Some(path) => {
+            let told =
+                |error: String| Error::Rules(format!("delivery.rules_file: {}: {error}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+            Rules::parse(&text).map_err(told)?
+        }
+    };
+    let told = |error: String| Error::Rules(format!("delivery.providers_file: {error}"));
+    Ok((replies, Providers::load(config.delivery.providers_file.as_deref()).map_err(told)?))
+}
+
+/// Whether everything that sending reads from files can be used.
+///
+/// # Errors
+/// The first that cannot, with its key.
+pub fn try_out(config: &Config) -> Result<()> {
+    rules(config)?;
+    message::signers(config).map(drop)
+}
+
+/// The name we greet with: the machine's own, when it looks like one that others can look up.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        })
+        .unwrap_or_else(|| "localhost".to_owned())
+}
