@@ -509,6 +509,12 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
         out.line(&counts.in_words())?;
     }
     out.finish()?;
+    if !how.wait && !counts.all_final() {
+        // Nobody waits for it here: whoever asked for one pass is told what stood in its way.
+        for told in morning::waits::relays(&place.house, place.newsletter, &place.newsletter.timezone).await? {
+            cx.say(&told);
+        }
+    }
     if how.wait && !counts.all_final() {
         let edition = place.find().await?;
         if edition.state == EditionState::Sending {

@@ -10,6 +10,9 @@ use sqlx::{Connection as _, Postgres, Transaction};
 
 use super::{Error, Options, Result, Synchronous};
 
+/// A process that is stopped in the middle of a transaction keeps its locks, and nobody could take its work over: the
+/// server ends what stands still for so long. Nothing of ours waits for anybody else while it is in one.
+const IDLE_IN_TRANSACTION: &str = "30s";
 /// A connection that was used so recently is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,7 @@ impl Pools {
                     },
                 ),
                 ("default_transaction_read_only", read_only),
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)

@@ -22,6 +22,7 @@ pub mod stage;
 pub mod store;
 pub mod stories;
 pub mod tick;
+pub mod waits;
 pub mod why;
 pub mod words;
 

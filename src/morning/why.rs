@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::{House, Result, words};
+use super::{House, Result, waits, words};
 use crate::config::Newsletter;
 use crate::delivery::{self, Attempt, Record};
 use crate::editions::{self, EditionState};
@@ -79,9 +79,14 @@ pub async fn why(
         None => None,
     };
     let pruned = delivery::prune::pruned_at(&mut conn, edition.id).await?;
-    let down = delivery::relay::store::list(&mut conn).await?;
-    let waiting =
-        record.as_ref().is_some_and(|record| matches!(record.state.as_str(), "planned" | "deferred"));
+    let owed = match &subscriber {
+        Some(subscriber) => {
+            delivery::store::find_one(&mut conn, edition.id, SubscriberId(subscriber.id)).await?
+        }
+        None => None,
+    };
+    drop(conn);
+    let waiting = owed.filter(|owed| matches!(owed.state.as_str(), "planned" | "deferred"));
     match record {
         Some(record) => tell(&record, &zone, &mut out),
         None if edition.state == EditionState::Open => {
@@ -96,15 +101,8 @@ pub async fn why(
                 .to_owned(),
         ),
     }
-    for relay in down.iter().filter(|relay| waiting && newsletter.relays.contains(&relay.name)) {
-        if let Some(since) = relay.down_since {
-            let reason = relay.reason.as_deref().unwrap_or("no reason known");
-            out.push(format!(
-                "Relay {} has taken nothing since {} ({reason}); it is tried again and again.",
-                relay.name,
-                at(since)
-            ));
-        }
+    if let Some(owed) = waiting {
+        out.extend(waits::waits(house, newsletter, &edition, &owed, &zone).await?);
     }
     Ok(out)
 }
@@ -122,16 +120,19 @@ fn tell(record: &Record, zone: &TimeZone, out: &mut Vec<String>) {
     for (attempt, number) in record.attempts.iter().zip(1..) {
         out.push(format!("Try {number}, {}, through {}: {}", at(&attempt.at), attempt.relay, said(attempt)));
     }
-    out.push(match record.state.as_str() {
-        "accepted" => "It was accepted by the relay.".to_owned(),
-        "rejected" => "It was refused for good.".to_owned(),
-        "withdrawn" => "It was withdrawn before it left: no stays no.".to_owned(),
-        "expired" => "It expired: yesterday's morning news is not delivered tonight.".to_owned(),
-        "uncertain" => "Nobody knows whether it arrived. To end that: matinale delivery settle.".to_owned(),
-        "deferred" => "It will be tried again.".to_owned(),
-        "claimed" => "A daemon is about to send it.".to_owned(),
-        _ => "It waits for its hour.".to_owned(),
-    });
+    let end = match record.state.as_str() {
+        "accepted" => "It was accepted by the relay.",
+        "rejected" => "It was refused for good.",
+        "withdrawn" => "It was withdrawn before it left: no stays no.",
+        "expired" => "It expired: yesterday's morning news is not delivered tonight.",
+        "uncertain" => "Nobody knows whether it arrived. To end that: matinale delivery settle.",
+        "claimed" => "A daemon is about to send it.",
+        // What it waits for is told behind.
+        _ => "",
+    };
+    if !end.is_empty() {
+        out.push(end.to_owned());
+    }
     if let Some(bounced) = &record.bounced_at {
         out.push(format!("A bounce came back at {}.", at(bounced)));
     }

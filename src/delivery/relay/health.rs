@@ -25,12 +25,12 @@ impl Health {
         self.down_until.filter(|until| *until > now)
     }
 
-    /// They could not be reached; how long nothing is tried.
-    pub(super) fn down(&mut self) -> Duration {
+    /// They could not be reached; how long nothing is tried, and whether they could before.
+    pub(super) fn down(&mut self) -> (Duration, bool) {
         let delay = FIRST_DELAY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_DELAY);
         self.failures += 1;
         self.down_until = Some(Instant::now() + delay);
-        delay
+        (delay, self.failures == 1)
     }
 
     /// A session was gone before it took anything; `true` when that happened too often to be chance.

@@ -252,16 +252,17 @@ impl Lane {
         state.workers <= 1
     }
 
-    /// Nobody of this route could be reached: nothing is tried there for a while. Returns what waited for it.
-    pub(in crate::delivery) fn down(&self, route: Option<&Arc<Route>>) -> (Vec<Job>, Duration) {
+    /// Nobody of this route could be reached: nothing is tried there for a while. Returns what waited for it, how long,
+    /// and whether they could be reached before.
+    pub(in crate::delivery) fn down(&self, route: Option<&Arc<Route>>) -> (Vec<Job>, Duration, bool) {
         let mut state = self.state();
         state.down_told = true;
-        let wait = state.health.entry(route.cloned()).or_default().down();
+        let (wait, anew) = state.health.entry(route.cloned()).or_default().down();
         let (back, stay) = std::mem::take(&mut state.waiting)
             .into_iter()
             .partition::<Vec<Job>, _>(|job| job.route.as_ref() == route);
         state.waiting = stay.into();
-        (back, wait)
+        (back, wait, anew)
     }
 
     /// A session was gone before it took anything; `true` when that happened too often to be chance.

@@ -168,11 +168,12 @@ impl Relay {
         lane.next(carried, strict, now, &self.bucket)
     }
 
-    /// It could not be reached: nothing is tried for a while. Returns what waited, to go back.
-    pub(super) fn down(&self) -> Vec<Job> {
+    /// It could not be reached: nothing is tried for a while. Returns what waited, to go back, and whether it could be
+    /// reached before.
+    pub(super) fn down(&self) -> (Vec<Job>, bool) {
         let mut state = self.state();
-        state.health.down();
-        state.drain()
+        let (_, anew) = state.health.down();
+        (state.drain(), anew)
     }
 
     /// A session was gone before it took anything; `true` when that happened too often to be chance.

@@ -62,7 +62,9 @@ const PAUSE: &str = "
 INSERT INTO relay (name, paused_until, reason)
 VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE
-SET paused_until = excluded.paused_until, reason = excluded.reason";
+-- Why it is down is told until it takes mail again, whatever an operator does meanwhile.
+SET paused_until = excluded.paused_until,
+    reason = CASE WHEN relay.down_since IS NULL THEN excluded.reason ELSE relay.reason END";
 
 /// Nothing is given to it until then; `None` lets it go on.
 pub async fn pause(conn: &mut Conn, name: &str, until: Option<i64>, reason: Option<&str>) -> Result<()> {

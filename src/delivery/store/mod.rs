@@ -65,10 +65,21 @@ pub struct Found {
     pub date_at: i64,
     /// What its mail said of the reader's consent, once it was released.
     pub consent: Option<String>,
+    /// Where it stands.
+    pub state: String,
+    /// When it was due, in civil milliseconds.
+    pub due_at: i64,
+    /// When it is too late, likewise.
+    pub deadline: i64,
+    /// When it may be tried next: civil while planned, real while deferred.
+    pub next_at: i64,
+    /// How often it was tried.
+    pub tries: i64,
 }
 
 const FIND_ONE: &str = "
-SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at, attempt.consent
+SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at, attempt.consent,
+       delivery.state, delivery.due_at, delivery.deadline, delivery.next_at, delivery.tries
 FROM delivery
 LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = 1
 WHERE delivery.edition = $1 AND delivery.subscriber = $2";

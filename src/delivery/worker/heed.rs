@@ -29,8 +29,15 @@ impl Worker {
                 self.out_of_reach(route.as_ref(), job, &lost.to_string()).await;
             }
         } else if !chance || self.relay.gone() {
-            tracing::warn!(relay.name = %self.relay.config.name, reason = %lost, "the relay takes nothing");
-            back.extend(self.relay.down().iter().map(|job| job.held.id.0));
+            let (waited, anew) = self.relay.down();
+            back.extend(waited.iter().map(|job| job.held.id.0));
+            let name = &self.relay.config.name;
+            // Once, and not for each connection and each further try.
+            if anew {
+                tracing::warn!(relay.name = %name, reason = %lost, "the relay takes nothing");
+            } else {
+                tracing::debug!(relay.name = %name, reason = %lost, "the relay takes nothing yet");
+            }
             self.note(Some(&lost.to_string())).await;
         }
         self.keep(&mut pending, back).await
@@ -39,7 +46,7 @@ impl Worker {
     /// None of a receiver's servers is as safe as it must be: the try is told, and what waits for them waits.
     pub(super) async fn not_safe(&mut self, pending: &mut Pending, letter: Letter, why: &str) -> Answer {
         let route = letter.job.route.clone();
-        let (jobs, wait) = self.lane.down(route.as_ref());
+        let (jobs, wait, _) = self.lane.down(route.as_ref());
         self.note_down(Some(why)).await;
         self.dispatch.put_off(&self.relay, &self.lane, jobs, wait).await;
         let verdict = Verdict { text: Some(why.to_owned()), ..Verdict::unsent() };
@@ -48,10 +55,14 @@ impl Worker {
     }
 
     async fn out_of_reach(&self, route: Option<&Arc<Route>>, job: Job, why: &str) {
-        let (mut jobs, wait) = self.lane.down(route);
+        let (mut jobs, wait, anew) = self.lane.down(route);
         jobs.push(job);
-        let name = &self.relay.config.name;
-        tracing::warn!(relay.name = %name, provider = %self.lane.provider, reason = %why, "nobody there takes anything");
+        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+        if anew {
+            tracing::warn!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything");
+        } else {
+            tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything yet");
+        }
         self.note_down(Some(why)).await;
         self.dispatch.put_off(&self.relay, &self.lane, jobs, wait).await;
     }
