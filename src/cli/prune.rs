@@ -35,13 +35,14 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         out.json(&taken)?;
     } else {
         out.line(&format!(
-            "{} editions: {} deliveries and {} attempts reduced to counts, {} attempts without words; {} daemons \
-             forgotten; no step longer than {} ms",
+            "{} editions: {} deliveries and {} attempts reduced to counts, {} attempts without words; {} daemons and \
+             {} providers and warm-up days forgotten; no step longer than {} ms",
             taken.editions,
             taken.deliveries,
             taken.attempts,
             taken.words,
             taken.daemons,
+            taken.paces,
             taken.longest_step_ms
         ))?;
     }
@@ -62,6 +63,9 @@ fn tell(due: &Due, cx: &Context) -> anyhow::Result<()> {
         }
         let what = if edition.reduce { "deliveries and attempts" } else { "the relays' words" };
         out.line(&format!("{} {}: {what}", edition.newsletter, edition.date))?;
+    }
+    for edition in &due.unfinished {
+        cx.say(&format!("{} {}: old, and not over: it would be left alone", edition.newsletter, edition.date));
     }
     if due.editions.is_empty() && !cx.json {
         out.line("Nothing is old enough.")?;

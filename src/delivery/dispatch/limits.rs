@@ -64,7 +64,7 @@ impl Dispatch {
         if let Some(until) = holds.suspended_until {
             let wait = Duration::from_millis(u64::try_from(until - now).unwrap_or(0));
             tracing::warn!(relay.name = %relay.config.name, provider = %lane.provider, seconds = wait.as_secs(), "sending nothing for a while");
-            self.put_off(relay, lane, lane.drain(), wait.min(Duration::from_secs(600))).await;
+            self.put_off(lane.drain(), wait.min(Duration::from_secs(600))).await;
         }
     }
 
@@ -104,8 +104,13 @@ impl Dispatch {
         for (relay, provider, said) in all {
             let name = &relay.config.name;
             paces::tell(&mut tx, name, &provider, &said).await?;
-            if relay.config.warm_up.is_some() && said.back + said.deferred > 0 {
-                paces::warm_tell(&mut tx, name, &provider, &day, said.back, said.deferred).await?;
+            if relay.config.warm_up.is_some() {
+                if said.deferred > 0 {
+                    paces::warm_tell(&mut tx, name, &provider, &day, 0, said.deferred).await?;
+                }
+                for (day, back) in &said.back {
+                    paces::warm_tell(&mut tx, name, &provider, &day.to_string(), *back, 0).await?;
+                }
             }
         }
         tx.commit().await?;

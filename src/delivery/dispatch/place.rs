@@ -15,7 +15,7 @@ use crate::delivery::ledger::Claimed;
 use crate::delivery::message::wire_address;
 use crate::delivery::pace::store as paces;
 use crate::delivery::protocol::{Later, Sending};
-use crate::delivery::relay::{Job, Relay};
+use crate::delivery::relay::{Job, Lane, Relay, Share};
 
 /// The lane of what can go nowhere: its words are ours.
 const NOWHERE: &str = "nowhere";
@@ -41,6 +41,7 @@ impl Dispatch {
                 newsletter: newsletter.clone(),
                 route: None,
                 nowhere: None,
+                share: None,
                 spread: u16::try_from(self.random.between(0, 1001)).unwrap_or(0),
             })
             .collect();
@@ -117,13 +118,12 @@ impl Dispatch {
         let waits: BTreeMap<i64, Duration> =
             jobs.iter().filter_map(|(job, wait)| Some((job.held.id.0, (*wait)?))).collect();
         let jobs = jobs.into_iter().map(|(job, _)| job).collect();
-        let (jobs, capped) = self.warm(relay, provider, jobs).await;
+        let (jobs, capped) = self.warm(relay, &lane, jobs).await;
         let refused = lane.take_in(jobs, now);
-        if relay.config.warm_up.is_some() && !refused.is_empty() {
-            lane.note(|said| said.back += i64::try_from(refused.len()).unwrap_or(0));
-        }
         self.staff(relay, &lane);
-        let shortest = |job: Job, wait: Duration| {
+        let shortest = |mut job: Job, wait: Duration| {
+            // What it may have elsewhere is asked for there.
+            job.share = None;
             let known = waits.get(&job.held.id.0).copied().unwrap_or(Duration::MAX);
             (job, Some(wait.min(known)))
         };
@@ -134,7 +134,7 @@ impl Dispatch {
     async fn warm(
         &self,
         relay: &Relay,
-        provider: &str,
+        lane: &Arc<Lane>,
         mut jobs: Vec<Job>,
     ) -> (Vec<Job>, Vec<(Job, Duration)>) {
         let Some(plan) = &relay.config.warm_up else { return (jobs, Vec::new()) };
@@ -146,7 +146,7 @@ impl Dispatch {
         let day = civil.date().to_string();
         let taken = async {
             let mut tx = self.shared.db.write().await?;
-            let taken = paces::warm_take(&mut tx, &relay.config.name, provider, &day, count, plan).await?;
+            let taken = paces::warm_take(&mut tx, &relay.config.name, &lane.provider, &day, count, plan).await?;
             tx.commit().await?;
             Ok::<_, crate::db::Error>(taken)
         };
@@ -162,6 +162,9 @@ impl Dispatch {
             }
         };
         let capped = jobs.split_off(taken.min(jobs.len()));
+        for job in &mut jobs {
+            job.share = Some(Share::of(lane, civil.date()));
+        }
         (jobs, capped.into_iter().map(|job| (job, wait + Duration::from_secs(1))).collect())
     }
 

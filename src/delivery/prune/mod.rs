@@ -40,6 +40,8 @@ pub struct Taken {
     pub words: u64,
     /// Rows of daemons that are long gone.
     pub daemons: u64,
+    /// Rows of providers that nothing was heard of for as long, and of days of a warm-up.
+    pub paces: u64,
     /// The longest of the steps, in milliseconds.
     pub longest_step_ms: u64,
 }
@@ -49,8 +51,12 @@ pub struct Taken {
 pub struct Due {
     /// Editions of which something is old, oldest first.
     pub editions: Vec<Old>,
-    /// Daemons that are gone and began before this moment, in milliseconds.
-    daemons_before: i64,
+    /// Those that are as old and not over: they are left alone.
+    pub unfinished: Vec<Old>,
+    /// Daemons that are gone and began before this moment, in milliseconds, and what is as old of the pace.
+    before: i64,
+    /// The same, as a date.
+    before_day: String,
 }
 
 /// What may be taken today.
@@ -63,7 +69,9 @@ pub async fn list(db: &Db, retention: Retention, today: Date) -> Result<Due> {
     let mut conn = db.read().await?;
     Ok(Due {
         editions: store::list_old(&mut conn, &text(words), &text(deliveries)).await?,
-        daemons_before: deliveries
+        unfinished: store::list_unfinished(&mut conn, &text(words), &text(deliveries)).await?,
+        before_day: text(deliveries),
+        before: deliveries
             .and_then(|date| jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok())
             .map_or(0, jiff::Timestamp::as_millisecond),
     })
@@ -80,11 +88,24 @@ pub async fn prune(
     shutdown: &Shutdown,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Taken> {
-    let mut broom =
-        Broom { db, clock, shutdown, size: FIRST, longest: Duration::ZERO, taken: Taken::default() };
+    let mut broom = Broom {
+        db,
+        clock,
+        shutdown,
+        size: FIRST,
+        longest: Duration::ZERO,
+        taken: Taken::default(),
+        left_alone: false,
+    };
+    for edition in &due.unfinished {
+        say(&format!("{} {}: old, and not over: left alone", edition.newsletter, edition.date));
+    }
     for edition in &due.editions {
         let before = broom.taken;
         broom.sweep(edition).await?;
+        if std::mem::take(&mut broom.left_alone) {
+            say(&format!("{} {}: goes on meanwhile: left alone", edition.newsletter, edition.date));
+        }
         if shutdown.is_draining() {
             break;
         }
@@ -100,7 +121,8 @@ pub async fn prune(
     }
     if !shutdown.is_draining() {
         let mut tx = db.write().await?;
-        broom.taken.daemons = store::forget_daemons(&mut tx, due.daemons_before).await?;
+        broom.taken.daemons = store::forget_daemons(&mut tx, due.before).await?;
+        broom.taken.paces = store::forget_paces(&mut tx, &due.before_day, due.before).await?;
         tx.commit().await?;
         broom.give_room_back().await?;
     }
@@ -117,6 +139,8 @@ struct Broom<'a> {
     size: i64,
     longest: Duration,
     taken: Taken,
+    /// The edition at hand is not over any more.
+    left_alone: bool,
 }
 
 impl Broom<'_> {
@@ -132,6 +156,10 @@ impl Broom<'_> {
             let step = (first, end.min(first + self.size - 1));
             let mut tx = self.db.write().await?;
             let start = Instant::now();
+            if !store::is_over(&mut tx, id).await? {
+                self.left_alone = true;
+                return Ok(());
+            }
             if edition.reduce {
                 let (deliveries, attempts) = store::reduce(&mut tx, id, step, self.clock.now_ms()).await?;
                 self.taken.deliveries += deliveries;

@@ -1,5 +1,5 @@
-//! The tables `pruned`, `pruned_delivery` and `pruned_attempt`, and what is taken of `delivery`, `attempt` and `daemon`.
-//! Reads `edition`.
+//! The tables `pruned`, `pruned_delivery` and `pruned_attempt`, and what is taken of `delivery`, `attempt`, `daemon`,
+//! `pace` and `warm_up`. Reads `edition`.
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -18,6 +18,39 @@ pub struct Old {
     pub date: String,
     /// Whether its deliveries are reduced to counts; otherwise its attempts lose their words.
     pub reduce: bool,
+}
+
+// Old enough, and not over: it is left alone, and told.
+const UNFINISHED: &str = "
+SELECT edition.id, edition.newsletter, edition.date, edition.date < $2 AS reduce
+FROM edition
+LEFT JOIN pruned ON pruned.edition = edition.id
+WHERE (edition.date < $2 OR (edition.date < $1 AND pruned.words_at IS NULL))
+  AND EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id)
+  AND (edition.state NOT IN ('sent', 'cancelled', 'missed', 'skipped')
+       OR EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id AND delivery.state = 'planned')
+       OR EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id AND delivery.state = 'deferred')
+       OR EXISTS (SELECT 1 FROM delivery WHERE +delivery.edition = edition.id AND delivery.state = 'claimed'))
+ORDER BY edition.date, edition.id";
+
+/// The editions older than these dates whose life or deliveries are not over.
+pub(super) async fn list_unfinished(conn: &mut Conn, words: &str, deliveries: &str) -> Result<Vec<Old>> {
+    Ok(on!(conn, |c| sqlx::query_as(UNFINISHED).bind(words).bind(deliveries).fetch_all(c).await?))
+}
+
+const STILL_OVER: &str = "
+SELECT 1
+FROM edition
+WHERE id = $1 AND state IN ('sent', 'cancelled', 'missed', 'skipped')
+  AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id AND delivery.state = 'planned')
+  AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id AND delivery.state = 'deferred')
+  AND NOT EXISTS (SELECT 1 FROM delivery WHERE +delivery.edition = edition.id AND delivery.state = 'claimed')";
+
+/// Whether an edition is still over: since somebody was asked, doubt may have been settled by sending it again.
+pub(super) async fn is_over(conn: &mut Conn, edition: EditionId) -> Result<bool> {
+    let found: Option<i32> =
+        on!(conn, |c| sqlx::query_scalar(STILL_OVER).bind(edition.0).fetch_optional(c).await?);
+    Ok(found.is_some())
 }
 
 // Dates stand as YYYY-MM-DD and are compared as text. What a cancelled edition's owner has not given back, and what is
@@ -150,6 +183,27 @@ WHERE gone = 1 AND started_at < $1";
 /// Takes daemons that are gone and began before this moment.
 pub(super) async fn forget_daemons(conn: &mut Conn, before: i64) -> Result<u64> {
     Ok(on!(conn, |c| sqlx::query(FORGET_DAEMONS).bind(before).execute(c).await?.rows_affected()))
+}
+
+// The last day on which something was sent is what the next day's cap is made from.
+const FORGET_DAYS: &str = "
+DELETE FROM warm_up
+WHERE day < $1
+  AND EXISTS (SELECT 1 FROM warm_up AS later
+              WHERE later.relay = warm_up.relay AND later.provider = warm_up.provider AND later.day > warm_up.day
+                AND later.taken > 0)";
+
+// A provider that nothing was taken for, that said nothing and asked for nothing since then.
+const FORGET_PACES: &str = "
+DELETE FROM pace
+WHERE provider <> '' AND free_at > 0 AND free_at < $1 * 1000 AND signalled_at < $1
+  AND COALESCE(replied_at, 0) < $1 AND COALESCE(down_since, 0) < $1";
+
+/// Takes the days of warm-ups before this date, and providers that nothing was heard of since this moment.
+pub(super) async fn forget_paces(conn: &mut Conn, day: &str, before: i64) -> Result<u64> {
+    let days = on!(conn, |c| sqlx::query(FORGET_DAYS).bind(day).execute(c).await?.rows_affected());
+    let paces = on!(conn, |c| sqlx::query(FORGET_PACES).bind(before).execute(c).await?.rows_affected());
+    Ok(days + paces)
 }
 
 /// Gives some of the file's empty pages back; `true` while there are more. Nothing on PostgreSQL.

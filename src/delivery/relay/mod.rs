@@ -6,6 +6,7 @@
 
 mod health;
 mod lane;
+mod share;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use super::protocol::Sending;
 use super::reply::Reply;
 use crate::config::{self, Newsletter, RelayKind};
 pub(super) use lane::{Carried, Lane};
+pub(super) use share::Share;
 
 use health::Health;
 
@@ -31,7 +33,7 @@ use health::Health;
 const IDLE_LANE: Duration = Duration::from_secs(60);
 
 /// One claimed delivery on its way to a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Job {
     pub(super) held: Claimed,
     pub(super) sending: Sending,
@@ -42,6 +44,8 @@ pub(super) struct Job {
     pub(super) route: Option<Arc<Route>>,
     /// What is said instead, where it can go nowhere.
     pub(super) nowhere: Option<(Reply, Class)>,
+    /// Of a new identity's cap, where there is one.
+    pub(super) share: Option<Share>,
     /// 0..=1000, drawn once: spreads what would come at one moment.
     pub(super) spread: u16,
 }

@@ -48,7 +48,7 @@ impl Worker {
         let route = letter.job.route.clone();
         let (jobs, wait, _) = self.lane.down(route.as_ref());
         self.note_down(Some(why)).await;
-        self.dispatch.put_off(&self.relay, &self.lane, jobs, wait).await;
+        self.dispatch.put_off(jobs, wait).await;
         let verdict = Verdict { text: Some(why.to_owned()), ..Verdict::unsent() };
         self.tally(&verdict);
         self.record_refusal(pending, letter, verdict).await
@@ -64,7 +64,7 @@ impl Worker {
             tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything yet");
         }
         self.note_down(Some(why)).await;
-        self.dispatch.put_off(&self.relay, &self.lane, jobs, wait).await;
+        self.dispatch.put_off(jobs, wait).await;
     }
 
     async fn note_down(&self, why: Option<&str>) {

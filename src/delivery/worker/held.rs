@@ -110,7 +110,7 @@ impl Worker {
         if self.lane.crowded_out() {
             let mut jobs = self.lane.drain();
             jobs.push(job);
-            self.dispatch.put_off(&self.relay, &self.lane, jobs, super::CROWDED).await;
+            self.dispatch.put_off(jobs, super::CROWDED).await;
         } else {
             self.lane.return_one(job);
         }

@@ -19,7 +19,7 @@ use super::ledger::{Claimed, Verdict};
 use super::message::{Composed, Composer, Wanted};
 use super::mx::{self, Going, Route};
 use super::pace::store as paces;
-use super::relay::{Carried, Job, Lane, Next, Relay};
+use super::relay::{Carried, Job, Lane, Next, Relay, Share};
 use super::reply::Reply;
 use super::session::{Ended, Lost, Received, Session};
 use crate::clock::Clock;
@@ -219,6 +219,7 @@ impl Worker {
                     return Err(answer);
                 }
                 Ok(Received::Refused { reply, about_us }) => {
+                    letter.job.share.take().into_iter().for_each(Share::spend);
                     let verdict = Verdict::of(&reply, about_us, &self.shared().rules);
                     return match self.refused(pending, letter, verdict).await {
                         Answer::Fenced => Err(Answer::Fenced),
@@ -241,7 +242,7 @@ impl Worker {
                 self.dispatch.shared.committer.commit(request)
             );
             match answer {
-                Answer::Released => {}
+                Answer::Released => letter.job.share.take().into_iter().for_each(Share::spend),
                 // 354 and a recipient who may no longer be written to: the socket closes, never a lone dot.
                 Answer::Kept => {
                     self.drop_session().await;

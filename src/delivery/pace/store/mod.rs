@@ -6,6 +6,9 @@
 mod connections;
 mod warm_up;
 
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -188,13 +191,13 @@ pub(in crate::delivery) struct Said {
     pub(in crate::delivery) rejected: i64,
     /// The last reply that was no yes, and when it came.
     pub(in crate::delivery) reply: Option<(String, i64)>,
-    /// What was taken of the day's cap and did not leave.
-    pub(in crate::delivery) back: i64,
+    /// What was taken of a day's cap and did not leave.
+    pub(in crate::delivery) back: BTreeMap<Date, i64>,
 }
 
 impl Said {
     pub(in crate::delivery) fn is_nothing(&self) -> bool {
-        self.accepted + self.deferred + self.rejected + self.back == 0 && self.reply.is_none()
+        self.accepted + self.deferred + self.rejected == 0 && self.back.is_empty() && self.reply.is_none()
     }
 }
 
