@@ -2,9 +2,13 @@
 //!
 //! No addresses, tokens or bodies in them: ids, or [`masked`]. `error` means that someone must act.
 
+use std::fmt::Debug;
 use std::io::IsTerminal as _;
 
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -22,12 +26,24 @@ pub fn start(log: &Log) {
     let started = match log.format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
             registry.with(layer.with_ansi(colour).with_filter(targets)).try_init()
         }
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(targets)).try_init(),
     };
     // Only a second start can fail, in tests that share a process.
     drop(started);
+}
+
+/// One field of an event. A statement that was slow is named by its first words, its `summary`: the whole of it would
+/// fill the screen, and stands in the code.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(out, "{value:?}"),
+        "db.statement" => Ok(()),
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(out, "{name}={value:?}"),
+    }
 }
 
 /// An address as logs may show it: `a***@e***.org`.
@@ -41,11 +57,36 @@ pub fn masked(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::*;
 
     #[test]
     fn p8_an_address_in_a_log_names_nobody() {
         assert_eq!(masked("awa.diop@example.org"), "a***@e***.org");
         assert_eq!(masked("nonsense"), "n***@***");
+    }
+
+    #[test]
+    fn a_slow_statement_is_named_and_not_shown() {
+        #[derive(Clone, Default)]
+        struct Heard(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Heard {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let heard = Heard::default();
+        let own = heard.clone();
+        let layer = fmt::layer().with_ansi(false).with_writer(move || own.clone());
+        let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let statement = "SELECT everything FROM somewhere WHERE it = 'is long'";
+            tracing::warn!(summary = "SELECT everything", db.statement = statement, "slow statement");
+        });
+        let heard = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+        assert!(heard.contains("slow statement summary=\"SELECT everything\""), "{heard}");
+        assert!(!heard.contains("somewhere"), "{heard}");
     }
 }

@@ -40,6 +40,10 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Some(date) => Some(date.resolve(cx.clock().civil(), &newsletter.timezone)?),
         None => None,
     };
+    let today = DateArg::Relative(0).resolve(cx.clock().civil(), &newsletter.timezone)?;
+    if let Some(date) = date.filter(|date| *date < today) {
+        return Err(Refusal(format!("{date} is past: what is rehearsed is a morning to come")).into());
+    }
     let wanted = Rehearsal { date, subscribers: args.subscribers, postgres: args.postgres.clone() };
     let shutdown = cx.shutdown()?;
     let rehearsed = rehearse::rehearse(&house, &newsletter, &wanted, &shutdown, &|text| cx.say(text)).await;

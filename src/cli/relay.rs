@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Context, Exit, Misuse, Table};
 use crate::clock::timestamp;
-use crate::config::RelayKind;
+use crate::config::{Relay, RelayKind};
 use crate::delivery::pace::{self, Providers};
 use crate::delivery::relay::store;
 
@@ -29,6 +29,13 @@ pub enum Args {
         /// Its name
         name: String,
     },
+}
+
+/// What a new identity may send, in words; nothing where there is no plan.
+fn warming(relay: &Relay) -> String {
+    relay.warm_up.map_or_else(String::new, |plan| {
+        format!("warms up since {}: at first {} a day to each provider", plan.from, plan.start)
+    })
 }
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
@@ -87,6 +94,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                 } else {
                     reason
                 };
+                let told = if told.is_empty() { warming(relay) } else { told };
                 let word = match whole {
                     Some(view) if word == "good" => view.state.clone(),
                     _ => word,

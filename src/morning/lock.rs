@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{House, Result, content, line_up, links};
+use super::{House, Result, content, line_up, links, warm_up};
 use crate::clock::Clock;
 use crate::config::{Approval, Newsletter};
 use crate::delivery::due::Morning;
@@ -60,6 +60,8 @@ pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who
     warnings.extend(links::check(house, newsletter, &content).await?);
     let locked = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?;
     if matches!(locked, Locked::Done { .. }) {
+        let day = house.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+        warnings.extend(warm_up::tell(house, newsletter, edition, day, who).await?);
         warn(house, edition, &warnings, who).await?;
     }
     Ok(locked)

@@ -23,6 +23,7 @@ pub mod store;
 pub mod stories;
 pub mod tick;
 pub mod waits;
+mod warm_up;
 pub mod why;
 pub mod words;
 

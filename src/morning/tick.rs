@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::alert::{self, Cause};
 use super::lock::{self, Locked};
-use super::{House, Result, store};
+use super::{House, Result, store, warm_up};
 use crate::articles::poll;
 use crate::config::{Approval, Newsletter};
 use crate::editions::{self, Edition, EditionState, Who, schedule};
@@ -22,8 +22,6 @@ const REFRESH: Duration = Duration::from_secs(300);
 const RELAY_DOWN: Duration = Duration::from_secs(60);
 /// Nor is a receiving provider that had less mail of ours than this.
 const WORTH_TELLING: i64 = 100;
-/// What the event is called that tells whether a new identity's caps carry an edition.
-const FORECAST: &str = "forecast";
 /// After a long absence only the newest locks are looked at one by one: the older ones are history.
 const LOOK_BACK: usize = 7;
 
@@ -138,7 +136,8 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await?;
         }
         if near {
-            forecast(house, newsletter, edition).await?;
+            let day = edition.lock_at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+            warm_up::tell(house, newsletter, edition, day, &Who::clock()).await?;
         }
         return Ok(());
     }
@@ -164,31 +163,6 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await
         }
     }
-}
-
-/// Tells once, before the lock, when a new identity's caps do not carry the edition.
-async fn forecast(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
-    let warms = newsletter.relays.iter().filter_map(|name| house.config.relays.get(name));
-    if warms.into_iter().all(|relay| relay.warm_up.is_none()) {
-        return Ok(());
-    }
-    let events = editions::store::events(&mut house.db.read().await?, edition.id).await?;
-    if events.iter().any(|event| event.what == FORECAST) {
-        return Ok(());
-    }
-    let day = edition.lock_at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-    let things = (&house.db, &house.clock, &house.random);
-    let shorts = delivery::forecast::shorts(things, &house.config, newsletter, day).await?;
-    let words = delivery::forecast::in_words(&shorts);
-    let told = words.clone().unwrap_or_else(|| "The warm-up carries it.".to_owned());
-    let mut tx = house.db.write().await?;
-    let now = house.clock.now();
-    editions::store::record(&mut tx, edition.id, now, &Who::clock(), FORECAST, &told).await?;
-    if let Some(words) = words {
-        alert::raise(&mut tx, newsletter, &Cause::WarmUp(edition.date, words), now).await?;
-    }
-    tx.commit().await?;
-    Ok(())
 }
 
 async fn miss(house: &House, newsletter: &Newsletter, edition: &Edition, why: String) -> Result<()> {

@@ -18,7 +18,7 @@ use super::ledger::Me;
 use super::mx::Ways;
 use super::pace::Providers;
 use super::protocol::Later;
-use super::relay::{Job, Lane, Relay};
+use super::relay::{Job, Lane, Relay, store as relays};
 use super::worker::{self, Shared};
 use super::{DeliveryState, Mode};
 use crate::clock::Random;
@@ -42,6 +42,8 @@ pub(super) struct Dispatch {
     questions: Semaphore,
     /// Deliveries whose domain is being asked about.
     asking: AtomicUsize,
+    /// Of each relay that needs one, whether a resolver answers, as it was told last.
+    answered: Mutex<BTreeMap<String, bool>>,
     /// Cancelled when this life ends.
     closing: CancellationToken,
 }
@@ -67,6 +69,7 @@ impl Dispatch {
             tasks: Mutex::new(Some(JoinSet::new())),
             questions: Semaphore::new(QUESTIONS),
             asking: AtomicUsize::new(0),
+            answered: Mutex::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -105,6 +108,35 @@ impl Dispatch {
             while tasks.try_join_next().is_some() {}
             tasks.spawn(task);
         }
+    }
+
+    /// A resolver answers about where a relay's mail goes, or none does and why: told when it changes.
+    fn resolver(&self, relay: &Relay, why: Option<String>) {
+        let answers = why.is_none();
+        let mut told = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(&relay.config.name) == Some(&answers) {
+            return;
+        }
+        let name = relay.config.name.clone();
+        told.insert(name.clone(), answers);
+        drop(told);
+        if let Some(why) = &why {
+            tracing::warn!(relay.name = %name, reason = %why, "nobody says where mail goes: it waits, and nothing of it was tried");
+        }
+        let (db, clock) = (self.shared.db.clone(), self.shared.clock.clone());
+        self.spawn(async move {
+            let noted = async {
+                let mut tx = db.write().await?;
+                match &why {
+                    Some(why) => relays::mark_down(&mut tx, &name, clock.now(), why).await?,
+                    None => relays::mark_up(&mut tx, &name).await?,
+                }
+                tx.commit().await
+            };
+            if let Err(error) = noted.await {
+                tracing::warn!(%error, relay.name = %name, "the relay's state could not be noted");
+            }
+        });
     }
 
     /// Ends what only waits; returns the deliveries that it waited with.

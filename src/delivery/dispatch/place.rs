@@ -13,12 +13,23 @@ use super::Dispatch;
 use crate::config::Newsletter;
 use crate::delivery::ledger::Claimed;
 use crate::delivery::message::wire_address;
+use crate::delivery::mx::{Nowhere, UNANSWERED_HOLDS};
 use crate::delivery::pace::store as paces;
 use crate::delivery::protocol::{Later, Sending};
 use crate::delivery::relay::{Job, Lane, Relay, Share};
 
 /// The lane of what can go nowhere: its words are ours.
 const NOWHERE: &str = "nowhere";
+
+/// Where a delivery goes at a relay.
+enum Place {
+    /// Into this lane.
+    Lane(String),
+    /// Its domain has to be asked about first.
+    Ask(String),
+    /// Nobody answers about any domain, and why.
+    Silent(String),
+}
 
 /// A delivery, and the shortest wait that a lane which could not take it soon told.
 type Waited = (Job, Option<Duration>);
@@ -89,11 +100,17 @@ impl Dispatch {
                     continue;
                 };
                 match self.lane_of(&relay, &mut job) {
-                    Ok(provider) => {
+                    Place::Lane(provider) => {
                         job.choices.pop();
                         lanes.entry((relay.config.name.clone(), provider)).or_default().push((job, wait));
                     }
-                    Err(domain) => unknown.entry(domain).or_default().push(job),
+                    Place::Ask(domain) => unknown.entry(domain).or_default().push(job),
+                    Place::Silent(why) => {
+                        self.resolver(&relay, Some(why));
+                        job.choices.pop();
+                        let wait = wait.unwrap_or(UNANSWERED_HOLDS).min(UNANSWERED_HOLDS);
+                        open.push((job, Some(wait)));
+                    }
                 }
             }
             unknown.into_iter().for_each(|(domain, jobs)| self.ask(domain, jobs));
@@ -169,20 +186,23 @@ impl Dispatch {
     }
 
     /// Which lane of a relay a delivery belongs to.
-    ///
-    /// # Errors
-    /// Its domain, where that has to be asked about first.
-    fn lane_of(&self, relay: &Relay, job: &mut Job) -> std::result::Result<String, String> {
+    fn lane_of(&self, relay: &Relay, job: &mut Job) -> Place {
         job.route = None;
         job.nowhere = None;
         let Some(ways) = self.ways.as_ref().filter(|_| relay.config.providers) else {
-            return Ok(String::new());
+            return Place::Lane(String::new());
         };
         let address = wire_address(&job.held.address);
         let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
-        let known = ways.known(domain).ok_or_else(|| domain.to_owned())?;
+        let Some(known) = ways.known(domain) else { return Place::Ask(domain.to_owned()) };
         let is_mx = relay.is_mx();
-        Ok(match known {
+        if let (true, Err(Nowhere::Silent(why))) = (is_mx, &known) {
+            return Place::Silent(why.clone());
+        }
+        if is_mx {
+            self.resolver(relay, None);
+        }
+        Place::Lane(match known {
             Ok(route) => {
                 let provider = route.provider.clone();
                 job.route = is_mx.then_some(route);

@@ -19,6 +19,8 @@ use crate::clock::Random;
 /// How long one question to one server may take, and how often each is asked.
 const PATIENCE: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 2;
+/// How long a resolver that lives may take for what every one of them knows.
+const ALIVE: Duration = Duration::from_secs(3);
 /// What fits into a datagram on any path (RFC 9715).
 const PAYLOAD: u16 = 1232;
 /// How long an answer is kept, whatever it says itself.
@@ -52,6 +54,8 @@ pub(super) struct Unanswered {
     name: String,
     kind: RecordType,
     why: String,
+    /// Whether a resolver said so, in place of saying nothing.
+    pub(super) heard: bool,
 }
 
 /// The resolvers that are asked.
@@ -85,23 +89,33 @@ impl Dns {
 
     /// What there is of this type at this name, an alias followed.
     pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
-        let told = |why: String| Unanswered { name: name.to_owned(), kind, why };
+        let told = |why: String, heard| Unanswered { name: name.to_owned(), kind, why, heard };
         let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.')))
-            .map_err(|error| told(error.to_string()))?;
-        let mut why = String::new();
+            .map_err(|error| told(error.to_string(), true))?;
+        let (mut why, mut heard) = (String::new(), false);
         for _ in 0..ROUNDS {
             for server in &self.servers {
                 match timeout(PATIENCE, self.ask_one(*server, &asked, kind)).await {
                     Ok(Ok(message)) => match read(&message, kind, server.ip().is_loopback()) {
                         Ok(answer) => return Ok(answer),
-                        Err(code) => why = format!("the resolver says {code}"),
+                        Err(code) => (why, heard) = (format!("the resolver says {code}"), true),
                     },
                     Ok(Err(error)) => why = error.to_string(),
                     Err(_) => "no answer in time".clone_into(&mut why),
                 }
             }
         }
-        Err(told(why))
+        Err(told(why, heard))
+    }
+
+    /// Whether no resolver answers at all, whatever it is asked: then nothing is known of anybody.
+    pub(super) async fn is_silent(&self) -> bool {
+        for server in &self.servers {
+            if let Ok(Ok(_)) = timeout(ALIVE, self.ask_one(*server, &Name::root(), RecordType::NS)).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// The addresses of a host, those that mail reaches most surely first, and whether all of them are vouched for.

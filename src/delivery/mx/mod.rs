@@ -38,7 +38,7 @@ pub(super) const MISSING_TRIES: i64 = 2;
 /// So many domains are remembered; then all are forgotten. Each is asked about again within the hour anyway.
 const REMEMBERED: usize = 100_000;
 /// How long it is remembered that nobody could say.
-const UNANSWERED_HOLDS: Duration = Duration::from_secs(30);
+pub(super) const UNANSWERED_HOLDS: Duration = Duration::from_secs(30);
 
 /// How safe the way must be, at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,8 @@ pub(super) enum Nowhere {
     Missing(&'static str),
     /// Nobody could say.
     Unanswered(String),
+    /// No resolver answers at all: that is our trouble, and says nothing of the domain.
+    Silent(String),
     /// None of its hosts is one that it says it has: somebody may be in between.
     Unsafe(&'static str),
 }
@@ -98,7 +100,7 @@ impl Nowhere {
             }
             Self::Missing(why) => (Reply::new(550, &format!("5.4.4 {why}")), Class::Domain),
             Self::Unsafe(why) => (Reply::new(454, &format!("4.7.5 {why}")), Class::System),
-            Self::Unanswered(why) => (Reply::new(451, &format!("4.4.3 {why}")), Class::System),
+            Self::Unanswered(why) | Self::Silent(why) => (Reply::new(451, &format!("4.4.3 {why}")), Class::System),
         }
     }
 }
@@ -152,11 +154,9 @@ impl Ways {
     }
 
     async fn look(&self, domain: &str) -> (Destination, Duration) {
-        let unanswered =
-            |error: dns::Unanswered| (Err(Nowhere::Unanswered(error.to_string())), UNANSWERED_HOLDS);
         let answer = match self.dns.ask(domain, RecordType::MX).await {
             Ok(answer) => answer,
-            Err(error) => return unanswered(error),
+            Err(error) => return self.unanswered(&error).await,
         };
         let (mut holds, secure) = (answer.holds, answer.secure);
         let mut hosts = match answer.found {
@@ -175,7 +175,7 @@ impl Ways {
             }
             // Without MX the domain's own address takes its mail (RFC 5321 5.1).
             Found::Nothing => match self.dns.addresses(domain).await {
-                Err(error) => return unanswered(error),
+                Err(error) => return self.unanswered(&error).await,
                 Ok((addresses, _)) if addresses.is_empty() => {
                     return (Err(Nowhere::Missing("nothing in the domain takes mail")), holds);
                 }
@@ -210,6 +210,18 @@ impl Ways {
         }
         holds = holds.max(Duration::from_secs(1));
         (Ok(Arc::new(Route { provider, hosts, need, secure })), holds)
+    }
+}
+
+impl Ways {
+    /// A question that was not answered: is it the domain, or whoever was asked?
+    async fn unanswered(&self, error: &dns::Unanswered) -> (Destination, Duration) {
+        let nowhere = if !error.heard && self.dns.is_silent().await {
+            Nowhere::Silent(format!("no resolver answers ({error})"))
+        } else {
+            Nowhere::Unanswered(error.to_string())
+        };
+        (Err(nowhere), UNANSWERED_HOLDS)
     }
 }
 

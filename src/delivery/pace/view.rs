@@ -48,8 +48,15 @@ pub async fn view(conn: &mut Conn, relay: &Relay, providers: &Providers, clock: 
     let open = store::connections(conn).await?;
     let warm = store::warm_list(conn, &today).await?;
     let rows = store::list(conn).await?;
-    let own = rows.into_iter().filter(|row| row.relay == relay.name);
+    let mut own: Vec<Row> = rows.into_iter().filter(|row| row.relay == relay.name).collect();
+    // Whoever had something of today's cap and was not heard of yet.
+    for day in warm.iter().filter(|day| day.relay == relay.name) {
+        if own.iter().all(|row| row.provider != day.provider) {
+            own.push(Row::of_nobody(&day.relay, &day.provider));
+        }
+    }
     Ok(own
+        .into_iter()
         .map(|row| {
             let bears = providers.bears(&row.provider);
             let base = if row.provider.is_empty() {
@@ -113,7 +120,10 @@ pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<V
         accepted: sum(|view| view.accepted),
         deferred: sum(|view| view.deferred),
         rejected: sum(|view| view.rejected),
-        warm_up: None,
+        warm_up: others
+            .iter()
+            .filter_map(|view| view.warm_up)
+            .reduce(|(had, cap), (more, further)| (had + more, cap + further)),
         last_reply: None,
         replied_at: None,
         takes: true,

@@ -56,6 +56,27 @@ pub struct Row {
 }
 
 impl Row {
+    /// Of somebody who was never heard of.
+    pub(super) fn of_nobody(relay: &str, provider: &str) -> Self {
+        Self {
+            relay: relay.to_owned(),
+            provider: provider.to_owned(),
+            suspended_until: None,
+            connections: None,
+            gap: None,
+            holds_until: 0,
+            step: 0,
+            signalled_at: 0,
+            down_since: None,
+            reason: None,
+            reply: None,
+            replied_at: None,
+            accepted: 0,
+            deferred: 0,
+            rejected: 0,
+        }
+    }
+
     /// What signals asked for.
     pub fn limit(&self) -> Limit {
         Limit {
