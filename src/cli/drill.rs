@@ -30,7 +30,7 @@ pub struct Args {
     lease: String,
     /// A PostgreSQL server to drill on, in a schema of its own that is dropped at the end; SQLite otherwise. The
     /// configuration's own server with `--on-configured`
-    #[arg(long, value_name = "URL", conflicts_with = "on_configured")]
+    #[arg(long, value_name = "URL", conflicts_with = "on_configured", value_parser = super::postgres_url)]
     postgres: Option<String>,
     /// Drill on the server that the configuration names, when it is PostgreSQL
     #[arg(long)]

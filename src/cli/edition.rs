@@ -511,7 +511,8 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
     out.finish()?;
     if !how.wait && !counts.all_final() {
         // Nobody waits for it here: whoever asked for one pass is told what stood in its way.
-        for told in morning::waits::relays(&place.house, place.newsletter, &place.newsletter.timezone).await? {
+        for told in morning::waits::relays(&place.house, place.newsletter, &place.newsletter.timezone).await?
+        {
             cx.say(&told);
         }
     }

@@ -145,6 +145,15 @@ pub struct Refusal(pub String);
 #[error("{0}")]
 pub struct Misuse(pub String);
 
+/// A PostgreSQL server, as an option names it.
+fn postgres_url(text: &str) -> Result<String, String> {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        Ok(text.to_owned())
+    } else {
+        Err("expected postgres://USER@HOST/DATABASE".to_owned())
+    }
+}
+
 /// Parses the command line and runs one command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -65,7 +65,10 @@ fn tell(due: &Due, cx: &Context) -> anyhow::Result<()> {
         out.line(&format!("{} {}: {what}", edition.newsletter, edition.date))?;
     }
     for edition in &due.unfinished {
-        cx.say(&format!("{} {}: old, and not over: it would be left alone", edition.newsletter, edition.date));
+        cx.say(&format!(
+            "{} {}: old, and not over: it would be left alone",
+            edition.newsletter, edition.date
+        ));
     }
     if due.editions.is_empty() && !cx.json {
         out.line("Nothing is old enough.")?;

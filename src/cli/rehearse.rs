@@ -21,7 +21,7 @@ pub struct Args {
     subscribers: Option<u32>,
     /// A PostgreSQL server for the scratch ledger, in a schema of its own that is dropped at the end; a SQLite file
     /// in the temporary folder otherwise
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = super::postgres_url)]
     postgres: Option<String>,
 }
 

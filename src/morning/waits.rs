@@ -56,7 +56,10 @@ pub(super) async fn waits(
     }
     let host = house.config.delivery.host.as_deref();
     if delivery::others_alive(&house.db, &house.clock, host).await? == 0 {
-        out.push("No daemon is running: nothing is sent until `matinale serve` or `matinale edition send` does.".to_owned());
+        out.push(
+            "No daemon is running: nothing is sent until `matinale serve` or `matinale edition send` does."
+                .to_owned(),
+        );
     }
     out.extend(relays(house, newsletter, zone).await?);
     if out.is_empty() {
@@ -81,7 +84,10 @@ pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> 
         let reason = one.and_then(|one| one.reason.as_deref());
         let paused = one.and_then(|one| one.paused_until).filter(|until| *until > now);
         if let Some(until) = paused {
-            out.push(format!("Relay {name} is paused until {}; `matinale relay resume` ends that.", at(until)));
+            out.push(format!(
+                "Relay {name} is paused until {}; `matinale relay resume` ends that.",
+                at(until)
+            ));
         }
         if let Some(since) = one.and_then(|one| one.down_since) {
             out.push(format!(

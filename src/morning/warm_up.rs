@@ -34,7 +34,10 @@ pub(super) async fn tell(
     let things = (&house.db, &house.clock, &house.random);
     let asked = forecast::shorts(things, &house.config, newsletter, day);
     let Ok(shorts) = tokio::time::timeout(PATIENCE, asked).await else {
-        tracing::warn!(edition.id = edition.id.0, "whether the warm-up carries it could not be found in time");
+        tracing::warn!(
+            edition.id = edition.id.0,
+            "whether the warm-up carries it could not be found in time"
+        );
         return Ok(None);
     };
     let words = forecast::in_words(&shorts?);

@@ -1,1 +1,3 @@
 //! Tests of the room `cli`.
+
+mod refusals;

@@ -17,7 +17,8 @@ async fn p4_a_released_dot_waits_neither_for_the_ledger_nor_for_the_next_message
     let offer = Offer { pipelining: true, ..Offer::default() };
     let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
-    let bench = prepare_with(sqlite().await.db, "", &relay, Clock::system(), &readers).await;
+    let test = sqlite().await;
+    let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
     // The second reader's mail cannot be made: what was rendered in their language is broken.
     let mut tx = bench.db.write().await.unwrap();
     for sql in [

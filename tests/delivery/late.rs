@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::faults::one;
 use super::ground::{Bench, prepare_with};
-use crate::support::databases::{TestDb, both};
+use crate::support::databases::{self, TestDb, both};
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 
 const READER: &str = "r0@example.org";
@@ -22,6 +22,8 @@ fn taken_and_said_late() -> Step {
 }
 
 struct Ground {
+    /// Its folder goes with it.
+    _test: TestDb,
     bench: Bench,
     server: Faulty,
     name: &'static str,
@@ -39,7 +41,7 @@ impl Ground {
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
         let delivery = format!("retry = [\"20ms\", \"20ms\"]\nuncertain = \"{uncertain}\"");
         let readers = [READER.to_owned()];
-        let bench = prepare_with(test.db, &delivery, &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db.clone(), &delivery, &relay, Clock::system(), &readers).await;
         let daemon = || {
             let (engine, mode) = (bench.engine(), bench.mode());
             tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() })
@@ -51,7 +53,7 @@ impl Ground {
         on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
         tx.commit().await.unwrap();
         let second = daemon();
-        Self { name: test.name, bench, server, first, second }
+        Self { name: test.name, _test: test, bench, server, first, second }
     }
 
     async fn until(&self, what: &str, there: impl AsyncFn(&mut Conn) -> bool) {
@@ -119,11 +121,8 @@ async fn p2_a_yes_that_comes_after_the_second_copy_left_does_not_hide_that_there
 #[tokio::test]
 async fn p1_a_yes_that_comes_before_the_second_body_is_released_stops_it() {
     for test in both().await {
-        let at_rcpt = Step {
-            phase: Phase::Rcpt,
-            fault: Fault::After(2, Box::new(Fault::Drip)),
-            taken: false,
-        };
+        let at_rcpt =
+            Step { phase: Phase::Rcpt, fault: Fault::After(2, Box::new(Fault::Drip)), taken: false };
         let ground = Ground::prepare(test, Some(at_rcpt), "resend").await;
         ground
             .until("claimed again", async |conn: &mut Conn| {
@@ -189,6 +188,12 @@ async fn p3_a_life_that_is_over_begins_no_further_message_when_its_last_answer_c
         // With one message in hand it claims no more, and so it does not learn at a claim that it is over.
         let settings = "batch = 1\nuncertain = \"hold\"";
         let bench = prepare_with(test.db, settings, &relay, Clock::system(), &readers).await;
+        // Whoever was planned first: this one is sent first.
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE delivery SET next_at = next_at - 1 \
+                   WHERE subscriber = (SELECT id FROM subscriber WHERE address = $1)";
+        on!(&mut tx, |c| sqlx::query(sql).bind(READER).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
         let (engine, mode) = (bench.engine(), bench.mode());
         let first = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
         server.until(1).await;
@@ -203,7 +208,8 @@ async fn p3_a_life_that_is_over_begins_no_further_message_when_its_last_answer_c
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), both_claimed).await.expect(test.name);
+        let both_claimed = tokio::time::timeout(Duration::from_secs(30), both_claimed).await;
+        assert!(both_claimed.is_ok(), "{}: {:?}", test.name, bench.counts().await);
         let mut tx = bench.db.write().await.unwrap();
         let sql = "UPDATE daemon SET lease_until = 0";
         on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
@@ -216,4 +222,52 @@ async fn p3_a_life_that_is_over_begins_no_further_message_when_its_last_answer_c
         assert_eq!(said["r1@example.org"].len(), 1, "{}: {said:?}", test.name);
         assert_eq!(bench.counts().await.accepted, 2, "{}", test.name);
     }
+}
+
+#[tokio::test]
+async fn p3_a_daemon_that_drains_renews_its_lease_while_it_waits_for_an_answer() {
+    for test in both().await {
+        let scripts = HashMap::from([(READER.to_owned(), VecDeque::from([taken_and_said_late()]))]);
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
+        let readers = [READER.to_owned()];
+        let bench = prepare_with(test.db, "lease = \"300ms\"", &relay, Clock::system(), &readers).await;
+        let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
+        let stop = shutdown.clone();
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &shutdown).await.unwrap() });
+        server.until(1).await;
+        stop.drain();
+        let lease = async || {
+            let mut conn = bench.db.read().await.unwrap();
+            let sql = "SELECT MAX(lease_until) FROM daemon WHERE gone = 0";
+            let until: i64 = on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+            until
+        };
+        // Twice: the first renewal may have begun before it drained.
+        for _ in 0..2 {
+            let before = lease().await;
+            let renewed = async {
+                while lease().await <= before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), renewed).await.expect(test.name);
+        }
+        server.let_go(1);
+        tokio::time::timeout(Duration::from_secs(30), daemon).await.expect(test.name).unwrap();
+        assert_eq!(bench.counts().await.accepted, 1, "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn p3_a_session_that_stands_still_in_a_transaction_is_ended_so_that_its_locks_are_free() {
+    if !databases::postgres_wanted() {
+        return;
+    }
+    let test = databases::postgres().await;
+    let mut conn = test.db.read().await.unwrap();
+    let sql = "SELECT setting FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'";
+    let length: String = on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+    assert_eq!(length, "30000", "milliseconds");
 }

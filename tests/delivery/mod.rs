@@ -3,9 +3,10 @@
 mod daemons;
 mod dots;
 mod faults;
-mod ground;
+pub(crate) mod ground;
 mod late;
 mod mx;
 mod outcomes;
 mod prune;
+mod relays;
 mod replies;

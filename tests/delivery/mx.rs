@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use matinale::clock::Clock;
-use matinale::db::Db;
-use matinale::delivery::pace::store as paces;
-use matinale::delivery::{Mode, Record, store};
+use matinale::clock::{Clock, Random};
+use matinale::db::{Db, on};
+use matinale::delivery::pace::{Providers, store as paces, view};
+use matinale::delivery::{Mode, Record, With, relay, send_one, store};
 use matinale::lifecycle::Shutdown;
 
 use super::ground::{Bench, prepare_with};
@@ -30,6 +30,11 @@ suspend = "1h"
 
 /// An edition to these, over `mx:` to whatever listens on this port; `more` stands behind `[relay.main]`.
 async fn straight(db: Db, port: u16, more: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
+    through(db, &format!("url = \"mx://?port={port}\"\n{more}"), addresses).await
+}
+
+/// The same over this relay.
+async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
     let resolver = names::start(&[
         ("one.example", "MX 10 mx.one.example"),
         ("mx.one.example", "A 127.0.0.1"),
@@ -50,8 +55,7 @@ async fn straight(db: Db, port: u16, more: &str, addresses: &[String]) -> (Bench
         "retry = [\"20ms\", \"20ms\", \"1h\"]\nresolver = \"{resolver}\"\nproviders_file = {:?}",
         file.to_str().unwrap()
     );
-    let relay = format!("url = \"mx://?port={port}\"\n{more}");
-    (prepare_with(db, &delivery, &relay, Clock::system(), addresses).await, folder)
+    (prepare_with(db, &delivery, relay, Clock::system(), addresses).await, folder)
 }
 
 async fn ledger(bench: &Bench) -> BTreeMap<String, Record> {
@@ -169,5 +173,165 @@ async fn v7_what_does_not_fit_under_the_cap_leaves_through_the_other_relay() {
         let warm = paces::warm_list(&mut bench.db.read().await.unwrap(), &today).await.unwrap();
         let warm: Vec<_> = warm.iter().map(|day| (day.provider.as_str(), day.cap, day.taken)).collect();
         assert_eq!(warm, [("one.example", 7, 7), ("slow", 7, 5)], "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v7_of_a_cap_only_what_left_is_spent() {
+    for test in both().await {
+        let slow: Vec<String> = readers("slow.example", 5).collect();
+        let waits = Step { phase: Phase::Dot, fault: Fault::After(1, Box::new(Fault::Drip)), taken: true };
+        let scripts = slow.iter().map(|to| (to.clone(), VecDeque::from([waits.clone()]))).collect();
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let more = "warm_up = { start = 7, growth = 1.5, from = \"2026-01-01\" }";
+        let (bench, _folder) = straight(test.db, server.address.port(), more, &slow).await;
+        let (engine, mode) = (bench.engine(), bench.mode());
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
+        server.until(1).await;
+        // One is on the wire, the others wait for it; now somebody holds the edition, and they go back.
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE edition SET state = 'held', held_from = 'sending'";
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        let back = async {
+            while bench.counts().await.planned < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), back).await.expect(test.name);
+        server.let_go(1);
+        tokio::time::timeout(Duration::from_secs(30), daemon).await.expect(test.name).unwrap();
+        assert_eq!(bench.counts().await.accepted, 1, "{}", test.name);
+        let mut conn = bench.db.read().await.unwrap();
+        let today = bench.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        let warm = paces::warm_list(&mut conn, &today).await.unwrap();
+        let warm: Vec<_> = warm.iter().map(|day| (day.provider.as_str(), day.cap, day.taken)).collect();
+        assert_eq!(warm, [("slow", 7, 1)], "{}", test.name);
+        // And whoever lists the relays sees it.
+        let (relay, providers) = (&bench.config.relays["main"], Providers::built_in());
+        let views = view(&mut conn, relay, &providers, &bench.clock).await.unwrap();
+        let slow = views.iter().find(|view| view.provider == "slow").unwrap();
+        assert_eq!(slow.warm_up, Some((1, 7)), "{}", test.name);
+    }
+}
+
+/// A resolver that says nothing, until it is told to pass questions on to another.
+async fn mute(behind: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::watch::Sender<bool>) {
+    let socket = std::sync::Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = socket.local_addr().unwrap();
+    let (speaks, heard) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let mut question = vec![0; 2048];
+        while let Ok((length, from)) = socket.recv_from(&mut question).await {
+            if *heard.borrow() {
+                let (socket, question) = (socket.clone(), question[..length].to_vec());
+                tokio::spawn(async move {
+                    let other = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                    other.send_to(&question, behind).await.unwrap();
+                    let mut answer = vec![0; 2048];
+                    let length = other.recv(&mut answer).await.unwrap();
+                    socket.send_to(&answer[..length], from).await.unwrap();
+                });
+            }
+        }
+    });
+    (address, speaks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_where_no_resolver_answers_nothing_is_tried_and_the_relay_says_so() {
+    let test = crate::support::databases::sqlite().await;
+    let server = Scripted::start(true).await;
+    let addresses: Vec<String> = readers("one.example", 5).collect();
+    let (mut bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+    let (resolver, speaks) = mute(bench.config.delivery.resolver.unwrap()).await;
+    std::sync::Arc::make_mut(&mut bench.config).delivery.resolver = Some(resolver);
+    let mode = Mode { once: true, ..bench.mode() };
+    bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+    assert_eq!(bench.counts().await.planned, 5);
+    assert_eq!(ledger(&bench).await.values().map(|record| record.attempts.len()).sum::<usize>(), 0);
+    let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+    assert!(known[0].down_since.is_some(), "{known:?}");
+    assert!(known[0].reason.as_deref().unwrap().contains("no resolver answers"), "{known:?}");
+
+    speaks.send_replace(true);
+    let mode = Mode { now: true, ..bench.mode() };
+    bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+    assert_eq!(bench.counts().await.accepted, 5);
+    let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+    assert_eq!(known[0].down_since, None, "{known:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn section_4_a_smarthost_may_keep_the_receivers_limits_too() {
+    for test in both().await {
+        let slow: Vec<String> = readers("slow.example", 10).collect();
+        let reply = "421 4.7.0 [slow] come back later\r\n".to_owned();
+        let step = Step { phase: Phase::Rcpt, fault: Fault::Reply(reply), taken: false };
+        let scripts: HashMap<String, VecDeque<Step>> =
+            slow.iter().map(|to| (to.clone(), VecDeque::from(vec![step.clone(); 50]))).collect();
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let addresses: Vec<String> = slow.into_iter().chain(readers("one.example", 30)).collect();
+        let relay = format!("url = \"smtp://{}?tls=none\"\nproviders = true", server.address);
+        let (bench, _folder) = through(test.db, &relay, &addresses).await;
+        let mode = Mode { once: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        let counts = bench.counts().await;
+        assert_eq!((counts.accepted, counts.planned), (30, 10), "{}: {counts:?}", test.name);
+        let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+        let suspended = rows.iter().filter(|row| row.suspended_until.is_some());
+        let suspended: Vec<&str> = suspended.map(|row| row.provider.as_str()).collect();
+        assert_eq!(suspended, ["slow"], "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_message_goes_where_the_mx_says() {
+    let test = crate::support::databases::sqlite().await;
+    let server = Scripted::start(true).await;
+    let (bench, _folder) = straight(test.db, server.address.port(), "", &["a@one.example".to_owned()]).await;
+    let random = Random::seeded(1);
+    let with = With { config: &bench.config, db: &bench.db, clock: &bench.clock, random: &random };
+    let relay = &bench.config.relays["main"];
+    let send = async |to: &str| {
+        send_one(with, relay, "us@example.org", to, b"Subject: hello\r\n\r\nhello\r\n").await
+    };
+    send("ok-a@one.example").await.unwrap();
+    assert_eq!(server.by_recipient()["ok-a@one.example"], 1);
+    assert!(send("ok-a@null.example").await.unwrap_err().contains("takes no mail"));
+    assert!(send("reject-x@one.example").await.unwrap_err().contains("no such user"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_all_daemons_together_open_no_more_connections_than_a_provider_bears() {
+    for test in both().await {
+        let offer = Offer { pipelining: true, pace: Duration::from_millis(10), ..Offer::default() };
+        let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let addresses: Vec<String> = readers("slow.example", 60).collect();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let engines = [bench.engine(), bench.engine()];
+        let shutdown = Shutdown::new();
+        let sent = async {
+            let [one, two] = &engines;
+            tokio::join!(one.run_edition(bench.mode(), &shutdown), two.run_edition(bench.mode(), &shutdown))
+        };
+        let watched = async {
+            loop {
+                let mut conn = bench.db.read().await.unwrap();
+                for (_, provider, open) in paces::connections(&mut conn).await.unwrap() {
+                    assert!(open <= 1, "{}: {open} connections to {provider}", test.name);
+                }
+                drop(conn);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            (one, two) = sent => { one.unwrap(); two.unwrap(); }
+            () = watched => {}
+        }
+        assert_eq!(bench.counts().await.accepted, 60, "{}", test.name);
+        assert_eq!(server.record().most_open, 1, "{}", test.name);
     }
 }

@@ -108,3 +108,62 @@ async fn p1_an_edition_with_one_delivery_that_is_not_final_is_left_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn p1_an_old_edition_that_is_not_over_is_told_and_one_that_goes_on_meanwhile_is_left_alone() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let addresses: Vec<String> = (0..20).map(|n| format!("ok-n{n}@example.org")).collect();
+        let bench = prepare(test.db, &server, &addresses).await;
+        bench.send().await;
+        let today: Date = "2030-01-01".parse().unwrap();
+        let due = prune::list(&bench.db, RETENTION, today).await.unwrap();
+        let told: Vec<&str> = due.unfinished.iter().map(|old| old.date.as_str()).collect();
+        assert_eq!((due.editions.len(), told), (0, vec!["2026-11-24"]), "{}: it is being sent", test.name);
+        move_to(&bench, EditionState::Sent).await;
+        let due = prune::list(&bench.db, RETENTION, today).await.unwrap();
+        assert_eq!((due.editions.len(), due.unfinished.len()), (1, 0), "{}", test.name);
+        // Between the question and the answer somebody has one sent again.
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE delivery SET state = 'deferred' WHERE id = (SELECT MIN(id) FROM delivery)";
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        let taken = prune(&bench.db, &bench.clock, &due, &Shutdown::new(), &|_| ()).await.unwrap();
+        assert_eq!((taken.deliveries, taken.attempts, taken.words), (0, 0, 0), "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn paces_and_warm_up_days_that_are_long_over_are_pruned_and_the_last_day_stays() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let bench = prepare(test.db, &server, &["ok-n0@example.org".to_owned()]).await;
+        let mut tx = bench.db.write().await.unwrap();
+        let now = bench.clock.now_ms();
+        for (provider, free_at) in [("quiet.example", 1), ("lively.example", now * 1000)] {
+            let sql = "INSERT INTO pace (relay, provider, free_at) VALUES ('main', $1, $2)";
+            on!(&mut tx, |c| sqlx::query(sql)
+                .bind(provider)
+                .bind(free_at)
+                .execute(c)
+                .await
+                .map(drop)
+                .unwrap());
+        }
+        for day in ["2020-01-01", "2020-01-02", "2020-01-03"] {
+            let sql = "INSERT INTO warm_up (relay, provider, day, cap, taken) VALUES ('main', 'google', $1, 500, 500)";
+            on!(&mut tx, |c| sqlx::query(sql).bind(day).execute(c).await.map(drop).unwrap());
+        }
+        tx.commit().await.unwrap();
+        let today = bench.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        assert_eq!(sweep(&bench, &today, &Shutdown::new()).await.paces, 3, "{}", test.name);
+        for (sql, left) in [
+            ("SELECT COUNT(*) FROM pace WHERE provider = 'quiet.example'", 0),
+            ("SELECT COUNT(*) FROM pace WHERE provider = 'lively.example'", 1),
+            ("SELECT COUNT(*) FROM warm_up WHERE day = '2020-01-03'", 1),
+            ("SELECT COUNT(*) FROM warm_up", 1),
+        ] {
+            assert_eq!(number(&bench, sql).await, left, "{}: {sql}", test.name);
+        }
+    }
+}

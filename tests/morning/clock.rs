@@ -8,13 +8,15 @@ use matinale::articles::formats::Format;
 use matinale::articles::import::{self, Says};
 use matinale::clock::{Clock, Random};
 use matinale::config::Config;
-use matinale::db::Db;
-use matinale::editions::{self, EditionState};
+use matinale::db::{Db, on};
+use matinale::editions::{self, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::send::{How, send};
-use matinale::morning::{House, store, tick};
+use matinale::morning::{House, line_up, lock, store, tick};
+use matinale::readers::store::{NewSubscriber, NewSubscription};
 
 use crate::support::databases::{both, sqlite};
+use crate::support::names;
 
 fn config(more: &str) -> Config {
     use std::os::unix::fs::PermissionsExt as _;
@@ -143,12 +145,116 @@ async fn p10_what_sending_needs_is_tried_before_an_edition_is_locked() {
         ("dkim", "[dkim.\"example.org\"]\nselector = \"m\"\nkey_file = \"no-key.pem\""),
     ];
     for (what, more) in broken {
-        let house = house(sqlite().await.db, more).await;
+        let test = sqlite().await;
+        let house = house(test.db, more).await;
         let newsletter = &house.config.newsletters["test"];
         let how = How { wait: true, now: true, late: false, civil: false };
         let told = send(&house, newsletter, "2026-11-24".parse().unwrap(), how, &Shutdown::new()).await;
         let told = told.expect_err(what).to_string();
         assert!(told.contains(what), "{told}");
         assert_eq!(state(&house, "2026-11-24").await, None, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_takes_nothing_is_told_once_where_it_has_many_readers() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        let since = house.clock.now_ms();
+        let mut tx = house.db.write().await.unwrap();
+        for (provider, accepted) in [("google", 500), ("tiny.example", 5)] {
+            let sql = "INSERT INTO pace (relay, provider, down_since, reason, accepted) VALUES ('main', $1, $2, 'no', $3)";
+            on!(&mut tx, |c| sqlx::query(sql)
+                .bind(provider)
+                .bind(since)
+                .bind(accepted)
+                .execute(c)
+                .await
+                .map(drop)
+                .unwrap());
+        }
+        tx.commit().await.unwrap();
+        tick::tick(&house).await.unwrap();
+        assert!(alarms(&house).await.is_empty(), "{}: it is down for a moment", test.name);
+        house.clock.advance(Duration::from_secs(61));
+        for _ in 0..3 {
+            tick::tick(&house).await.unwrap();
+        }
+        let key = format!("provider-down:google (through main):{}", since / 1000);
+        assert_eq!(alarms(&house).await, [key], "{}", test.name);
+    }
+}
+
+/// A house whose relay goes straight to the receivers under a cap of two a day, with three readers at one of them.
+async fn warming(db: Db) -> House {
+    let resolver =
+        names::start(&[("one.example", "MX 10 mx.one.example"), ("mx.one.example", "A 127.0.0.1")]).await;
+    let more = format!(
+        "remind = \"45m\"\n[delivery]\nresolver = \"{resolver}\"\n[relay.straight]\nurl = \"mx:\"\n\
+         warm_up = {{ start = 2, growth = 1.5, from = \"2026-11-01\" }}"
+    );
+    let mut house = house(db, &more).await;
+    let mut config = (*house.config).clone();
+    config.newsletters.get_mut("test").unwrap().relays = vec!["straight".to_owned()];
+    house = House::new(config, house.db, house.clock, house.random);
+    let now = house.clock.now();
+    let people: Vec<NewSubscriber> = ["a", "b", "c"]
+        .map(|name| format!("{name}@one.example"))
+        .map(|address| NewSubscriber {
+            key: address.clone(),
+            key_hash: house.links.key_hash(&address),
+            address,
+            name: None,
+            language: None,
+            timezone: None,
+            send_at: None,
+        })
+        .into();
+    let mut tx = house.db.write().await.unwrap();
+    let ids = matinale::readers::store::upsert(&mut tx, &people, now).await.unwrap();
+    let wishes: Vec<NewSubscription> = ids
+        .values()
+        .map(|(id, _)| NewSubscription {
+            subscriber: id.0,
+            newsletter: "test".to_owned(),
+            status: "active",
+            consented_at: None,
+            consent_source: None,
+            consent_text: None,
+        })
+        .collect();
+    matinale::readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
+    tx.commit().await.unwrap();
+    house
+}
+
+#[tokio::test]
+async fn v7_a_warm_up_that_does_not_carry_the_edition_is_told_once_before_the_lock() {
+    for test in both().await {
+        let house = warming(test.db).await;
+        for _ in 0..3 {
+            tick::tick(&house).await.unwrap();
+        }
+        assert_eq!(alarms(&house).await, ["warm-up:test:2026-11-24"], "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn v7_whoever_locks_by_hand_is_told_that_the_warm_up_does_not_carry_it() {
+    for test in both().await {
+        let house = warming(test.db).await;
+        let newsletter = &house.config.newsletters["test"];
+        let date = "2026-11-24".parse().unwrap();
+        let edition = line_up::open(&house, newsletter, date).await.unwrap();
+        let who = Who::command_line();
+        let locked = lock::lock_or_refuse(&house, newsletter, &edition, &who).await.unwrap();
+        assert_eq!(locked, Ok((1, 3)), "{}", test.name);
+        let events = editions::store::events(&mut house.db.read().await.unwrap(), edition.id).await.unwrap();
+        let told = events.iter().filter(|event| event.what == lock::WARNED);
+        assert!(
+            told.clone().any(|event| event.detail.contains("only 2 of 3 readers at one.example")),
+            "{}: {events:?}",
+            test.name
+        );
     }
 }

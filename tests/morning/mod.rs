@@ -3,3 +3,4 @@
 mod clock;
 mod links;
 mod rehearse;
+mod why;

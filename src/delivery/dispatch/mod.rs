@@ -175,7 +175,6 @@ impl Dispatch {
             self.shared.committer.commit(Request { back, later, ..Request::default() }).await;
         }
     }
-
 }
 
 /// Ends everything that works for a life when that life is dropped: tasks hold the dispatch that holds them.

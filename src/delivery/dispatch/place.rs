@@ -163,7 +163,8 @@ impl Dispatch {
         let day = civil.date().to_string();
         let taken = async {
             let mut tx = self.shared.db.write().await?;
-            let taken = paces::warm_take(&mut tx, &relay.config.name, &lane.provider, &day, count, plan).await?;
+            let taken =
+                paces::warm_take(&mut tx, &relay.config.name, &lane.provider, &day, count, plan).await?;
             tx.commit().await?;
             Ok::<_, crate::db::Error>(taken)
         };

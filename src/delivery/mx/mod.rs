@@ -100,7 +100,9 @@ impl Nowhere {
             }
             Self::Missing(why) => (Reply::new(550, &format!("5.4.4 {why}")), Class::Domain),
             Self::Unsafe(why) => (Reply::new(454, &format!("4.7.5 {why}")), Class::System),
-            Self::Unanswered(why) | Self::Silent(why) => (Reply::new(451, &format!("4.4.3 {why}")), Class::System),
+            Self::Unanswered(why) | Self::Silent(why) => {
+                (Reply::new(451, &format!("4.4.3 {why}")), Class::System)
+            }
         }
     }
 }

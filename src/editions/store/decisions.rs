@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use super::{json, parse_json};
 use crate::articles::{ArticleId, Lifetime};
-use crate::db::{Conn, Error, Result, expect_rows, on};
+use crate::db::{Conn, Result, expect_rows, on};
 use crate::editions::{Decision, EditionId, ItemWords};
 use crate::selection::Given;
 

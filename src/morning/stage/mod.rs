@@ -224,9 +224,6 @@ async fn schema(url: &str, folder: &Path) -> Result<String> {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect();
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(Error::Start("--postgres: expected postgres://USER@HOST/DATABASE".to_owned()));
-    }
     let db = Db::open(&Options { connections: 1, ..Options::new(url) })
         .await
         .map_err(|error| Error::Start(format!("--postgres: the server cannot be used: {error}")))?;

@@ -137,6 +137,9 @@ pub struct Record {
     pub began: Option<Instant>,
     /// When the newest whole body was there.
     pub ended: Option<Instant>,
+    /// The most conversations at a time.
+    pub most_open: usize,
+    open: usize,
     scripts: HashMap<String, VecDeque<Step>>,
     openings: VecDeque<Opening>,
     /// Faults at commands that belong to no recipient.
@@ -186,8 +189,12 @@ impl Faulty {
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let own = own.clone();
-                // A sender that goes in mid-sentence is what this server is for.
-                tokio::spawn(async move { drop(own.talk(socket).await) });
+                tokio::spawn(async move {
+                    own.opened();
+                    // A sender that goes in mid-sentence is what this server is for.
+                    drop(own.talk(socket).await);
+                    own.record().open -= 1;
+                });
             }
         });
         server
@@ -226,6 +233,12 @@ impl Faulty {
     /// How many came to this one.
     pub fn dots_to(&self, to: &str) -> usize {
         self.record().said.get(to).map_or(0, |said| said.iter().filter(|said| said.dot).count())
+    }
+
+    fn opened(&self) {
+        let mut record = self.record();
+        record.open += 1;
+        record.most_open = record.most_open.max(record.open);
     }
 
     fn violation(&self, what: &str) {

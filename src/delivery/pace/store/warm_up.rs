@@ -42,13 +42,7 @@ fn day((cap, taken, deferred): (i64, i64, i64)) -> Day {
 }
 
 /// A day's cap and what was had of it, begun where nobody did yet.
-async fn warm_day(
-    conn: &mut Conn,
-    relay: &str,
-    provider: &str,
-    today: &str,
-    plan: &WarmUp,
-) -> Result<Day> {
+async fn warm_day(conn: &mut Conn, relay: &str, provider: &str, today: &str, plan: &WarmUp) -> Result<Day> {
     let sql = pick(conn, TODAY, TODAY_LOCKED);
     for begun in [false, true] {
         if begun {

@@ -1,0 +1,57 @@
+//! What commands refuse, with which status, and that they say why.
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A folder with a configuration, and whatever else stands in it.
+fn house(more: &str) -> TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    for key in ["secret.key", "no-key.pem"] {
+        std::fs::write(file(key), "no key of any kind\n").unwrap();
+        std::fs::set_permissions(file(key), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let text = format!(
+        "[database]\nurl = \"sqlite:{}\"\n[keys]\nsecret_file = \"secret.key\"\n\
+         [relay.main]\nurl = \"smtp://127.0.0.1:1\"\n\
+         [newsletter.test]\nname = \"Test\"\nfrom = \"test@example.org\"\nlock = \"0 0 5 * * *\"\n\
+         send_at = \"06:30\"\nrelays = [\"main\"]\n{more}\n",
+        file("test.db").display()
+    );
+    std::fs::write(file("matinale.toml"), text).unwrap();
+    folder
+}
+
+fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_matinale"));
+    let Output { status, stderr, .. } =
+        command.arg("--config").arg(house.path().join("matinale.toml")).args(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn p10_check_tries_what_sending_reads_and_names_the_key() {
+    assert_eq!(matinale(&house(""), &["check"]).0, Some(0));
+    let broken = [
+        ("delivery.rules_file", "[delivery]\nrules_file = \"nowhere.toml\""),
+        ("delivery.providers_file", "[delivery]\nproviders_file = \"nowhere.toml\""),
+        ("dkim.example.org", "[dkim.\"example.org\"]\nselector = \"m\"\nkey_file = \"no-key.pem\""),
+    ];
+    for (key, more) in broken {
+        let (status, told) = matinale(&house(more), &["check"]);
+        assert!(status != Some(0) && told.contains(key), "{key}: {status:?} {told}");
+    }
+}
+
+#[test]
+fn p10_a_rehearsal_of_a_morning_that_is_past_or_on_no_server_is_refused() {
+    let house = house("");
+    assert_eq!(matinale(&house, &["migrate"]).0, Some(0));
+    let (status, told) = matinale(&house, &["rehearse", "test", "--date", "2020-01-01"]);
+    assert!(status == Some(3) && told.contains("2020-01-01 is past"), "{status:?} {told}");
+    let (status, told) = matinale(&house, &["rehearse", "test", "--postgres", "mysql://a:secret@b/c"]);
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains("expected postgres://USER@HOST/DATABASE"), "{told}");
+}
