@@ -49,7 +49,7 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
         told("No daemon is running").await;
         // One on another host, whose lease runs for a day more by whichever clock.
         let sql = "INSERT INTO daemon (lease_until, started_at, host, pid, birth) VALUES ($1, 0, 'elsewhere', 1, '1')";
-        write(&bench, sql, jiff::Timestamp::now().as_millisecond() * 2).await;
+        write(&bench, sql, Clock::system().now_ms() * 2).await;
         let story = told("It is due, and leaves when its turn comes.").await;
         assert!(!story.contains("No daemon") && !story.contains("waits for its hour"), "{story}");
 

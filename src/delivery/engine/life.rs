@@ -99,6 +99,8 @@ impl<'a> Life<'a> {
                 editions = self.editions().await?;
                 self.recall(&editions).await;
             }
+            // Looked at before claiming: what went back since then is claimed in the next turn, not forgotten by the last.
+            let idle = !self.dispatch.is_busy();
             let mut busy = false;
             for sending in &editions {
                 busy |= self.claim(sending).await?;
@@ -112,7 +114,7 @@ impl<'a> Life<'a> {
                     tracing::warn!(%error, "what providers said could not be told");
                 }
             }
-            if !busy && !self.dispatch.is_busy() {
+            if !busy && idle && !self.dispatch.is_busy() {
                 self.sweep(&editions).await?;
                 if self.finished(&editions).await? {
                     return Ok(());

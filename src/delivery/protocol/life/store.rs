@@ -160,17 +160,25 @@ SET state = CASE WHEN accepted_at IS NOT NULL THEN 'accepted'
                  ELSE 'planned' END, daemon = NULL, epoch = NULL
 WHERE state = 'claimed' AND daemon = $1 AND epoch = $2";
 
-const ARRIVED_MEANWHILE: &str = "
-SELECT id
+const CLAIMS_SQLITE: &str = "
+SELECT id, accepted_at
 FROM delivery
-WHERE state = 'claimed' AND daemon = $1 AND epoch = $2 AND accepted_at IS NOT NULL";
+WHERE state = 'claimed' AND daemon = $1 AND epoch = $2";
 
+// A late answer is noted on a claimed row: it comes before this, or finds the row given back.
+const CLAIMS_POSTGRES: &str = "
+SELECT id, accepted_at
+FROM delivery
+WHERE state = 'claimed' AND daemon = $1 AND epoch = $2
+ORDER BY id
+FOR UPDATE";
+
+/// Of a life's claims those that are known to have arrived; the claims are held still until this transaction ends.
 async fn arrived_meanwhile(conn: &mut Conn, life: Me) -> Result<Vec<i64>> {
-    Ok(on!(conn, |c| sqlx::query_scalar(ARRIVED_MEANWHILE)
-        .bind(life.daemon)
-        .bind(life.epoch)
-        .fetch_all(c)
-        .await?))
+    let sql = pick(conn, CLAIMS_SQLITE, CLAIMS_POSTGRES);
+    let claims: Vec<(i64, Option<i64>)> =
+        on!(conn, |c| sqlx::query_as(sql).bind(life.daemon).bind(life.epoch).fetch_all(c).await?);
+    Ok(claims.into_iter().filter(|(_, accepted_at)| accepted_at.is_some()).map(|(id, _)| id).collect())
 }
 
 /// Makes the open attempts of a life that ends uncertain and gives the rest of its work back; returns how many of each.
@@ -224,7 +232,7 @@ pub(in crate::delivery) async fn leave(conn: &mut Conn, me: Me) -> Result<()> {
 #[cfg(test)]
 /// The takeover's statements, and what their plan must find their rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    [OPEN_TO_UNCERTAIN, UNCERTAIN_DELIVERIES, CLAIMED_TO_PLANNED, ARRIVED_MEANWHILE]
+    [OPEN_TO_UNCERTAIN, UNCERTAIN_DELIVERIES, CLAIMED_TO_PLANNED, CLAIMS_SQLITE]
         .map(|sql| (sql.to_owned(), "delivery_claimed"))
         .into()
 }
