@@ -228,23 +228,26 @@ impl Worker {
                 }
                 Ok(Received::Ready) => {}
             }
-            let Some(session) = self.held.as_mut().map(|held| &mut held.session) else {
-                return Ok(Some(letter.job));
-            };
+            let Some(held) = self.held.as_mut() else { return Ok(Some(letter.job)) };
             let request = Request {
                 finished: pending.take(),
                 asked: Some(letter.composed.release.clone()),
                 ..Request::default()
             };
-            // The body goes ahead while the ledger is written; its end waits.
-            let (begun, answer) = tokio::join!(
-                session.begin(&letter.composed.body),
-                self.dispatch.shared.committer.commit(request)
+            let limit = self.lane.messages_per_connection.saturating_sub(1);
+            let may_follow = held.session.pipelines() && held.session.may_go_on(limit);
+            let (dispatch, relay, lane) = (&self.dispatch, &self.relay, &self.lane);
+            // The body goes ahead while the ledger is written, and the next letter is made; the end of this one waits.
+            let (begun, answer, following) = tokio::join!(
+                held.session.begin(&letter.composed.body),
+                dispatch.shared.committer.commit(request),
+                async { if may_follow { following(dispatch, relay, lane, &held.carried) } else { None } },
             );
             match answer {
                 Answer::Released => letter.job.share.take().into_iter().for_each(Share::spend),
                 // 354 and a recipient who may no longer be written to: the socket closes, never a lone dot.
                 Answer::Kept => {
+                    self.not_yet(following);
                     self.drop_session().await;
                     return Ok(None);
                 }
@@ -253,7 +256,14 @@ impl Worker {
                     return Err(Answer::Fenced);
                 }
             }
-            let following = if begun.is_ok() { self.following() } else { None };
+            let following = match following {
+                Some(next) if begun.is_ok() && self.fits(&next.composed) => Some(next),
+                // It has its own reasons not to go here; they are told when it comes first.
+                other => {
+                    self.not_yet(other);
+                    None
+                }
+            };
             let envelope = following.as_ref().map(|next| &next.composed.envelope);
             let (ended, answered) = match (begun, self.session()) {
                 (Ok(begun), Some(session)) => session.body(&mut letter.composed.body, begun, envelope).await,
@@ -297,32 +307,18 @@ impl Worker {
         }
     }
 
-    /// The next letter, when it may travel with the end of this one. Nothing is waited for: a dot that was released
-    /// leaves at once, or what releases are asked about (a hold, a goodbye) would be older than it has to be.
-    fn following(&self) -> Option<Letter> {
-        let held = self.held.as_ref()?;
-        let limit = self.lane.messages_per_connection;
-        if !held.session.pipelines() || !held.session.may_go_on(limit.saturating_sub(1)) {
-            return None;
+    /// What was made ahead waits again for its turn.
+    fn not_yet(&self, letter: Option<Letter>) {
+        if let Some(letter) = letter {
+            self.lane.return_one(letter.job);
         }
-        let now = self.shared().clock.now_ms();
-        if self.lane.is_crowded(now) {
-            return None;
-        }
-        let Next::Job(job) = self.relay.next(&self.lane, self.carried(), true, now) else { return None };
-        match self.shared().composer.compose_at_once(self.wanted(&job)) {
-            Some(Ok(composed))
-                if composed.unfit.is_none()
-                    && held.session.unfit(&composed.envelope, composed.body.len()).is_none() =>
-            {
-                Some(Letter { job: *job, composed })
-            }
-            _ => {
-                // It has its own reasons not to go here; they are told when it comes first.
-                self.lane.return_one(*job);
-                None
-            }
-        }
+    }
+
+    /// Whether the open session may carry it.
+    fn fits(&self, composed: &Composed) -> bool {
+        self.held.as_ref().is_some_and(|held| {
+            composed.unfit.is_none() && held.session.unfit(&composed.envelope, composed.body.len()).is_none()
+        })
     }
 
     fn waiting(&self) -> Option<Job> {
@@ -336,19 +332,8 @@ impl Worker {
         }
     }
 
-    fn wanted<'a>(&'a self, job: &'a Job) -> Wanted<'a> {
-        Wanted {
-            held: &job.held,
-            sending: &job.sending,
-            newsletter: &job.newsletter,
-            relay: &self.relay.config.name,
-            civil: self.shared().clock.civil_ms(),
-            now: self.shared().clock.now_ms(),
-        }
-    }
-
     async fn compose(&self, job: Job) -> Option<Letter> {
-        let composed = self.shared().composer.compose(self.wanted(&job)).await;
+        let composed = self.shared().composer.compose(wanted(&self.dispatch, &self.relay, &job)).await;
         match composed {
             Ok(composed) => Some(Letter { job, composed }),
             Err(error) => {
@@ -379,4 +364,30 @@ impl Worker {
         };
         self.shared().committer.commit(request).await
     }
+}
+
+fn wanted<'a>(dispatch: &Dispatch, relay: &'a Relay, job: &'a Job) -> Wanted<'a> {
+    Wanted {
+        held: &job.held,
+        sending: &job.sending,
+        newsletter: &job.newsletter,
+        relay: &relay.config.name,
+        civil: dispatch.shared.clock.civil_ms(),
+        now: dispatch.shared.clock.now_ms(),
+    }
+}
+
+/// The next letter, when it may travel with the end of the one that is under way. Nothing is waited for: a dot that was
+/// released leaves at once, or what releases are asked about (a hold, a goodbye) would be older than it has to be.
+fn following(dispatch: &Dispatch, relay: &Relay, lane: &Lane, carried: &Carried) -> Option<Letter> {
+    let now = dispatch.shared.clock.now_ms();
+    if lane.is_crowded(now) {
+        return None;
+    }
+    let Next::Job(job) = relay.next(lane, Some(carried), true, now) else { return None };
+    if let Some(Ok(composed)) = dispatch.shared.composer.compose_at_once(wanted(dispatch, relay, &job)) {
+        return Some(Letter { job: *job, composed });
+    }
+    lane.return_one(*job);
+    None
 }
