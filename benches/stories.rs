@@ -87,35 +87,14 @@ fn articles(count: usize) -> Vec<Article> {
             };
             let (title, summary) = (text(10, 5), format!("{}. {}.", text(15, 5), text(15, 5)));
             let at = out.len();
+            let hours = jiff::SignedDuration::from_hours(i64::try_from(hour).unwrap_or(0));
+            let dated = now().checked_sub(hours).unwrap_or_default();
             out.push(Article {
                 id: ArticleId(i64::try_from(at).unwrap_or_default()),
-                url: format!("https://press.example/{at}"),
-                url_key: format!("press.example/{at}"),
-                title,
-                title_key: String::new(),
                 summary,
-                body: String::new(),
                 language: Some("fr".to_owned()),
-                section: None,
-                countries: Vec::new(),
-                tags: Vec::new(),
-                author: None,
                 source: format!("Source {}", dice.below(60)),
-                published_at: now()
-                    .checked_sub(jiff::SignedDuration::from_hours(i64::try_from(hour).unwrap_or(0)))
-                    .ok(),
-                image_url: None,
-                image_alt: None,
-                image_credit: None,
-                value: None,
-                lifetime: None,
-                embargo_until: None,
-                origin: "bench".to_owned(),
-                fingerprint: String::new(),
-                first_seen_at: now(),
-                updated_at: now(),
-                retracted_at: None,
-                retracted_why: None,
+                ..Article::new(&format!("https://press.example/{at}"), &title, dated)
             });
         }
     }

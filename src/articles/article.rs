@@ -111,6 +111,38 @@ pub struct Article {
 }
 
 impl Article {
+    /// An article of which no more is known than where it is, what it is called, and when it came.
+    pub fn new(url: &str, title: &str, at: Timestamp) -> Self {
+        Self {
+            id: ArticleId(0),
+            url: url.to_owned(),
+            url_key: url.trim_start_matches("https://").trim_start_matches("http://").to_owned(),
+            title: title.to_owned(),
+            title_key: String::new(),
+            summary: String::new(),
+            body: String::new(),
+            language: None,
+            section: None,
+            countries: Vec::new(),
+            tags: Vec::new(),
+            author: None,
+            source: String::new(),
+            published_at: Some(at),
+            image_url: None,
+            image_alt: None,
+            image_credit: None,
+            value: None,
+            lifetime: None,
+            embargo_until: None,
+            origin: String::new(),
+            fingerprint: String::new(),
+            first_seen_at: at,
+            updated_at: at,
+            retracted_at: None,
+            retracted_why: None,
+        }
+    }
+
     /// What a reader can follow; `None` for a text that was imported without a link (`urn:…`).
     pub fn link(&self) -> Option<&str> {
         Some(self.url.as_str()).filter(|url| url.starts_with("http"))

@@ -199,6 +199,11 @@ impl Draft {
 }
 
 impl Clean {
+    /// The article that this draft makes where nothing was known before.
+    pub fn article(&self, origin: &str, now: Timestamp) -> Article {
+        self.apply(None, origin, now)
+    }
+
     /// The article that this draft makes: a new one, or `known` with what the draft says changed in it.
     pub(super) fn apply(&self, known: Option<&Article>, origin: &str, now: Timestamp) -> Article {
         let draft = &self.draft;

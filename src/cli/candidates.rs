@@ -5,7 +5,7 @@ use std::io;
 
 use super::output::{Out, Table};
 use crate::selection::words::Phrases;
-use crate::selection::{Candidate, Proposal};
+use crate::selection::{Candidate, Proposal, is_drawn};
 
 /// What is left of a line for a title and the words beside it, however many columns there are.
 const LEAST: usize = 24;
@@ -20,7 +20,7 @@ pub(super) struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// The chosen, a line each, their terms in columns.
+    /// The chosen, a line each, their terms in columns; and what the line-up does not keep.
     pub(super) fn chosen(&self, proposal: &Proposal, out: &mut Out) -> io::Result<()> {
         // Only the terms that somebody has, in their order; what was learned by traits stands under one heading.
         let terms: Vec<&str> = self
@@ -45,7 +45,14 @@ impl Shown<'_> {
             row.push(candidate.title.clone());
             rows.push(row);
         }
-        self.table(&head, rows, 1, out)
+        if !rows.is_empty() {
+            self.table(&head, rows, 1, out)?;
+        }
+        let broken = proposal.relaxed.iter().map(|relaxed| &relaxed.words).chain(&proposal.short);
+        for words in broken {
+            out.line(&format!("! {words}"))?;
+        }
+        Ok(())
     }
 
     /// Those that stand ready or were left out, a line each, with what stopped them.
@@ -55,13 +62,16 @@ impl Shown<'_> {
             .zip(first..)
             .map(|(candidate, position)| {
                 let words = candidate.stopped.as_ref().map_or("", |stopped| stopped.words.as_str());
+                let words = words.strip_prefix(self.phrases.not_taken).unwrap_or(words);
+                let lot = if is_drawn(&candidate.reasons) { self.phrases.by_lot } else { "" };
+                let between = if lot.is_empty() { "" } else { "; " };
                 vec![
                     position.to_string(),
                     candidate.points.to_string(),
                     candidate.country.clone().unwrap_or_default(),
                     (self.id)(candidate),
                     candidate.title.clone(),
-                    words.strip_prefix(self.phrases.not_taken).unwrap_or(words).to_owned(),
+                    format!("{lot}{between}{words}"),
                 ]
             })
             .collect();
@@ -116,23 +126,21 @@ fn of(candidate: &Candidate, term: &str) -> i64 {
 /// The whole proposal: the chosen and what gave way first, on one screen.
 pub(super) fn explain(shown: &Shown<'_>, proposal: &Proposal, out: &mut Out) -> io::Result<()> {
     shown.chosen(proposal, out)?;
-    for relaxed in &proposal.relaxed {
-        out.line(&format!("! {relaxed}"))?;
-    }
+    let phrases = shown.phrases;
     let first = proposal.chosen.len() + 1;
     if !proposal.reserves.is_empty() {
         out.line("")?;
-        out.line("In reserve")?;
+        out.line(phrases.in_reserve)?;
         shown.stopped(&proposal.reserves, first, out)?;
     }
     if !proposal.left_out.is_empty() {
         out.line("")?;
-        out.line("Left out")?;
+        out.line(phrases.left_out)?;
         shown.stopped(&proposal.left_out, first + proposal.reserves.len(), out)?;
     }
     if !proposal.barred.is_empty() {
         out.line("")?;
-        out.line("No candidates")?;
+        out.line(phrases.no_candidates)?;
         shown.barred(proposal, out)?;
     }
     Ok(())

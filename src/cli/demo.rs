@@ -10,6 +10,7 @@ use super::{Context, Exit, Table};
 use crate::lifecycle::Shutdown;
 use crate::morning::demo::{self, Morning};
 use crate::morning::{inbox, line_up};
+use crate::selection::words::Phrases;
 use crate::{editions, web};
 
 /// What `demo` takes.
@@ -106,10 +107,11 @@ async fn tell(morning: &Morning, cx: &Context, listen: Option<SocketAddr>) -> an
         newsletter.name, morning.date, morning.articles, morning.readers
     ))?;
     out.line("")?;
-    let mut table = Table::new(&["", "points", "title", "why"]);
+    let phrases = Phrases::of(&newsletter.language);
+    let mut table = Table::new(&["", phrases.points, phrases.title, phrases.why]);
     for item in &shown.items {
         let title: String = item.title.chars().take(56).collect();
-        table.row(&[item.position.to_string(), item.points.to_string(), title, item.why()]);
+        table.row(&[item.position.to_string(), item.points.to_string(), title, item.why(phrases)]);
     }
     out.table(&table)?;
     out.line("")?;

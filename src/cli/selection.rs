@@ -2,6 +2,7 @@
 
 use super::dates::DateArg;
 use super::{Context, Exit, Misuse, Refusal, Table};
+use crate::articles::Lifetime;
 use crate::config::Newsletter;
 use crate::editions::Who;
 use crate::morning::{learn, replay, words};
@@ -62,7 +63,8 @@ pub struct Replay {
     /// The last date [default: today]
     #[arg(long, value_name = "DATE")]
     to: Option<DateArg>,
-    /// A term's factor (freshness=1.5) or a limit (`items`, `per_country`, `per_section`, `per_source`); may be repeated
+    /// A term's factor (freshness=1.5), or a limit by its name in the configuration (limits.country=2, items=8); may be
+    /// repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<replay::Setting>,
 }
@@ -99,19 +101,12 @@ async fn learning(newsletter: &Newsletter, cx: &Context) -> anyhow::Result<Exit>
     if cx.json {
         out.json(&report)?;
     } else {
-        let mut table = Table::new(&["date", "given", "learned", "from editions", ""]);
-        for morning in &report.mornings {
-            table.row(&[
-                morning.date.clone(),
-                part(morning.given),
-                part(morning.learned),
-                morning.lessons.to_string(),
-                if morning.looked { String::new() } else { "no editor looked: not counted".to_owned() },
-            ]);
-        }
-        out.table(&table)?;
+        out.table(&mornings(&report))?;
         out.line("")?;
         out.line(&learn::in_words(&report.verdict))?;
+        if let Some(words) = learn::lots_in_words(&report.lots) {
+            out.line(&words)?;
+        }
         let in_force =
             report.in_force.as_ref().map_or_else(|| "the given weights".to_owned(), Weights::in_words);
         out.line(&format!("In force: {in_force}"))?;
@@ -121,6 +116,49 @@ async fn learning(newsletter: &Newsletter, cx: &Context) -> anyhow::Result<Exit>
     }
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// A line a morning: how near either way came, how much of the proposal was kept, and how mixed the edition was.
+fn mornings(report: &learn::Report) -> Table {
+    let mut table = Table::new(&[
+        "date",
+        "given",
+        "learned",
+        "from",
+        "kept",
+        "moved",
+        "repeats",
+        "unlike",
+        "countries",
+        "sections",
+        "sources",
+        "ran",
+        "",
+    ]);
+    for morning in &report.mornings {
+        let mut row = vec![
+            morning.date.clone(),
+            part(morning.given),
+            part(morning.learned),
+            morning.lessons.to_string(),
+        ];
+        match &morning.figures {
+            None => row.extend(std::iter::repeat_n(String::new(), 8)),
+            Some(figures) => row.extend([
+                format!("{}/{}", figures.kept, figures.items),
+                figures.moved.to_string(),
+                figures.repeats.to_string(),
+                figures.distance.map(|distance| format!("{} %", distance / 10)).unwrap_or_default(),
+                figures.countries.to_string(),
+                figures.sections.to_string(),
+                figures.sources.to_string(),
+                figures.ran.to_string(),
+            ]),
+        }
+        row.push(if morning.looked { "" } else { "no editor looked: not counted" }.to_owned());
+        table.row(&row);
+    }
+    table
 }
 
 async fn history(args: &History, cx: &Context) -> anyhow::Result<Exit> {
@@ -139,7 +177,7 @@ async fn history(args: &History, cx: &Context) -> anyhow::Result<Exit> {
         table.row(&[
             words::instant(step.at, &newsletter.timezone),
             step.who.clone(),
-            step.what.to_owned(),
+            what(step),
             place(step.from),
             place(step.to),
             step.title.clone(),
@@ -153,6 +191,14 @@ async fn history(args: &History, cx: &Context) -> anyhow::Result<Exit> {
         cx.say(&format!("Nothing was proposed for {} of {date}.", newsletter.id));
     }
     Ok(Exit::Done)
+}
+
+/// What was done, with the value and the lifetime where these were given.
+fn what(step: &learn::Happened) -> String {
+    let value = step.value.map(|value| value.to_string());
+    let given = [value.as_deref(), step.lifetime.map(Lifetime::as_str)];
+    let given: Vec<&str> = given.into_iter().flatten().collect();
+    [step.what, &given.join(", ")].join(" ").trim_end().to_owned()
 }
 
 async fn record(args: &History, cx: &Context) -> anyhow::Result<Exit> {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::candidates::{self, Shown};
 use super::{Context, Exit, Misuse, Table};
-use crate::articles::{Article, ArticleId, Lifetime};
+use crate::articles::formats::record;
+use crate::articles::{Article, ArticleId, Defaults, Refused};
 use crate::selection::learning::Weights;
 use crate::selection::words::Phrases;
 use crate::selection::{self, Candidate, Ran, Settings, Standing, stories};
@@ -18,14 +18,14 @@ use crate::selection::{self, Candidate, Ran, Settings, Standing, stories};
 /// What `stories` takes.
 #[derive(Debug, clap::Args)]
 pub struct StoriesArgs {
-    /// Articles, one JSON object a line, with an id of your own
+    /// Articles, one JSON object a line, with an id of your own; - for standard input
     file: PathBuf,
 }
 
 /// What `pick` takes.
 #[derive(Debug, clap::Args)]
 pub struct PickArgs {
-    /// Articles, one JSON object a line, with an id of your own
+    /// Articles, one JSON object a line, with an id of your own; - for standard input
     file: PathBuf,
     /// The cut-off [default: the newest article's date, or now]
     #[arg(long, value_name = "INSTANT")]
@@ -38,56 +38,55 @@ pub struct PickArgs {
     explain: bool,
 }
 
-/// One line; fields that the selection does not read are passed over.
-#[derive(Deserialize)]
+/// One line: an article as the store would keep it, and what the caller calls it.
 struct Line {
     id: serde_json::Value,
-    url: String,
-    title: String,
-    #[serde(default)]
-    summary: Option<String>,
-    #[serde(default)]
-    body: Option<String>,
-    #[serde(default)]
-    language: Option<String>,
-    #[serde(default)]
-    section: Option<String>,
-    #[serde(default)]
-    countries: Vec<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    author: Option<String>,
-    #[serde(default)]
-    embargo_until: Option<Timestamp>,
-    #[serde(default)]
-    source: Option<String>,
-    #[serde(default)]
-    published_at: Option<Timestamp>,
-    #[serde(default)]
-    value: Option<u8>,
-    #[serde(default)]
-    lifetime: Option<Lifetime>,
+    article: Article,
 }
 
+/// Reads a file of JSON Lines, or standard input; what `article import` would refuse is refused here too, each line with
+/// its number and field, and the rest is read on. Gives the lines, and whether one was refused.
 fn read(path: &Path, cx: &Context) -> anyhow::Result<(Vec<Line>, bool)> {
-    let shown = path.display().to_string();
-    let file = File::open(path).with_context(|| shown.clone())?;
+    let (shown, input): (String, Box<dyn BufRead>) = if path.as_os_str() == "-" {
+        ("standard input".to_owned(), Box::new(std::io::stdin().lock()))
+    } else {
+        let shown = path.display().to_string();
+        let file = File::open(path).with_context(|| shown.clone())?;
+        (shown, Box::new(BufReader::new(file)))
+    };
+    let now = cx.clock().now();
     let (mut lines, mut faults) = (Vec::new(), false);
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.with_context(|| format!("{shown}:{}", number + 1))?;
-        if line.trim().is_empty() {
+    for (bytes, number) in input.split(b'\n').zip(1..) {
+        let bytes = bytes.with_context(|| format!("{shown}:{number}"))?;
+        if bytes.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_str::<Line>(&line) {
+        match line(&bytes, lines.len(), now) {
             Ok(line) => lines.push(line),
-            Err(error) => {
+            Err(refused) => {
                 faults = true;
-                cx.say(&format!("{shown}:{}: {error}", number + 1));
+                super::output::complain(&format!("{shown}:{number}: {refused}"));
             }
         }
     }
+    if lines.is_empty() {
+        cx.say(&format!("{shown}: no articles"));
+    }
     Ok((lines, faults))
+}
+
+fn line(bytes: &[u8], at: usize, now: Timestamp) -> Result<Line, Refused> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let value: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| Refused::new("line", format!("is no JSON: {error}")))?;
+    let draft = record::draft(&value)?;
+    let id = match value.get("id") {
+        Some(id) if id.is_string() || id.is_number() => id.clone(),
+        Some(serde_json::Value::Null) | None => return Err(Refused::new("id", "is missing")),
+        Some(_) => return Err(Refused::new("id", "must be a text or a number")),
+    };
+    let article = draft.check(&Defaults::default())?.article("file", now);
+    Ok(Line { id, article: Article { id: ArticleId(i64::try_from(at).unwrap_or(i64::MAX)), ..article } })
 }
 
 fn exit(faults: bool) -> Exit {
@@ -98,17 +97,12 @@ pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> 
     let (lines, faults) = read(&args.file, cx)?;
     let pieces: Vec<stories::Piece<'_>> = lines
         .iter()
-        .map(|line| stories::Piece {
-            key: &line.url,
-            title: &line.title,
-            lead: line
-                .summary
-                .as_deref()
-                .filter(|text| !text.is_empty())
-                .or(line.body.as_deref())
-                .unwrap_or_default(),
-            language: line.language.as_deref(),
-            at: line.published_at.map_or(0, Timestamp::as_millisecond),
+        .map(|Line { article, .. }| stories::Piece {
+            key: &article.url,
+            title: &article.title,
+            lead: selection::lead(article),
+            language: article.language.as_deref(),
+            at: article.published_at.map_or(0, Timestamp::as_millisecond),
         })
         .collect();
     let found = stories::find(&pieces);
@@ -121,7 +115,7 @@ pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> 
             out.json(&serde_json::json!({ "id": line.id, "story": story, "leads": leads }))?;
         } else {
             let mark = if leads { "leads" } else { "" };
-            table.row(&[plain(&line.id), story, mark.to_owned(), line.title.clone()]);
+            table.row(&[plain(&line.id), story, mark.to_owned(), line.article.title.clone()]);
         }
     }
     if !cx.json {
@@ -133,9 +127,12 @@ pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> 
 
 pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
     let (lines, faults) = read(&args.file, cx)?;
-    let newest = lines.iter().filter_map(|line| line.published_at).max();
+    let newest = lines.iter().filter_map(|line| line.article.published_at).max();
     let cut_off = args.at.or(newest).unwrap_or_else(|| cx.clock().now());
-    let articles: Vec<Article> = lines.iter().zip(0..).map(|(line, at)| article(line, at, cut_off)).collect();
+    let articles: Vec<Article> = lines
+        .iter()
+        .map(|line| Article { first_seen_at: cut_off, updated_at: cut_off, ..line.article.clone() })
+        .collect();
     let settings = settings(args, cx)?;
     let proposal = selection::propose(&articles, &[] as &[Ran], &Standing::default(), &settings, cut_off);
     let mut out = cx.out();
@@ -149,9 +146,6 @@ pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
             candidates::explain(&shown, &proposal, &mut out)?;
         } else {
             shown.chosen(&proposal, &mut out)?;
-            for relaxed in &proposal.relaxed {
-                out.line(&format!("! {relaxed}"))?;
-            }
         }
         out.finish()?;
         return Ok(exit(faults));
@@ -171,6 +165,10 @@ pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
         }
     }
     out.finish()?;
+    // Lines for a program have no place for it.
+    for words in proposal.relaxed.iter().map(|relaxed| &relaxed.words).chain(&proposal.short) {
+        cx.say(&format!("! {words}"));
+    }
     Ok(exit(faults))
 }
 
@@ -202,35 +200,4 @@ fn settings(args: &PickArgs, cx: &Context) -> anyhow::Result<Settings> {
 
 fn plain(id: &serde_json::Value) -> String {
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)
-}
-
-fn article(line: &Line, at: i64, cut_off: Timestamp) -> Article {
-    Article {
-        id: ArticleId(at),
-        url: line.url.clone(),
-        url_key: line.url.clone(),
-        title: line.title.clone(),
-        title_key: String::new(),
-        summary: line.summary.clone().unwrap_or_default(),
-        body: line.body.clone().unwrap_or_default(),
-        language: line.language.clone(),
-        section: line.section.clone(),
-        countries: line.countries.clone(),
-        tags: line.tags.clone(),
-        author: line.author.clone(),
-        source: line.source.clone().unwrap_or_else(|| "?".to_owned()),
-        published_at: line.published_at,
-        image_url: None,
-        image_alt: None,
-        image_credit: None,
-        value: line.value,
-        lifetime: line.lifetime,
-        embargo_until: line.embargo_until,
-        origin: "file".to_owned(),
-        fingerprint: String::new(),
-        first_seen_at: cut_off,
-        updated_at: cut_off,
-        retracted_at: None,
-        retracted_why: None,
-    }
 }

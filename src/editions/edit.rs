@@ -59,9 +59,37 @@ pub struct Document {
     /// All values and lifetimes that editors gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<DocumentValue>>,
-    /// The URLs of all articles that are kept out.
+    /// All articles that are kept out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removed: Option<Vec<String>>,
+    pub removed: Option<Vec<Named>>,
+    /// Those that stand ready, in order: given for whoever wants one of them among the items, and not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserves: Option<Vec<Named>>,
+}
+
+/// An article, named by its URL alone or with its title beside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a URL, or an object with a url")]
+pub enum Named {
+    /// By its URL.
+    Url(String),
+    /// As the document gives it.
+    Told {
+        /// Its URL.
+        url: String,
+        /// Its own title, for whoever reads the document.
+        #[serde(default)]
+        article: String,
+    },
+}
+
+impl Named {
+    /// The article's URL.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Url(url) | Self::Told { url, .. } => url,
+        }
+    }
 }
 
 /// One item of a [`Document`].
@@ -70,6 +98,9 @@ pub struct Document {
 pub struct DocumentItem {
     /// The article's URL.
     pub url: String,
+    /// The article's own title, for whoever reads the document; it is not read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub article: Option<String>,
     /// Whether it stays at this place; yes where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<bool>,
@@ -93,6 +124,9 @@ pub struct DocumentItem {
 pub struct DocumentValue {
     /// The article's URL.
     pub url: String,
+    /// The article's own title, for whoever reads the document; it is not read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub article: Option<String>,
     /// Its news value, 1 to 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<u8>,
@@ -192,11 +226,11 @@ pub fn changes(
     let mut named = BTreeSet::new();
     if let Some(removed) = &document.removed {
         wanted.values_mut().for_each(|decision| decision.removed = false);
-        for (at, url) in removed.iter().enumerate() {
+        for (at, url) in removed.iter().map(Named::url).enumerate() {
             let place = format!("removed[{at}]");
             let article = known(place.clone(), url)?;
             if !named.insert(article) {
-                return Err(Refused::Twice { place, url: url.clone() });
+                return Err(Refused::Twice { place, url: url.to_owned() });
             }
             let decision = wanted.entry(article).or_default();
             decision.removed = true;
@@ -332,7 +366,8 @@ impl Document {
     pub fn urls(&self) -> Vec<String> {
         let items = self.items.iter().flatten().map(|item| item.url.clone());
         let values = self.values.iter().flatten().map(|given| given.url.clone());
-        items.chain(values).chain(self.removed.iter().flatten().cloned()).collect()
+        let removed = self.removed.iter().flatten().map(|named| named.url().to_owned());
+        items.chain(values).chain(removed).collect()
     }
 
     /// Puts the editors' words around the items into the document.
@@ -353,9 +388,10 @@ impl Document {
 
 impl DocumentItem {
     /// An item as the document gives it.
-    pub fn new(url: String, pinned: bool, words: &ItemWords) -> Self {
+    pub fn new(url: String, article: String, pinned: bool, words: &ItemWords) -> Self {
         Self {
             url,
+            article: Some(article),
             pinned: Some(pinned),
             title: Some(words.title.clone()),
             summary: Some(words.summary.clone()),
@@ -394,6 +430,17 @@ mod tests {
         assert_eq!(changes.decisions[&ArticleId(1)].pinned, Some(2));
         assert_eq!(changes.decisions[&ArticleId(1)].words.title.as_deref(), Some("Mine"));
         assert!(changes.decisions[&ArticleId(3)].removed);
+    }
+
+    #[test]
+    fn titles_beside_urls_are_for_people_and_not_read_back() {
+        let text = r#"{"items": [{"url": "https://a.example/1", "article": "Its own title"}], "removed":
+            ["https://a.example/2", {"url": "https://a.example/3", "article": "Another"}],
+            "reserves": [{"url": "https://nowhere.example/", "article": "Ready"}]}"#;
+        let changes = edit(text, &BTreeMap::new()).unwrap();
+        assert_eq!(changes.decisions[&ArticleId(1)].words, ItemWords::default());
+        assert!(changes.decisions[&ArticleId(2)].removed && changes.decisions[&ArticleId(3)].removed);
+        assert!(serde_json::from_str::<Document>(r#"{"removed": [7]}"#).is_err());
     }
 
     #[test]

@@ -9,12 +9,14 @@ use serde::Serialize;
 
 use super::line_up::{Gathered, gather};
 use super::{House, Result};
-use crate::articles::{self, ArticleId};
+use crate::articles::{self, ArticleId, Lifetime};
 use crate::clock::timestamp;
 use crate::config::Newsletter;
 use crate::editions::{self, Edition, LineUp, Who};
 use crate::selection::learning::store::{self, KeptLesson};
-use crate::selection::learning::{Lesson, Morning, Shown, Verdict, Weights, agreement, fit, verdict};
+use crate::selection::learning::{
+    Drawn, Figures, Lesson, Lots, Morning, Shown, Verdict, Weights, agreement, fit, lots, verdict,
+};
 use crate::selection::{self, Candidate, Proposal, Settings, traits_of};
 
 /// So many editions are learned from; what is older weighs next to nothing.
@@ -23,7 +25,7 @@ const MEMORY: i64 = 200;
 impl Gathered {
     /// What these weights would propose if no editor had said a word.
     pub(super) fn alone(&self, weights: Weights) -> Proposal {
-        let settings = Settings { weights, ..self.settings.clone() };
+        let settings = Settings { weights, lots: None, ..self.settings.clone() };
         selection::propose(&self.articles, &self.ran, &self.standing.facts(), &settings, self.cut_off)
     }
 }
@@ -45,7 +47,10 @@ async fn try_keep(house: &House, newsletter: &Newsletter, edition: &Edition) -> 
     let mut conn = house.db.read().await?;
     let gathered = gather(&mut conn, newsletter, edition).await?;
     let kept = store::lessons(&mut conn, &newsletter.id, date, MEMORY).await?;
-    let seen = store::shown(&mut conn, &newsletter.id, date).await?;
+    let seen = Seen {
+        shown: store::shown(&mut conn, &newsletter.id, date).await?,
+        drawn: store::drawn(&mut conn, &newsletter.id, date).await?,
+    };
     let line_up = editions::store::line_up(&mut conn, edition.id).await?;
     let looked =
         edition.approved_at.is_some() || !store::events(&mut conn, &newsletter.id, date).await?.is_empty();
@@ -61,14 +66,15 @@ async fn try_keep(house: &House, newsletter: &Newsletter, edition: &Edition) -> 
     Ok(())
 }
 
+/// What editors had in front of them.
+struct Seen {
+    shown: Vec<ArticleId>,
+    /// Those that stood in reserve by lot.
+    drawn: BTreeSet<ArticleId>,
+}
+
 /// What an edition teaches, and how near each way of choosing came to it without having learned from it.
-fn lesson(
-    date: Date,
-    gathered: &Gathered,
-    kept: &[KeptLesson],
-    line_up: &LineUp,
-    seen: Vec<ArticleId>,
-) -> KeptLesson {
+fn lesson(date: Date, gathered: &Gathered, kept: &[KeptLesson], line_up: &LineUp, seen: Seen) -> KeptLesson {
     let weights = fit(&seen_from(kept, date));
     let given = gathered.alone(Weights::default());
     let learned = if weights.is_given() { given.clone() } else { gathered.alone(weights.clone()) };
@@ -78,40 +84,45 @@ fn lesson(
     } else {
         gathered.alone(gathered.settings.weights.clone())
     };
-    let stood: BTreeSet<ArticleId> = stood.chosen.iter().map(|candidate| candidate.article).collect();
-    let candidates: BTreeMap<ArticleId, &Candidate> = given
-        .chosen
-        .iter()
-        .chain(&given.reserves)
-        .chain(&given.left_out)
-        .map(|candidate| (candidate.article, candidate))
-        .collect();
+    let stood_in: BTreeSet<ArticleId> = stood.chosen.iter().map(|candidate| candidate.article).collect();
+    let (by_given, by_learned) = (by_article(&given), by_article(&learned));
     let story = |article: ArticleId, otherwise: &str| {
-        candidates.get(&article).map_or_else(|| otherwise.to_owned(), |candidate| candidate.story.clone())
+        by_given.get(&article).map_or_else(|| otherwise.to_owned(), |candidate| candidate.story.clone())
     };
     let last: Vec<String> = line_up.chosen.iter().map(|item| story(item.article, &item.story)).collect();
     let taken: BTreeSet<ArticleId> = line_up.chosen.iter().map(|item| item.article).collect();
-    let seen: BTreeSet<ArticleId> = seen
+    let shown: BTreeSet<ArticleId> = seen
+        .shown
         .into_iter()
         .chain(line_up.chosen.iter().chain(&line_up.reserves).map(|item| item.article))
         .collect();
-    let shown = seen
+    let points =
+        |of: &BTreeMap<ArticleId, &Candidate>, id| of.get(&id).map_or(0, |candidate| candidate.points);
+    let shown = shown
         .into_iter()
         .filter_map(|id| {
-            let candidate = candidates.get(&id)?;
+            let candidate = by_given.get(&id)?;
             // Another report of a story that runs was not disliked.
             if !taken.contains(&id) && last.contains(&candidate.story) {
                 return None;
             }
             let article = gathered.articles.iter().find(|article| article.id == id)?;
+            let drawn = Drawn { given: points(&by_given, id), learned: points(&by_learned, id) };
             Some(Shown {
                 terms: candidate.reasons.iter().map(|reason| (reason.term.clone(), reason.points)).collect(),
                 traits: traits_of(article),
-                proposed: stood.contains(&id),
+                proposed: stood_in.contains(&id),
                 taken: taken.contains(&id),
+                // What was proposed as well was not seen by lot alone.
+                drawn: (seen.drawn.contains(&id) && !stood_in.contains(&id)).then_some(drawn),
             })
         })
         .collect();
+    let wished = gathered.propose();
+    let wished = by_article(&wished);
+    let final_items: Vec<&Candidate> =
+        line_up.chosen.iter().filter_map(|item| wished.get(&item.article).copied()).collect();
+    let figures = Some(Figures::of(&stood.chosen, &final_items));
     let stories = |proposal: &Proposal| -> Vec<String> {
         proposal.chosen.iter().map(|candidate| candidate.story.clone()).collect()
     };
@@ -123,7 +134,12 @@ fn lesson(
         learned_relaxed: relaxed(&learned),
     };
     let lessons = i64::try_from(kept.iter().filter(|lesson| lesson.teaches()).count()).unwrap_or(i64::MAX);
-    KeptLesson { date, shown, morning, lessons, weights }
+    KeptLesson { date, shown, morning, lessons, weights, figures }
+}
+
+fn by_article(proposal: &Proposal) -> BTreeMap<ArticleId, &Candidate> {
+    let all = proposal.chosen.iter().chain(&proposal.reserves).chain(&proposal.left_out);
+    all.map(|candidate| (candidate.article, candidate)).collect()
 }
 
 /// The lessons as they weigh on this date, oldest first.
@@ -149,6 +165,12 @@ pub struct Happened {
     pub from: Option<i64>,
     /// Where it was put.
     pub to: Option<i64>,
+    /// The news value that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<u8>,
+    /// The lifetime that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
 }
 
 /// Every proposal for an edition and every step of its editors, in order of time.
@@ -165,6 +187,8 @@ pub async fn history(house: &House, newsletter: &Newsletter, date: Date) -> Resu
             url: String::new(),
             from: None,
             to: None,
+            value: None,
+            lifetime: None,
         })
         .collect();
     let events = store::events(&mut conn, &newsletter.id, date).await?;
@@ -181,6 +205,8 @@ pub async fn history(house: &House, newsletter: &Newsletter, date: Date) -> Resu
             url: article.map(|known| known.url.clone()).unwrap_or_default(),
             from: kept.event.from,
             to: kept.event.to,
+            value: kept.event.given.value,
+            lifetime: kept.event.given.lifetime,
         }
     }));
     // A refresh follows the steps of the same moment.
@@ -206,6 +232,8 @@ pub struct Compared {
     pub lessons: i64,
     /// Whether an editor had a hand in it; else it says nothing about either.
     pub looked: bool,
+    /// How much of the proposal was kept, and how mixed the final line-up was.
+    pub figures: Option<Figures>,
 }
 
 /// How learning is doing.
@@ -215,6 +243,8 @@ pub struct Report {
     pub mornings: Vec<Compared>,
     /// What the newest of them say.
     pub verdict: Verdict,
+    /// What editors made of the reserves that were drawn by lot.
+    pub lots: Lots,
     /// What would be put in force now.
     pub learned: Weights,
     /// What a person put in force; `None` while the given weights are.
@@ -236,10 +266,12 @@ pub async fn report(house: &House, newsletter: &Newsletter) -> Result<Report> {
         learned: lesson.morning.learned,
         lessons: lesson.lessons,
         looked: lesson.teaches(),
+        figures: lesson.figures,
     });
     Ok(Report {
         mornings: compared.collect(),
         verdict: verdict(&mornings),
+        lots: lots(kept.iter().flat_map(|lesson| &lesson.shown)),
         learned: fit(&seen_from(&kept, today)),
         in_force,
     })
@@ -295,5 +327,23 @@ pub fn in_words(verdict: &Verdict) -> String {
         format!("the learned weights come nearer to the editors ({told})")
     } else {
         format!("the learned weights are not clearly nearer to the editors ({told})")
+    }
+}
+
+/// What editors made of the reserves that were drawn by lot, for people; `None` where none was shown.
+pub fn lots_in_words(lots: &Lots) -> Option<String> {
+    let Lots { shown, taken, given, learned } = lots;
+    let told = format!("Drawn by lot: {shown} shown, {taken} taken");
+    let percent = |part: i64| format!("{}.{} %", part / 100, part % 100 / 10);
+    match (shown, taken) {
+        (0, _) => None,
+        (_, 0) => Some(told),
+        (shown, taken) if shown == taken => Some(told),
+        _ => Some(format!(
+            "{told}; of two of which one was taken, that one stands first by the given weights in {}, by the learned \
+             ones in {}",
+            percent(*given),
+            percent(*learned)
+        )),
     }
 }

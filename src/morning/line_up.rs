@@ -11,12 +11,13 @@ use crate::articles::{self, Article, ArticleId};
 use crate::config::Newsletter;
 use crate::db::Conn;
 use crate::delivery::{self, Counts};
-use crate::editions::edit::{self, Document, DocumentItem, DocumentValue};
+use crate::editions::edit::{self, Document, DocumentItem, DocumentValue, Named};
 use crate::editions::{self, Decision, Edition, Item, ItemWords, LineUp, Place, Who, schedule};
 use crate::mail::{self, Language};
 use crate::selection::learning::{self, Wish};
 use crate::selection::places;
 use crate::selection::stories::store as kept_stories;
+use crate::selection::words::Phrases;
 use crate::selection::{self, Candidate, Given, Proposal, Ran, Reason, Settings, Standing};
 
 /// The edition of this date, opened where there is none yet.
@@ -116,7 +117,7 @@ pub(super) async fn gather(conn: &mut Conn, newsletter: &Newsletter, edition: &E
     }
     let ran = ran(conn, newsletter, edition).await?;
     let weights = learning::store::in_force(conn, &newsletter.id).await?.unwrap_or_default();
-    let settings = Settings::of(newsletter, weights);
+    let settings = Settings::of(newsletter, weights).for_edition(&newsletter.id, edition.date);
     Ok(Gathered { articles, ran, standing, settings, cut_off })
 }
 
@@ -190,14 +191,14 @@ pub struct ShownItem {
 }
 
 impl ShownItem {
-    /// The reasons that weigh most, in words.
-    pub fn why(&self) -> String {
+    /// The reasons that weigh most, by their names.
+    pub fn why(&self, phrases: &Phrases) -> String {
         let mut reasons: Vec<&Reason> = self.reasons.iter().filter(|reason| reason.points != 0).collect();
         reasons.sort_by_key(|reason| -reason.points.abs());
         reasons
             .iter()
             .take(3)
-            .map(|reason| format!("{} {:+}", reason.term, reason.points))
+            .map(|reason| format!("{} {:+}", phrases.term(&reason.term), reason.points))
             .collect::<Vec<_>>()
             .join(", ")
     }
@@ -302,7 +303,8 @@ pub async fn document(house: &House, edition: &Edition) -> Result<Document> {
         .into_iter()
         .map(|article| {
             let given = decisions.get(&article.id).map(|decision| decision.given).unwrap_or_default();
-            DocumentValue { url: article.url, value: given.value, lifetime: given.lifetime }
+            let title = Some(article.title);
+            DocumentValue { url: article.url, article: title, value: given.value, lifetime: given.lifetime }
         })
         .collect();
     let articles = articles_of(&mut conn, &line_up).await?;
@@ -315,16 +317,20 @@ pub async fn document(house: &House, edition: &Edition) -> Result<Document> {
             let decision = decisions.get(&item.article);
             let words = decision.map_or_else(ItemWords::default, |decision| decision.words.clone());
             let pinned = decision.is_some_and(|decision| decision.pinned.is_some());
-            Some(DocumentItem::new(article.url.clone(), pinned, &words))
+            Some(DocumentItem::new(article.url.clone(), article.title.clone(), pinned, &words))
         })
         .collect();
+    let named = |article: &Article| Named::Told { url: article.url.clone(), article: article.title.clone() };
+    let reserves =
+        line_up.reserves.iter().filter_map(|item| Some(named(articles.get(&item.article)?))).collect();
     Ok(Document {
         newsletter: Some(edition.newsletter.clone()),
         date: Some(edition.date.to_string()),
         version: Some(edition.version),
         items: Some(items),
         values: Some(values),
-        removed: Some(removed.into_iter().map(|article| article.url).collect()),
+        removed: Some(removed.iter().map(named).collect()),
+        reserves: Some(reserves),
         ..Document::default()
     }
     .with_words(&edition.words))
@@ -382,8 +388,9 @@ pub async fn edit(
         let before = decisions.get(article).cloned().unwrap_or_default();
         let (old, new) = (words_of(&before), words_of(decision));
         let was = before.given;
-        let before = Wish { pinned: before.pinned, removed: before.removed, words: &old };
-        let after = Wish { pinned: decision.pinned, removed: decision.removed, words: &new };
+        let before = Wish { pinned: before.pinned, removed: before.removed, words: &old, given: was };
+        let after =
+            Wish { pinned: decision.pinned, removed: decision.removed, words: &new, given: decision.given };
         for step in &learning::steps(*article, position, before, after) {
             learning::store::record_event(&mut tx, &newsletter.id, edition.date, step, &who.0, now).await?;
         }

@@ -28,6 +28,8 @@ pub enum Locked {
     },
     /// Too few candidates: there is no edition on this date.
     Skipped(String),
+    /// Too few candidates as yet.
+    TooFew(String),
     /// What would go out must not.
     Preflight(String),
     /// Nobody has approved it.
@@ -37,7 +39,16 @@ pub enum Locked {
 }
 
 /// Locks an edition that is open (or was missed, when somebody wants it all the same), at this civil moment.
-pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who: &Who) -> Result<Locked> {
+///
+/// Where too few came in, `decides` says whether that is the last word on the day: it is the clock's, not that of an
+/// editor who tries before the hour.
+pub async fn lock(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    who: &Who,
+    decides: bool,
+) -> Result<Locked> {
     if newsletter.approval == Approval::Approve && edition.approved_at.is_none() {
         return Ok(Locked::Unapproved);
     }
@@ -47,9 +58,10 @@ pub async fn lock(house: &House, newsletter: &Newsletter, edition: &Edition, who
     };
     let chosen = proposal.chosen.len();
     if chosen < newsletter.minimum_items as usize {
+        let s = if chosen == 1 { "" } else { "s" };
         let why =
-            format!("{chosen} candidates, and the newsletter's minimum is {}", newsletter.minimum_items);
-        return skip(house, edition, why, who).await;
+            format!("{chosen} candidate{s}, and the newsletter's minimum is {}", newsletter.minimum_items);
+        return if decides { skip(house, edition, why, who).await } else { Ok(Locked::TooFew(why)) };
     }
     let line_up = line_up::line_up_of(&proposal);
     let content = content::load(house, newsletter, edition, &line_up).await?;
@@ -187,14 +199,16 @@ pub async fn lock_or_refuse(
     newsletter: &Newsletter,
     edition: &Edition,
     who: &Who,
+    decides: bool,
 ) -> Result<std::result::Result<(i64, i64), String>> {
     let date = edition.date;
     if let Err(error) = edition.state.may_become(EditionState::Locked) {
         return Ok(Err(format!("the edition of {date}: {error}")));
     }
-    Ok(match lock(house, newsletter, edition, who).await? {
+    Ok(match lock(house, newsletter, edition, who, decides).await? {
         Locked::Done { revision, planned } => Ok((revision, planned)),
         Locked::Skipped(why) => Err(format!("the edition of {date} is skipped: {why}")),
+        Locked::TooFew(why) => Err(format!("the edition of {date} stays {}: {why}", edition.state)),
         Locked::Preflight(why) => Err(format!("the edition of {date} cannot be locked:\n{why}")),
         Locked::Unapproved => Err(format!(
             "the edition of {date} waits for approval: matinale edition approve {} --date {date}",

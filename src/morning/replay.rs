@@ -19,7 +19,7 @@ use crate::selection::{self, Candidate, Proposal, Settings};
 /// Something to be set otherwise: the factor of a term, or a limit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// `freshness`, `per_country` and the like.
+    /// A term (`freshness`), or a limit by its name in the configuration (`limits.country`).
     pub name: String,
     /// A factor of the term's points, or a number of items.
     pub value: f64,
@@ -31,8 +31,16 @@ impl std::str::FromStr for Setting {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (name, value) = text
             .split_once('=')
-            .ok_or_else(|| "expected NAME=VALUE, such as freshness=1.5 or per_country=2".to_owned())?;
-        let name = name.trim().to_owned();
+            .ok_or_else(|| "expected NAME=VALUE, such as freshness=1.5 or limits.country=2".to_owned())?;
+        let name = name.trim();
+        // As they were called before.
+        let name = match name {
+            "per_country" => "limits.country",
+            "per_section" => "limits.section",
+            "per_source" => "limits.source",
+            other => other,
+        };
+        let name = name.to_owned();
         let value = value
             .trim()
             .parse::<f64>()
@@ -46,7 +54,9 @@ impl std::str::FromStr for Setting {
     }
 }
 
-const LIMITS: [&str; 4] = ["items", "per_country", "per_section", "per_source"];
+/// As the configuration of a newsletter names them, below `selection` but for the first.
+const LIMITS: [&str; 6] =
+    ["items", "limits.country", "limits.section", "limits.source", "limits.alike", "limits.balance"];
 
 /// Settings with these changes made.
 fn with(settings: &Settings, changes: &[Setting]) -> Settings {
@@ -56,9 +66,11 @@ fn with(settings: &Settings, changes: &[Setting]) -> Settings {
         let count = *value as usize;
         match name.as_str() {
             "items" => out.items = count,
-            "per_country" => out.rules.limits.country = count,
-            "per_section" => out.rules.limits.section = count,
-            "per_source" => out.rules.limits.source = count,
+            "limits.country" => out.rules.limits.country = count,
+            "limits.section" => out.rules.limits.section = count,
+            "limits.source" => out.rules.limits.source = count,
+            "limits.alike" => out.rules.limits.alike = i64::try_from(count).unwrap_or(100),
+            "limits.balance" => out.rules.limits.balance = i64::try_from(count).unwrap_or(100),
             term => {
                 #[expect(clippy::cast_possible_truncation, reason = "from 0 to 100,000, checked")]
                 let weight = (value * 1000.0).round() as i64;
@@ -205,12 +217,23 @@ mod tests {
     fn p10_a_setting_is_a_name_and_a_number_that_can_be() {
         let setting: Setting = "freshness=1.5".parse().unwrap();
         assert_eq!((setting.name.as_str(), setting.value), ("freshness", 1.5));
-        for wrong in
-            ["freshness", "freshness=", "freshness=x", "freshness=-1", "per_country=0", "items=2.5", "a=NaN"]
-        {
+        for wrong in [
+            "freshness",
+            "freshness=",
+            "freshness=x",
+            "freshness=-1",
+            "per_country=0",
+            "limits.country=0",
+            "limits.alike=1.5",
+            "items=2.5",
+            "a=NaN",
+        ] {
             assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
         }
-        let settings = with(&Settings::default(), &[setting, "per_country=2".parse().unwrap()]);
+        let limits =
+            ["limits.country=2", "per_section=1", "limits.balance=90"].map(|text| text.parse().unwrap());
+        let settings = with(&Settings::default(), &[vec![setting], limits.to_vec()].concat());
         assert_eq!((settings.rules.limits.country, settings.weights.terms["freshness"]), (2, 1500));
+        assert_eq!((settings.rules.limits.section, settings.rules.limits.balance), (1, 90));
     }
 }

@@ -64,7 +64,8 @@ pub async fn send(
             }
             return Ok(Err(format!("the edition of {date} was missed; to send it all the same: --late")));
         }
-        if let Err(refused) = lock::lock_or_refuse(house, newsletter, &edition, &who).await? {
+        let decides = house.clock.civil() >= edition.lock_at;
+        if let Err(refused) = lock::lock_or_refuse(house, newsletter, &edition, &who, decides).await? {
             return Ok(Err(refused));
         }
         edition = line_up::open(house, newsletter, date).await?;

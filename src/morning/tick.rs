@@ -149,9 +149,11 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
         );
         return miss(house, newsletter, edition, why).await;
     }
-    match lock::lock(house, newsletter, edition, &Who::clock()).await? {
+    match lock::lock(house, newsletter, edition, &Who::clock(), true).await? {
         Locked::Done { .. } | Locked::Raced => Ok(()),
-        Locked::Skipped(why) => raise(house, newsletter, &Cause::Skipped(edition.date, why)).await,
+        Locked::Skipped(why) | Locked::TooFew(why) => {
+            raise(house, newsletter, &Cause::Skipped(edition.date, why)).await
+        }
         Locked::Preflight(why) => raise(house, newsletter, &Cause::Preflight(edition.date, why)).await,
         // C7: neither yesterday's nor an unapproved edition goes out. It waits for a late word until the
         // catch-up is over, and is missed then.

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::learning::LEARNED;
 use super::rules::Rules;
 use super::seen::Past;
 use super::stories::{self, Piece, Stories};
 use super::text::fold;
 use super::words::put;
-use super::{Barred, Candidate, Ran, Settings, Standing, points};
+use super::{Barred, Candidate, Ran, Reason, Settings, Standing, points};
 use crate::articles::{Article, ArticleId};
 
 /// Everything that may enter an edition.
@@ -107,6 +108,7 @@ pub(super) fn pool<'a>(
             let coverage = coverage(at, story_of, &owners, &stories, sure);
             let reasons = points::reasons(article, given, &coverage, seen, rules, cut_off);
             let reasons = settings.weights.weigh(reasons, &super::traits_of(article));
+            let reasons = reasons.into_iter().map(|reason| in_words(reason, rules)).collect::<Vec<_>>();
             let candidate = Candidate {
                 article: article.id,
                 url: article.url.clone(),
@@ -132,17 +134,47 @@ pub(super) fn pool<'a>(
             }
         })
         .collect();
-    // Ties by date, by which tells its story best, and then by URL: the order of arrival decides nothing.
-    entries.sort_by(|a, b| rank(a, &eligible, &stories).cmp(&rank(b, &eligible, &stories)));
+    let ties = ties(&entries, &eligible, &stories);
+    entries.sort_by(|a, b| rank(a, &ties, &eligible, &stories).cmp(&rank(b, &ties, &eligible, &stories)));
     Pool { stories, entries, barred }
 }
 
-type Rank<'a> = (Reverse<i64>, Reverse<Timestamp>, Reverse<u64>, &'a str, i64);
+/// By story: its newest report, and the one that tells it best: how near that is to all the others, when it came, where.
+type Ties<'a> = BTreeMap<String, (Timestamp, Told<'a>)>;
+type Told<'a> = (u64, Timestamp, Reverse<&'a str>);
 
-fn rank<'a>(entry: &'a Entry<'_>, articles: &[&Article], stories: &Stories) -> Rank<'a> {
-    let (candidate, dated) = (&entry.candidate, articles[entry.at].dated());
-    let central = stories.central(entry.at);
-    (Reverse(candidate.points), Reverse(dated), Reverse(central), &candidate.url, candidate.article.0)
+fn ties<'a>(entries: &[Entry<'a>], articles: &[&'a Article], stories: &Stories) -> Ties<'a> {
+    let mut ties = Ties::new();
+    for entry in entries {
+        let own = told(entry, articles, stories);
+        let known = ties.entry(entry.candidate.story.clone()).or_insert((own.1, own));
+        *known = (known.0.max(own.1), known.1.max(own));
+    }
+    ties
+}
+
+/// How well an article tells its story, as the story's lead is found.
+fn told<'a>(entry: &Entry<'_>, articles: &[&'a Article], stories: &Stories) -> Told<'a> {
+    let article = articles[entry.at];
+    (stories.central(entry.at), article.dated(), Reverse(&article.url))
+}
+
+type Rank<'a> =
+    (Reverse<i64>, Option<Reverse<(Timestamp, u64)>>, Option<&'a str>, &'a str, Reverse<Told<'a>>, i64);
+
+/// By points; ties by whose story has the newest report and tells most surely of one event, then by the URL of its lead;
+/// within a story by which report tells it best. The order of arrival decides nothing.
+fn rank<'a>(entry: &'a Entry<'_>, ties: &Ties<'a>, articles: &[&'a Article], stories: &Stories) -> Rank<'a> {
+    let candidate = &entry.candidate;
+    let story = ties.get(&candidate.story);
+    (
+        Reverse(candidate.points),
+        story.map(|(newest, lead)| Reverse((*newest, lead.0))),
+        story.map(|(_, lead)| lead.2.0),
+        &candidate.story,
+        Reverse(told(entry, articles, stories)),
+        candidate.article.0,
+    )
 }
 
 impl Pool<'_> {
@@ -168,6 +200,17 @@ fn coverage(at: usize, story: &[usize], owners: &[String], stories: &Stories, su
         *known = alike.max(*known);
     }
     points::Coverage { sources: counted.len(), sure: counted.values().map(|alike| alike * 1000 / sure).sum() }
+}
+
+/// What was learned of a trait, in the editor's language.
+fn in_words(reason: Reason, rules: &Rules<'_>) -> Reason {
+    let phrases = rules.phrases;
+    let words = match reason.words.split_once(' ').filter(|_| reason.term == LEARNED) {
+        Some(("country", code)) => put(phrases.learned_country, &[("name", phrases.country(code))]),
+        Some(("section", name)) => put(phrases.learned_section, &[("name", name)]),
+        _ => return reason,
+    };
+    Reason { words, ..reason }
 }
 
 /// What keeps an article from being a candidate at all.

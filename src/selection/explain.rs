@@ -7,10 +7,14 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::candidates::likeness;
-use super::pick::{Picker, Stop};
+use super::pick::{Picker, Price, Stop};
+use super::reserves::{self, Ready};
 use super::rules::Rules;
 use super::words::put;
 use super::{Candidate, Proposal};
+
+/// Where there are seats, so many of those left out are told what they would have needed.
+const TRIED: usize = 20;
 
 /// What stopped a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,38 +65,54 @@ impl std::fmt::Display for Relaxed {
 }
 
 /// The proposal of a pick that is done; `order` has the chosen as they stand.
-pub(super) fn proposal(picker: Picker<'_>, order: &[usize], rules: &Rules<'_>) -> Proposal {
-    let relaxed = relaxed(&picker, order, rules);
+pub(super) fn proposal(picker: &Picker<'_>, order: &[usize], rules: &Rules<'_>) -> Proposal {
+    let relaxed = relaxed(picker, order, rules);
     let candidates: Vec<Candidate> = (0..picker.pool.entries.len())
         .map(|at| {
             let mut candidate = picker.pool.entries[at].candidate.clone();
-            let (alike, nearest) = nearest(&picker, at);
+            let (alike, nearest) = nearest(picker, at);
             candidate.alike = likeness(alike);
             candidate.nearest = nearest.map(|other| picker.pool.entries[other].candidate.article);
-            candidate.stopped = (!order.contains(&at)).then(|| stopped(&picker, at, nearest, rules));
+            candidate.stopped = (!order.contains(&at)).then(|| stopped(picker, at, nearest, rules));
             candidate
         })
         .collect();
+    let wanted = picker.settings.items;
+    let short = (order.len() < wanted).then(|| {
+        let values = [("count", order.len().to_string()), ("limit", wanted.to_string())];
+        put(rules.phrases.short, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
+    });
     let mut proposal = Proposal {
         chosen: order.iter().map(|at| candidates[*at].clone()).collect(),
         relaxed,
+        short,
         ..Proposal::default()
     };
-    let mut stories: BTreeSet<String> = BTreeSet::new();
-    for (at, candidate) in candidates.into_iter().enumerate().filter(|(at, _)| !order.contains(at)) {
-        // What would say again what is in stands ready for nothing.
-        let ready = !matches!(picker.stops.get(&at), Some(Stop { bar: Bar::Story | Bar::Alike, .. }));
-        if ready
-            && proposal.reserves.len() < picker.settings.reserves
-            && stories.insert(candidate.story.clone())
-        {
+    let ready = ready(picker, &candidates, order);
+    for (at, mut candidate) in candidates.into_iter().enumerate().filter(|(at, _)| !order.contains(at)) {
+        if ready.drawn.contains(&at) {
+            candidate.reasons.push(reserves::reason(rules.phrases));
+        }
+        if ready.all.contains(&at) {
             proposal.reserves.push(candidate);
         } else {
             proposal.left_out.push(candidate);
         }
     }
-    proposal.barred = picker.pool.barred;
+    proposal.barred.clone_from(&picker.pool.barred);
     proposal
+}
+
+/// Who stands ready, one of a story: what would say again what is in stands ready for nothing.
+fn ready(picker: &Picker<'_>, candidates: &[Candidate], order: &[usize]) -> Ready {
+    let mut stories: BTreeSet<&str> = BTreeSet::new();
+    let again = |at: &usize| matches!(picker.stops.get(at), Some(Stop { bar: Bar::Story | Bar::Alike, .. }));
+    let ranked: Vec<(usize, &str)> = (0..candidates.len())
+        .filter(|at| !order.contains(at) && !again(at))
+        .filter(|at| stories.insert(&candidates[*at].story))
+        .map(|at| (at, candidates[at].url.as_str()))
+        .collect();
+    reserves::ready(&ranked, picker.settings.reserves, picker.settings.lots)
 }
 
 /// The chosen one that is most like a candidate, other than itself.
@@ -110,20 +130,13 @@ fn nearest(picker: &Picker<'_>, at: usize) -> (i64, Option<usize>) {
 fn stopped(picker: &Picker<'_>, at: usize, nearest: Option<usize>, rules: &Rules<'_>) -> Stopped {
     let phrases = rules.phrases;
     let entry = &picker.pool.entries[at];
-    let points = entry.candidate.points;
     let title = |other: usize| picker.pool.entries[other].candidate.title.as_str();
-    let percent = (likeness(alike(picker, at, nearest)) / 10).to_string();
-    let told = points.to_string();
-    let Stop { bar, worth, seat } = picker.stops.get(&at).copied().unwrap_or(Stop {
-        bar: Bar::Points,
-        worth: picker.least_worth(),
-        seat: "",
-    });
-    // So many points make up for the likeness and reach what the last one taken was worth.
-    let balance = picker.settings.rules.limits.balance;
-    let likeness = (100 - balance) * alike(picker, at, nearest);
-    let needed = worth.map(|worth| (worth + likeness + balance - 1).div_euclid(balance).max(points));
-    let words = match (bar, needed) {
+    let percent = |alike: i64| (likeness(alike) / 10).to_string();
+    let told = entry.candidate.points.to_string();
+    let Stop { bar, seat } = picker.stops.get(&at).copied().unwrap_or(Stop { bar: Bar::Points, seat: "" });
+    let price = price(picker, at);
+    let needed = price.map(|price| price.points);
+    let words = match (bar, price) {
         (Bar::Story, _) => {
             let same = picker
                 .chosen
@@ -131,7 +144,10 @@ fn stopped(picker: &Picker<'_>, at: usize, nearest: Option<usize>, rules: &Rules
                 .find(|other| picker.pool.entries[**other].candidate.story == entry.candidate.story);
             put(phrases.same_story, &[("title", same.map_or("", |other| title(*other)))])
         }
-        (Bar::Alike, _) => put(phrases.alike, &[("percent", &percent), ("title", nearest.map_or("", title))]),
+        (Bar::Alike, _) => {
+            let percent = percent(alike(picker, at, nearest));
+            put(phrases.alike, &[("percent", &percent), ("title", nearest.map_or("", title))])
+        }
         (Bar::Seat, _) => put(phrases.made_room, &[("name", seat)]),
         (Bar::Country | Bar::Section | Bar::Source, _) => {
             let rank = (phrases.ordinal)(rank(picker, at, bar));
@@ -141,24 +157,50 @@ fn stopped(picker: &Picker<'_>, at: usize, nearest: Option<usize>, rules: &Rules
                     phrases.too_many,
                     &[("rank", &rank), ("name", &name), ("points", &told), ("needed", &needed.to_string())],
                 ),
-                None => put(phrases.too_many_pinned, &[("rank", &rank), ("name", &name)]),
+                None if picker.prices[at].is_none() => {
+                    put(phrases.too_many_pinned, &[("rank", &rank), ("name", &name)])
+                }
+                None => put(phrases.too_many_seated, &[("rank", &rank), ("name", &name), ("points", &told)]),
             }
         }
-        (Bar::Points, Some(needed)) => {
-            let plain = put(phrases.not_enough, &[("points", &told), ("needed", &needed.to_string())]);
+        (Bar::Points, Some(price)) => {
+            let values = [("points", told.as_str()), ("needed", &price.points.to_string())];
+            let plain = put(phrases.not_enough, &values);
             // Where its points alone would have done, likeness is the reason.
-            match nearest.filter(|_| worth.is_some_and(|worth| balance * points >= worth)) {
+            let near = price.near.1.filter(|near| picker.chosen.contains(near));
+            match near.filter(|_| entry.candidate.points >= price.unlike) {
                 Some(other) => {
-                    let why = put(phrases.for_likeness, &[("percent", &percent), ("title", title(other))]);
-                    format!("{plain} {why}")
+                    let values = [("percent", percent(price.near.0)), ("title", title(other).to_owned())];
+                    let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+                    format!("{plain} {}", put(phrases.for_likeness, &values))
                 }
                 None => plain,
             }
         }
-        (Bar::Points, None) => phrases.all_pinned.to_owned(),
+        (Bar::Points, None) if picker.prices[at].is_none() => phrases.all_pinned.to_owned(),
+        (Bar::Points, None) => put(phrases.seated, &[("points", &told)]),
     };
     let needed = needed.filter(|_| !matches!(bar, Bar::Story | Bar::Alike | Bar::Seat));
     Stopped { by: bar, needed, words: format!("{}{words}", phrases.not_taken) }
+}
+
+/// What would have brought a candidate in. Seats take places of those that points brought in: where there are seats, it
+/// is tried, for those that came near.
+fn price(picker: &Picker<'_>, at: usize) -> Option<Price> {
+    let price = picker.prices[at]?;
+    if picker.seats.len() == 0 {
+        return Some(price);
+    }
+    let before = (0..at).filter(|other| !picker.chosen.contains(other)).count();
+    if before >= TRIED {
+        return None;
+    }
+    let mut steps: Vec<i64> = picker.by_points.iter().map(|chosen| picker.points(*chosen) + 1).collect();
+    steps.retain(|points| *points > price.points);
+    steps.push(price.points);
+    steps.sort_unstable();
+    let points = steps.into_iter().find(|points| picker.would_be_in(at, *points))?;
+    Some(Price { points, unlike: price.unlike.max(points - (price.points - price.unlike)), ..price })
 }
 
 fn alike(picker: &Picker<'_>, at: usize, nearest: Option<usize>) -> i64 {

@@ -1,19 +1,21 @@
 //! Choosing the ten: candidates with points and reasons that add up, one per story, in a written order.
 //!
-//! Pure but for `learning::store`: no clock but the cut-off, no database. The same candidates give the same line-up in whatever order they
-//! arrive. The rule a newcomer would break: every point is an integer and stands in a [`Reason`] (P7); and what an
-//! editor decided comes in as a [`Standing`] and is never undone (P8).
+//! Pure but for the files named `store.rs`: no clock but the cut-off, no database. The same candidates give the same
+//! line-up in whatever order they arrive. The rule a newcomer would break: every point is an integer and stands in a
+//! [`Reason`] (P7); and what an editor decided comes in as a [`Standing`] and is never undone (P8).
 
 mod bait;
 mod candidates;
 mod explain;
 pub mod extract;
 pub mod learning;
+mod logarithm;
 mod order;
 mod pick;
 pub mod places;
 mod points;
 mod record;
+mod reserves;
 mod rules;
 mod seats;
 mod seen;
@@ -37,7 +39,8 @@ pub use explain::{Bar, Relaxed, Stopped};
 /// One term of a candidate's points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// `value`, `freshness`, `coverage`, `source`, `priority`, `seen`, `copy`; `editors` for what was learned.
+    /// `value`, `freshness`, `coverage`, `source`, `priority`, `seen`, `copy`; `editors` for what was learned, `lot`
+    /// (worth nothing) for a reserve that was drawn.
     pub term: String,
     /// What it adds, or takes.
     pub points: i64,
@@ -155,6 +158,9 @@ pub struct Settings {
     pub rules: config::Selection,
     /// What the terms weigh: as given, or as learned from the editors.
     pub weights: learning::Weights,
+    /// The edition's draw, where two of its reserves are drawn by lot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lots: Option<u64>,
 }
 
 impl Default for Settings {
@@ -168,6 +174,7 @@ impl Default for Settings {
             language: "en".to_owned(),
             rules: config::Selection::default(),
             weights: learning::Weights::default(),
+            lots: None,
         }
     }
 }
@@ -185,7 +192,14 @@ impl Settings {
             language: newsletter.language.clone(),
             rules: newsletter.selection.clone(),
             weights,
+            lots: None,
         }
+    }
+
+    /// The same for the edition of a date: on some days two of its reserves are drawn by lot.
+    pub fn for_edition(self, newsletter: &str, date: jiff::civil::Date) -> Self {
+        let lots = reserves::lots(newsletter, date, self.rules.learning.lot_days);
+        Self { lots, ..self }
     }
 }
 
@@ -202,6 +216,9 @@ pub struct Proposal {
     pub barred: Vec<Barred>,
     /// Limits that the line-up does not keep.
     pub relaxed: Vec<Relaxed>,
+    /// For editors, where fewer came in than the newsletter has places: how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<String>,
     /// A hash of everything that went in: articles, what ran, editors' wishes, settings.
     pub inputs: String,
 }
@@ -217,13 +234,18 @@ pub fn propose(
     let rules = rules::Rules::new(settings);
     let pool = candidates::pool(articles, ran, standing, settings, &rules, cut_off);
     let inputs = record::inputs(articles, ran, standing, settings, cut_off);
-    Proposal { inputs, ..pick::pick(pool, settings, &rules) }
+    Proposal { inputs, ..pick::pick(&pool, settings, &rules) }
 }
 
 /// The id of a story that has none yet, after its first article.
 fn story_id(first_url: &str) -> String {
     use sha2::Digest as _;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(first_url)[..8])
+}
+
+/// Whether a candidate with these reasons stands in reserve because it was drawn by lot.
+pub fn is_drawn(reasons: &[Reason]) -> bool {
+    reasons.iter().any(|reason| reason.term == reserves::LOT)
 }
 
 /// What an article is besides its terms: its first country and its section.
@@ -240,31 +262,9 @@ pub(crate) mod tests {
         let at: Timestamp = "2026-11-24T20:00:00Z".parse().unwrap();
         Article {
             id: ArticleId(id),
-            url: format!("https://press.example/{id:04}"),
-            url_key: format!("press.example/{id:04}"),
-            title: title.to_owned(),
-            title_key: String::new(),
-            summary: String::new(),
-            body: String::new(),
             language: Some("fr".to_owned()),
-            section: None,
-            countries: Vec::new(),
-            tags: Vec::new(),
-            author: None,
             source: "Source".to_owned(),
-            published_at: Some(at),
-            image_url: None,
-            image_alt: None,
-            image_credit: None,
-            value: None,
-            lifetime: None,
-            embargo_until: None,
-            origin: "test".to_owned(),
-            fingerprint: String::new(),
-            first_seen_at: at,
-            updated_at: at,
-            retracted_at: None,
-            retracted_why: None,
+            ..Article::new(&format!("https://press.example/{id:04}"), title, at)
         }
     }
 }

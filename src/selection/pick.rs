@@ -6,11 +6,16 @@
 //! the weakest item that nobody pinned and no other seat needs, limits giving way in the same order. Whatever limit is
 //! broken in the end is named in `relaxed`, by looking at the line-up itself and not at how it came about.
 //!
-//! The rule a newcomer would break: one item a story is no limit that gives way; only editors' pins can.
+//! With each choice it is noted what every other candidate would have needed to be that choice: the least of these is
+//! what it is told it lacked.
+//!
+//! The rule a newcomer would break: one item a story is no limit that gives way; only editors' pins can. The seats are
+//! filled in `seats`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::candidates::{Entry, Pool, likeness};
+use super::candidates::{Pool, likeness};
 use super::explain::{self, Bar};
 use super::order;
 use super::rules::Rules;
@@ -18,19 +23,28 @@ use super::seats::Seats;
 use super::{Proposal, Settings};
 use crate::config::Limit;
 
-/// What stopped a candidate, and what it would have needed.
+/// What stopped a candidate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop<'a> {
     pub(super) bar: Bar,
     /// The seat that it made room for.
     pub(super) seat: &'a str,
-    /// The worth (points against likeness) of the last that its group took; `None` where all of it is pinned.
-    pub(super) worth: Option<i64>,
+}
+
+/// What would have brought a candidate in, at the choice where it lacked least.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Price {
+    /// So many points.
+    pub(super) points: i64,
+    /// So many, were it like none that was chosen.
+    pub(super) unlike: i64,
+    /// The chosen one that it was most like then, and how like, squared.
+    pub(super) near: (i64, Option<usize>),
 }
 
 /// Where limits stand: as the newsletter has them, or given way.
 #[derive(Clone, Copy, Debug)]
-struct Caps {
+pub(super) struct Caps {
     country: usize,
     section: usize,
     source: usize,
@@ -39,7 +53,7 @@ struct Caps {
 }
 
 impl Caps {
-    fn lift(&mut self, limit: Limit) {
+    pub(super) fn lift(&mut self, limit: Limit) {
         match limit {
             Limit::Country => self.country = usize::MAX,
             Limit::Section => self.section = usize::MAX,
@@ -71,11 +85,15 @@ impl Caps {
 /// The line-up as it comes about. Candidates are named by their rank.
 pub(super) struct Picker<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) pool: Pool<'a>,
+    pub(super) pool: &'a Pool<'a>,
+    /// One that has other points than its own, to see whether these would bring it in.
+    raised: Option<(usize, i64)>,
     pub(super) seats: Seats<'a>,
     pub(super) chosen: Vec<usize>,
-    /// The worth of a chosen one when it was taken; pins and seats have none.
-    worth: BTreeMap<usize, i64>,
+    /// Those that points brought in, before seats took any of their places.
+    pub(super) by_points: Vec<usize>,
+    /// What would have brought in each candidate by its points, before the seats; `None` where no points could.
+    pub(super) prices: Vec<Option<Price>>,
     /// How like each candidate is to the nearest chosen one, squared, and which that is.
     pub(super) near: Vec<(i64, Option<usize>)>,
     pub(super) stops: BTreeMap<usize, Stop<'a>>,
@@ -86,35 +104,49 @@ pub(super) struct Picker<'a> {
 }
 
 /// Picks a line-up from this pool.
-pub(super) fn pick(pool: Pool<'_>, settings: &Settings, rules: &Rules<'_>) -> Proposal {
-    let count = pool.entries.len();
-    let one_source = pool.entries.windows(2).all(|pair| pair[0].source == pair[1].source);
-    let mut picker = Picker {
-        settings,
-        seats: Seats::new(&settings.rules.seats),
-        chosen: Vec::new(),
-        worth: BTreeMap::new(),
-        near: vec![(0, None); count],
-        stops: BTreeMap::new(),
-        one_source,
-        empty: Vec::new(),
-        pool,
-    };
-    for at in 0..count {
-        if picker.pool.entries[at].pinned.is_some() {
-            picker.choose(at);
-        }
-    }
-    let mut caps = picker.caps();
-    while picker.take_best(&caps) {}
-    picker.relax(&mut caps);
-    picker.fill_seats();
-    let chosen = order::arrange(&picker.chosen, &picker.pool.entries);
-    explain::proposal(picker, &chosen, rules)
+pub(super) fn pick(pool: &Pool<'_>, settings: &Settings, rules: &Rules<'_>) -> Proposal {
+    let picker = Picker::run(pool, settings, None);
+    let chosen = order::arrange(&picker.chosen, &pool.entries);
+    explain::proposal(&picker, &chosen, rules)
 }
 
 impl<'a> Picker<'a> {
-    fn caps(&self) -> Caps {
+    /// Picks, with the points of one of them raised where this is asked.
+    fn run(pool: &'a Pool<'a>, settings: &'a Settings, raised: Option<(usize, i64)>) -> Self {
+        let count = pool.entries.len();
+        let mut picker = Self {
+            settings,
+            seats: Seats::new(&settings.rules.seats),
+            chosen: Vec::new(),
+            by_points: Vec::new(),
+            prices: vec![None; count],
+            near: vec![(0, None); count],
+            stops: BTreeMap::new(),
+            one_source: pool.entries.windows(2).all(|pair| pair[0].source == pair[1].source),
+            empty: Vec::new(),
+            raised,
+            pool,
+        };
+        for at in 0..count {
+            if pool.entries[at].pinned.is_some() {
+                picker.choose(at);
+            }
+        }
+        let mut caps = picker.caps();
+        while picker.take_best(&caps) {}
+        picker.relax(&mut caps);
+        picker.fill_seats();
+        picker
+    }
+
+    /// Whether a candidate would be in with so many points, all else as it is.
+    pub(super) fn would_be_in(&self, at: usize, points: i64) -> bool {
+        Picker::run(self.pool, self.settings, Some((at, points))).chosen.contains(&at)
+    }
+}
+
+impl Picker<'_> {
+    pub(super) fn caps(&self) -> Caps {
         let limits = &self.settings.rules.limits;
         Caps {
             country: limits.country,
@@ -130,7 +162,7 @@ impl<'a> Picker<'a> {
         (!self.one_source).then_some(self.settings.rules.limits.source)
     }
 
-    fn choose(&mut self, at: usize) {
+    pub(super) fn choose(&mut self, at: usize) {
         self.chosen.push(at);
         self.stops.remove(&at);
         let place = self.pool.entries[at].at;
@@ -142,7 +174,22 @@ impl<'a> Picker<'a> {
                 }
             }
         }
-        self.note_stops();
+        if self.raised.is_none() {
+            self.note_stops();
+        }
+    }
+
+    /// A candidate's points.
+    pub(super) fn points(&self, at: usize) -> i64 {
+        match self.raised {
+            Some((raised, points)) if raised == at => points,
+            _ => self.pool.entries[at].candidate.points,
+        }
+    }
+
+    /// How high a candidate stands, the lower the better.
+    pub(super) fn rank(&self, at: usize) -> (Reverse<i64>, usize) {
+        (Reverse(self.points(at)), at)
     }
 
     /// Notes for everybody still free the first limit that stops it.
@@ -153,14 +200,7 @@ impl<'a> Picker<'a> {
                 continue;
             }
             if let Some(bar) = self.bar(at, &caps, None) {
-                let worth = self
-                    .chosen
-                    .iter()
-                    .filter(|chosen| self.in_group(at, **chosen, bar))
-                    .filter_map(|chosen| self.worth.get(chosen))
-                    .min()
-                    .copied();
-                self.stops.insert(at, Stop { bar, worth, seat: "" });
+                self.stops.insert(at, Stop { bar, seat: "" });
             }
         }
     }
@@ -177,7 +217,7 @@ impl<'a> Picker<'a> {
     }
 
     /// What stops a candidate under these limits, were `without` not there.
-    fn bar(&self, at: usize, caps: &Caps, without: Option<usize>) -> Option<Bar> {
+    pub(super) fn bar(&self, at: usize, caps: &Caps, without: Option<usize>) -> Option<Bar> {
         let others = || self.chosen.iter().copied().filter(move |chosen| Some(*chosen) != without);
         let own = &self.pool.entries[at];
         let story = &own.candidate.story;
@@ -203,15 +243,20 @@ impl<'a> Picker<'a> {
     /// What a candidate is worth beside what is chosen: points against likeness, both in thousandths.
     pub(super) fn worth_of(&self, at: usize) -> i64 {
         let balance = self.settings.rules.limits.balance;
-        balance * self.pool.entries[at].candidate.points - (100 - balance) * self.near[at].0
+        balance * self.points(at) - (100 - balance) * self.near[at].0
     }
 
-    /// Those not chosen, by worth, the best first; of equals the one of higher rank.
-    fn free_by_worth(&self) -> Vec<usize> {
-        let mut free: Vec<usize> =
-            (0..self.pool.entries.len()).filter(|at| !self.chosen.contains(at)).collect();
-        free.sort_by_key(|at| (std::cmp::Reverse(self.worth_of(*at)), *at));
-        free
+    /// What a candidate would have needed to be taken where this one is, were nothing in its way.
+    fn price(&self, at: usize, taken: usize) -> Price {
+        let balance = self.settings.rules.limits.balance;
+        let (worth, points) = (self.worth_of(taken), self.points(taken));
+        let reaching = |likeness: i64| {
+            let least = (worth + likeness).div_euclid(balance);
+            // Of two that are worth the same the one with more points is taken, and of equal points another may be.
+            least + i64::from(balance * least < worth + likeness || least <= points)
+        };
+        let near = self.near[at];
+        Price { points: reaching((100 - balance) * near.0), unlike: reaching(0), near }
     }
 
     /// Takes the best that no limit stops; `false` where the line-up is full or there is none.
@@ -219,12 +264,18 @@ impl<'a> Picker<'a> {
         if self.chosen.len() >= self.settings.items {
             return false;
         }
-        let best = (0..self.pool.entries.len())
+        let free: Vec<usize> = (0..self.pool.entries.len())
             .filter(|at| !self.chosen.contains(at) && self.bar(*at, caps, None).is_none())
-            .max_by_key(|at| (self.worth_of(*at), std::cmp::Reverse(*at)));
+            .collect();
+        let best = free.iter().copied().max_by_key(|at| (self.worth_of(*at), Reverse(self.rank(*at))));
         let Some(best) = best else { return false };
-        let worth = self.worth_of(best);
-        self.worth.insert(best, worth);
+        for at in free.into_iter().filter(|_| self.raised.is_none()) {
+            let price = self.price(at, best);
+            if self.prices[at].is_none_or(|known| price.points < known.points) {
+                self.prices[at] = Some(price);
+            }
+        }
+        self.by_points.push(best);
         self.choose(best);
         true
     }
@@ -238,91 +289,5 @@ impl<'a> Picker<'a> {
                 }
             }
         }
-    }
-
-    fn fill_seats(&mut self) {
-        for seat in 0..self.seats.len() {
-            loop {
-                let entries = self.chosen.iter().map(|at| &self.pool.entries[*at]);
-                let present = self.seats.present(seat, entries);
-                let wanted = self.seats.at_least(seat);
-                if present >= wanted {
-                    break;
-                }
-                if !self.seat_one(seat) {
-                    self.empty.push((self.seats.name(seat), present, wanted));
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Brings one more into a seat; `false` where nobody can take it.
-    fn seat_one(&mut self, seat: usize) -> bool {
-        let free = self.free_by_worth();
-        let mut caps = self.caps();
-        let relax = &self.settings.rules.limits.relax;
-        for given_way in 0..=relax.len() {
-            if let Some(limit) = given_way.checked_sub(1).and_then(|at| relax.get(at)) {
-                caps.lift(*limit);
-            }
-            for at in &free {
-                if self.chosen.len() < self.settings.items {
-                    if self.fills(seat, *at, None) && self.bar(*at, &caps, None).is_none() {
-                        self.choose(*at);
-                        return true;
-                    }
-                    continue;
-                }
-                // The weakest first.
-                let mut victims = self.chosen.clone();
-                victims.retain(|victim| self.pool.entries[*victim].pinned.is_none());
-                victims.sort_by_key(|victim| std::cmp::Reverse(*victim));
-                let victim = victims.into_iter().find(|victim| {
-                    self.fills(seat, *at, Some(*victim)) && self.bar(*at, &caps, Some(*victim)).is_none()
-                });
-                if let Some(victim) = victim {
-                    self.swap(victim, *at, seat);
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    /// Whether taking this one, for that, brings more of the seat and empties no other.
-    fn fills(&self, seat: usize, at: usize, without: Option<usize>) -> bool {
-        let before = || self.chosen.iter().map(|chosen| &self.pool.entries[*chosen]);
-        let after = || {
-            self.chosen
-                .iter()
-                .filter(move |chosen| Some(**chosen) != without)
-                .chain([&at])
-                .map(|chosen| &self.pool.entries[*chosen])
-                .collect::<Vec<&Entry<'a>>>()
-        };
-        let after = after();
-        self.seats.present(seat, after.iter().copied()) > self.seats.present(seat, before())
-            && (0..self.seats.len()).all(|other| {
-                let then = self.seats.present(other, after.iter().copied());
-                then >= self.seats.at_least(other).min(self.seats.present(other, before()))
-            })
-    }
-
-    fn swap(&mut self, victim: usize, at: usize, seat: usize) {
-        let mut chosen = std::mem::take(&mut self.chosen);
-        chosen.retain(|known| *known != victim);
-        self.near = vec![(0, None); self.pool.entries.len()];
-        for known in chosen {
-            self.choose(known);
-        }
-        self.choose(at);
-        let name = self.seats.name(seat);
-        self.stops.insert(victim, Stop { bar: Bar::Seat, worth: None, seat: name });
-    }
-
-    /// The worth of the last that points alone brought in.
-    pub(super) fn least_worth(&self) -> Option<i64> {
-        self.worth.values().min().copied()
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::logarithm::{log2, weight};
 use super::text::{self, Tongue};
 use super::{Ran, candidates};
 use crate::articles::Article;
@@ -31,7 +32,10 @@ pub(super) struct Seen {
     pub(super) value_again: bool,
 }
 
-type Vector = Vec<(usize, f64)>;
+/// The length of a vector.
+const UNIT: u64 = 1 << 15;
+
+type Vector = Vec<(usize, u64)>;
 type Counts = BTreeMap<String, u32>;
 
 /// The items that ran, ready to be compared with.
@@ -60,11 +64,11 @@ impl<'a> Past<'a> {
         for term in today.iter().chain(&past).flat_map(BTreeMap::keys) {
             *documents.entry(term).or_default() += 1;
         }
-        let total = f64::from(u32::try_from(today.len() + past.len()).unwrap_or(u32::MAX));
-        let terms: BTreeMap<&str, (usize, f64)> = documents
+        let total = 1 + (today.len() + past.len()) as u64;
+        let terms: BTreeMap<&str, (usize, u64)> = documents
             .into_iter()
             .enumerate()
-            .map(|(at, (term, count))| (term, (at, ((1.0 + total) / (1.0 + f64::from(count))).ln())))
+            .map(|(at, (term, count))| (term, (at, log2(total, 1 + u64::from(count)))))
             .collect();
         Self {
             ran,
@@ -105,25 +109,23 @@ impl<'a> Past<'a> {
     }
 }
 
-/// A unit vector of TF-IDF, in the order of terms.
-fn vector(counts: &Counts, terms: &BTreeMap<&str, (usize, f64)>) -> Vector {
+/// A vector of TF-IDF of length [`UNIT`], in the order of terms.
+fn vector(counts: &Counts, terms: &BTreeMap<&str, (usize, u64)>) -> Vector {
     let mut vector: Vector = counts
         .iter()
         .filter_map(|(term, count)| {
             let (at, rarity) = terms.get(term.as_str())?;
-            Some((*at, (1.0 + f64::from(*count).ln()) * rarity))
+            Some((*at, weight(*count, *rarity)))
         })
         .collect();
-    let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
-    if length > 0.0 {
-        vector.iter_mut().for_each(|(_, weight)| *weight /= length);
-    }
+    let length = vector.iter().map(|(_, weight)| weight * weight).sum::<u64>().isqrt().max(1);
+    vector.iter_mut().for_each(|(_, weight)| *weight = (*weight * UNIT + length / 2) / length);
     vector
 }
 
-/// The cosine of two unit vectors in the order of their terms, in thousandths.
+/// The cosine of two vectors in the order of their terms, in thousandths.
 fn cosine(a: &Vector, b: &Vector) -> i64 {
-    let (mut left, mut right, mut sum) = (0, 0, 0.0);
+    let (mut left, mut right, mut sum) = (0, 0, 0);
     while let (Some((x, one)), Some((y, other))) = (a.get(left), b.get(right)) {
         match x.cmp(y) {
             std::cmp::Ordering::Less => left += 1,
@@ -135,10 +137,8 @@ fn cosine(a: &Vector, b: &Vector) -> i64 {
             }
         }
     }
-    // Rounded: the last bits of a sum decide nothing.
-    #[expect(clippy::cast_possible_truncation, reason = "between 0 and 1000")]
-    let thousandths = (sum * 1000.0).round() as i64;
-    thousandths.clamp(0, 1000)
+    let thousandths = (sum * 1000 + UNIT * UNIT / 2) / (UNIT * UNIT);
+    i64::try_from(thousandths).unwrap_or(1000).min(1000)
 }
 
 fn counts(title: &str, lead: &str, language: Option<&str>) -> Counts {

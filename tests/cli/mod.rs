@@ -1,3 +1,4 @@
 //! Tests of the room `cli`.
 
+mod files;
 mod refusals;

@@ -69,7 +69,7 @@ async fn a_dead_link_is_told_at_the_lock_with_its_item_and_stops_nothing() {
         let house = House::new(config(), test.db.clone(), clock, Random::seeded(1));
         let newsletter = &house.config.newsletters["test"];
         let edition = line_up::open(&house, newsletter, "2026-11-24".parse().unwrap()).await.unwrap();
-        let locked = lock::lock(&house, newsletter, &edition, &Who("Awa".to_owned())).await.unwrap();
+        let locked = lock::lock(&house, newsletter, &edition, &Who("Awa".to_owned()), true).await.unwrap();
         assert_eq!(locked, Locked::Done { revision: 1, planned: 0 }, "{}", test.name);
         let events = store::events(&mut house.db.read().await.unwrap(), edition.id).await.unwrap();
         let mut told: Vec<&str> = events

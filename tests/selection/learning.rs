@@ -1,5 +1,6 @@
-//! Simulated editors: a linear taste over the terms, noise of half a standard deviation, a pull of 0.4 towards what
-//! is proposed, forty candidates a morning. What they do is all that the fit sees; their taste judges it.
+//! Simulated editors: a linear taste over ten terms, noise of half a standard deviation, a pull of 0.4 towards what is
+//! proposed, forty candidates a morning; they see the ten, ten reserves, and on a third of the days two of those drawn by
+//! lot from the ranks 11 to 25. What they do is all that the fit sees; their taste judges it, by nDCG@10.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -17,6 +18,8 @@ const CANDIDATES: usize = 40;
 const NOISE: f64 = 0.5;
 const PULL: f64 = 0.4;
 const SEEDS: u64 = 20;
+/// After so many editions it is looked at.
+const AFTER: [usize; 8] = [1, 3, 5, 8, 12, 20, 80, 160];
 
 struct World {
     random: Random,
@@ -62,13 +65,24 @@ impl World {
         let mut order: Vec<usize> = (0..CANDIDATES).collect();
         order.sort_by(|a, b| wish[*b].total_cmp(&wish[*a]));
         let last = &order[..10];
+        let mut reserves: Vec<usize> = given[10..20].to_vec();
+        if self.random.between(0, 3) == 0 {
+            let mut running: Vec<usize> = given[10..25].to_vec();
+            let drawn: Vec<usize> = (0..2)
+                .map(|_| {
+                    let at = self.random.between(0, running.len() as u64);
+                    running.remove(usize::try_from(at).unwrap())
+                })
+                .collect();
+            reserves = running.into_iter().take(8).chain(drawn).collect();
+        }
         let shown = (0..CANDIDATES)
-            .filter(|at| given[..20].contains(at) || last.contains(at))
+            .filter(|at| given[..10].contains(at) || reserves.contains(at) || last.contains(at))
             .map(|at| Shown {
                 terms: points(&morning[at]),
-                traits: Vec::new(),
                 proposed: given[..10].contains(&at),
                 taken: last.contains(&at),
+                ..Shown::default()
             })
             .collect();
         Lesson { days, shown }
@@ -129,21 +143,42 @@ fn median(mut values: Vec<f64>) -> f64 {
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
+/// Twenty seeds of editors whose taste strays so far: the median of the given weights' nDCG@10, and of what learning
+/// adds after each number of editions; and the worst that it ever does.
+fn editors(strays: f64, after: &[usize]) -> (f64, Vec<f64>, f64) {
+    let runs: Vec<(f64, Vec<f64>)> = (0..SEEDS).map(|seed| run(seed, strays, after)).collect();
+    let given = median(runs.iter().map(|(given, _)| *given).collect());
+    let gains: Vec<f64> = (0..after.len())
+        .map(|at| median(runs.iter().map(|(given, learned)| learned[at] - given).collect()))
+        .collect();
+    let worst = runs
+        .iter()
+        .flat_map(|(given, learned)| learned.iter().map(move |learned| learned - given))
+        .fold(f64::MAX, f64::min);
+    let told: Vec<String> =
+        after.iter().zip(&gains).map(|(count, gain)| format!("{count}: {gain:+.3}")).collect();
+    println!("strays {strays}, given weights at {given:.3}; after {}; at worst {worst:+.4}", told.join(", "));
+    (given, gains, worst)
+}
+
 #[test]
-fn learning_passes_the_given_weights_after_twenty_editions_and_never_falls_behind() {
-    let after = [1, 3, 5, 8, 12, 20];
-    // From editors of exactly the given taste, whom nobody can serve better, to quite other ones; and how much at
-    // least is to be gained after twenty editions.
-    for (strays, least) in [(0.0, -0.01), (0.25, 0.0), (0.5, 0.04), (0.75, 0.04)] {
-        let runs: Vec<(f64, Vec<f64>)> = (0..SEEDS).map(|seed| run(seed, strays, &after)).collect();
-        let given = median(runs.iter().map(|(given, _)| *given).collect());
-        let gain = median(runs.iter().map(|(given, learned)| learned[after.len() - 1] - given).collect());
-        let worst = runs
-            .iter()
-            .flat_map(|(given, learned)| learned.iter().map(move |learned| learned - given))
-            .fold(f64::MAX, f64::min);
-        println!("given weights at {given:.3}: {gain:+.3} after twenty editions, at worst {worst:+.3}");
-        assert!(gain >= least, "given weights at {given:.3}: {gain:+.4} after twenty editions");
-        assert!(worst >= -0.01, "given weights at {given:.3}: {worst:+.4} at worst");
+fn learning_passes_the_given_weights_by_a_long_way_after_twenty_editions() {
+    // The two tastes that the measure was first taken with: the given weights at 0.918 of it, and at 0.825.
+    for (strays, expected) in [(0.48, 0.918), (0.73, 0.825)] {
+        let (given, gains, worst) = editors(strays, &AFTER);
+        assert!((given - expected).abs() < 0.01, "given weights at {given:.3}, not at {expected}");
+        assert!(gains[5] >= 0.04, "{:+.4} after twenty editions", gains[5]);
+        assert!(gains[7] >= gains[5] && gains[6] >= gains[5], "more editions teach more: {gains:?}");
+        assert!(worst >= -0.01, "{worst:+.4} at worst");
+    }
+}
+
+#[test]
+fn learning_never_falls_behind_the_given_weights_whatever_the_taste() {
+    // From editors of exactly the given taste, whom nobody can serve better, to quite other ones.
+    for (strays, least) in [(0.0, -0.01), (0.25, 0.0), (1.0, 0.04), (1.5, 0.04)] {
+        let (_, gains, worst) = editors(strays, &AFTER[..6]);
+        assert!(gains[5] >= least, "{strays}: {:+.4} after twenty editions", gains[5]);
+        assert!(worst >= -0.01, "{strays}: {worst:+.4} at worst");
     }
 }

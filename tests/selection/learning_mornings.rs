@@ -167,7 +167,10 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         bring(&house, date).await;
         let proposal = line_up::refresh(&house, &newsletter, &edition).await.unwrap();
         let lead = &proposal.chosen[0];
-        assert!(lead.reasons.iter().any(|reason| reason.words == "section économie"), "{lead:?}");
+        assert!(
+            lead.reasons.iter().any(|reason| reason.words == "appris pour la rubrique économie"),
+            "{lead:?}"
+        );
         for candidate in proposal.chosen.iter().chain(&proposal.reserves) {
             let sum: i64 = candidate.reasons.iter().map(|reason| reason.points).sum();
             assert_eq!(candidate.points, sum, "P7: reasons add up under learned weights too");

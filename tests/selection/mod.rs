@@ -4,5 +4,6 @@ mod learning;
 mod learning_mornings;
 mod pick;
 mod places;
+mod same_bytes;
 mod stories;
 mod stories_kept;

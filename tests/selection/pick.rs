@@ -7,49 +7,29 @@ use jiff::{SignedDuration, Timestamp};
 use matinale::articles::{Article, ArticleId, Lifetime};
 use matinale::config::selection::{Seat, Theme};
 use matinale::config::{Limit, Selection};
+use matinale::selection::stories::{self, Piece};
 use matinale::selection::{self, Bar, Candidate, Given, Proposal, Ran, Settings, Standing};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-fn cut_off() -> Timestamp {
+pub(super) fn cut_off() -> Timestamp {
     "2026-11-25T05:00:00Z".parse().unwrap()
 }
 
 /// An article of so many hours before the lock.
-fn article(id: i64, title: &str, hours: i64) -> Article {
+pub(super) fn article(id: i64, title: &str, hours: i64) -> Article {
     let at = cut_off().checked_sub(SignedDuration::from_hours(hours)).unwrap();
     Article {
         id: ArticleId(id),
-        url: format!("https://press.example/{id:04}"),
-        url_key: format!("press.example/{id:04}"),
-        title: title.to_owned(),
-        title_key: String::new(),
         summary: format!("{title}."),
-        body: String::new(),
         language: Some("fr".to_owned()),
-        section: None,
-        countries: Vec::new(),
-        tags: Vec::new(),
-        author: None,
         source: format!("Source {}", id % 97),
-        published_at: Some(at),
-        image_url: None,
-        image_alt: None,
-        image_credit: None,
-        value: None,
-        lifetime: None,
-        embargo_until: None,
-        origin: "test".to_owned(),
-        fingerprint: String::new(),
-        first_seen_at: at,
-        updated_at: at,
-        retracted_at: None,
-        retracted_why: None,
+        ..Article::new(&format!("https://press.example/{id:04}"), title, at)
     }
 }
 
 /// A title of words that no other number has.
-fn title(number: i64) -> String {
+pub(super) fn title(number: i64) -> String {
     let mut seed = u64::try_from(number).unwrap().wrapping_mul(7919) ^ 0x5bd1;
     let mut word = || {
         let mut out = String::new();
@@ -243,6 +223,24 @@ fn check(pool: &Pool) -> Result<(), TestCaseError> {
     prop_assert!(proposal.chosen.iter().all(|candidate| candidate.stopped.is_none()));
     prop_assert!(proposal.chosen.len() <= settings.items.max(standing.pinned.len()));
 
+    // P7: so many points more, and it is in; and a few less are too few.
+    let left = proposal.reserves.iter().chain(&proposal.left_out);
+    for candidate in left.skip(turn % 4).step_by(4).take(3) {
+        let Some(needed) = candidate.stopped.as_ref().and_then(|stopped| stopped.needed) else { continue };
+        prop_assert!(is_in(pool, candidate, needed), "{} points are not enough: {:?}", needed, candidate);
+        // To the point where no seat takes its place again; and a tie goes either way.
+        let exact = settings.rules.seats.is_empty() && needed - 2 > candidate.points;
+        prop_assert!(
+            !exact || !is_in(pool, candidate, needed - 2),
+            "{} are too many: {:?}",
+            needed,
+            candidate
+        );
+    }
+
+    // Whoever falls short of the places says so.
+    prop_assert_eq!(proposal.chosen.len() < settings.items, proposal.short.is_some());
+
     // No limit is broken without its relaxation being named; and none is named that holds.
     let named = |limit: Bar, of: &str| proposal.relaxed.iter().any(|one| one.limit == limit && one.of == of);
     let sources: BTreeSet<&str> = all(&proposal).map(|candidate| candidate.source.as_str()).collect();
@@ -317,6 +315,18 @@ fn check(pool: &Pool) -> Result<(), TestCaseError> {
     let again = selection::propose(&turned, ran, standing, settings, cut_off());
     prop_assert_eq!(serde_json::to_string(&proposal).unwrap(), serde_json::to_string(&again).unwrap());
     Ok(())
+}
+
+/// Whether a candidate would be in with so many points, all else as it was: a theme that it alone fits gives it the rest.
+fn is_in(pool: &Pool, candidate: &Candidate, points: i64) -> bool {
+    let mut articles = pool.articles.clone();
+    let article = articles.iter_mut().find(|article| article.id == candidate.article).unwrap();
+    article.tags.push("aiguille".to_owned());
+    let mut settings = pool.settings.clone();
+    let theme = Theme { points: points - candidate.points, words: vec!["aiguille".to_owned()] };
+    settings.rules.priority.themes.insert("aiguille".to_owned(), theme);
+    let proposal = selection::propose(&articles, &pool.ran, &pool.standing, &settings, cut_off());
+    proposal.chosen.iter().any(|one| one.article == candidate.article)
 }
 
 fn present(seat: &Seat, proposal: &Proposal, articles: &[Article]) -> usize {
@@ -539,4 +549,101 @@ fn poor_copy_costs_no_more_than_the_newsletter_says() {
     assert_eq!(term(&proposal, 0, "copy"), (-30, "no standfirst".to_owned()));
     assert_eq!(term(&proposal, 1, "copy"), (-100, "title that baits, behind a paywall".to_owned()));
     assert_eq!(term(&proposal, 2, "copy"), (-70, "behind a paywall".to_owned()));
+}
+
+#[test]
+fn p7_after_a_swap_for_a_seat_no_reason_speaks_of_who_is_gone() {
+    // Four of the first story stand behind the weakest of the line-up, which makes room for the economy.
+    let mut articles = mixed();
+    articles.iter_mut().for_each(|article| article.countries.clear());
+    for article in &mut articles {
+        article.section = None;
+    }
+    articles[19].section = Some("économie".to_owned());
+    let weakest = articles[9].title.clone();
+    for id in 20..23 {
+        let mut mate = article(id, &weakest, 30);
+        mate.source = format!("Source {}", id + 50);
+        articles.push(mate);
+    }
+    let mut settings = Settings { items: 10, ..Settings::default() };
+    let seat = Seat { at_least: 1, sections: vec!["économie".to_owned()], ..Seat::default() };
+    settings.rules.seats = BTreeMap::from([("eco".to_owned(), seat)]);
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    let titles: Vec<&str> = proposal.chosen.iter().map(|one| one.title.as_str()).collect();
+    let left: Vec<&Candidate> = proposal.reserves.iter().chain(&proposal.left_out).collect();
+    assert!(left.iter().any(|one| one.stopped.as_ref().unwrap().by == Bar::Seat), "{left:?}");
+    for candidate in left {
+        let stopped = candidate.stopped.as_ref().unwrap();
+        assert!(!stopped.words.contains("“”"), "{stopped:?}");
+        if stopped.by == Bar::Story {
+            assert!(titles.iter().any(|title| stopped.words.contains(title)), "{stopped:?}");
+        }
+    }
+}
+
+#[test]
+fn the_lead_of_a_story_runs_where_its_reports_are_worth_the_same() {
+    let titles = [
+        "Kampala : le marché d’Owino ravagé par un incendie, les pompiers mis en cause",
+        "Incendie au marché d’Owino à Kampala",
+        "Un incendie ravage le marché d’Owino à Kampala",
+    ];
+    let mut articles: Vec<Article> = (0..20).map(|id| article(id, &title(id + 100), 3)).collect();
+    for (id, title) in (50..).zip(titles) {
+        let mut report = article(id, title, 2);
+        report.summary = "Un texte.".to_owned();
+        // The last ones come a few minutes later, which is worth no point.
+        let at = report.published_at.unwrap();
+        report.published_at = at.checked_add(SignedDuration::from_mins((52 - id) * 3)).ok();
+        articles.push(report);
+    }
+    let settings = Settings::default();
+    let proposal = propose(&articles, &Standing::default(), &settings);
+    let runs: Vec<i64> = proposal.chosen.iter().map(|one| one.article.0).filter(|id| *id >= 50).collect();
+    let pieces: Vec<Piece<'_>> = articles
+        .iter()
+        .map(|article| Piece {
+            key: &article.url,
+            title: &article.title,
+            lead: selection::lead(article),
+            language: article.language.as_deref(),
+            at: article.dated().as_millisecond(),
+        })
+        .collect();
+    let lead = stories::find(&pieces).lead[20];
+    assert_eq!(runs, [articles[lead].id.0], "{:?}", proposal.chosen);
+}
+
+#[test]
+fn a_line_up_that_is_too_short_says_so_in_the_editors_language() {
+    for (language, expected) in [
+        ("fr", "places pourvues : 3 sur 10, rien d’autre ne peut entrer"),
+        ("en", "places filled: 3 of 10, nothing else may come in"),
+    ] {
+        let settings = Settings { language: language.to_owned(), ..Settings::default() };
+        let proposal = propose(&mixed()[..3], &Standing::default(), &settings);
+        assert_eq!(proposal.short.as_deref(), Some(expected));
+    }
+    assert_eq!(propose(&mixed(), &Standing::default(), &Settings::default()).short, None);
+}
+
+#[test]
+fn reserves_drawn_by_lot_are_marked_and_points_add_up_all_the_same() {
+    let articles: Vec<Article> = (0..40).map(|id| article(id, &title(id), id)).collect();
+    let drawn = |lots| {
+        let settings = Settings { lots, language: "fr".to_owned(), ..Settings::default() };
+        propose(&articles, &Standing::default(), &settings)
+    };
+    let (without, with) = (drawn(None), drawn(Some(11)));
+    assert_eq!(without.chosen, with.chosen, "a draw is for the reserves alone");
+    let marked: Vec<&Candidate> =
+        with.reserves.iter().filter(|one| selection::is_drawn(&one.reasons)).collect();
+    assert_eq!((with.reserves.len(), marked.len()), (10, 2));
+    for one in marked {
+        assert_eq!(one.points, one.reasons.iter().map(|reason| reason.points).sum::<i64>());
+        assert_eq!(one.reasons.last().unwrap().words, "tiré au sort");
+    }
+    assert!(all(&without).all(|one| !selection::is_drawn(&one.reasons)));
+    assert_eq!(all(&with).count(), 40);
 }

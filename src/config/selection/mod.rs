@@ -4,6 +4,7 @@
 //! matter. Names of sections, sources and authors are compared without regard to case. The defaults here and in
 //! `config/default.toml` are the same, and a test holds them to it.
 
+mod limits;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use limits::{Limit, Limits};
 pub use tables::{Priorities, Seat, Sources, Theme, Usual};
 
 use super::reader::Section;
@@ -45,6 +47,15 @@ pub struct Selection {
     pub limits: Limits,
     /// What must be present, by name.
     pub seats: BTreeMap<String, Seat>,
+    /// How it learns from the editors.
+    pub learning: Learning,
+}
+
+/// How a newsletter learns from its editors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Learning {
+    /// On so many days of a hundred two of the reserves are drawn by lot.
+    pub lot_days: u32,
 }
 
 /// What each term gives.
@@ -105,52 +116,6 @@ pub struct Copy {
     pub paywall_marks: Vec<String>,
 }
 
-/// A limit of the mix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Limit {
-    /// So many of one source.
-    Source,
-    /// So many of one section.
-    Section,
-    /// So many of one country.
-    Country,
-    /// None so like another.
-    Alike,
-}
-
-impl Limit {
-    /// Every limit, in the order in which they give way unless a newsletter says otherwise.
-    pub const ALL: [Self; 4] = [Self::Source, Self::Section, Self::Country, Self::Alike];
-
-    /// As a configuration names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Section => "section",
-            Self::Country => "country",
-            Self::Alike => "alike",
-        }
-    }
-}
-
-/// The mix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Limits {
-    /// At most so many of one country.
-    pub country: usize,
-    /// At most so many of one section.
-    pub section: usize,
-    /// At most so many of one source.
-    pub source: usize,
-    /// None that is as like another as this, in percent.
-    pub alike: i64,
-    /// What points weigh against being like what is chosen, in percent.
-    pub balance: i64,
-    /// Which of them give way where a line-up would stay too short, and in this order.
-    pub relax: Vec<Limit>,
-}
-
 impl Default for Selection {
     fn default() -> Self {
         Self {
@@ -189,6 +154,7 @@ impl Default for Selection {
                 relax: Limit::ALL.to_vec(),
             },
             seats: BTreeMap::new(),
+            learning: Learning { lot_days: 33 },
         }
     }
 }
@@ -226,6 +192,7 @@ impl Selection {
                 .into_iter()
                 .filter_map(|name| Some((name.clone(), Seat::read(&seats.section(&name), items, admitted)?)))
                 .collect(),
+            learning: Learning::read(&section.section("learning"), &usual.learning),
         }
     }
 }
@@ -307,32 +274,10 @@ impl Copy {
     }
 }
 
-impl Limits {
-    fn read(section: &Section, usual: Self) -> Self {
-        let count = |key: &str, otherwise: usize| {
-            section.count(key, 1..=50).and_then(|count| usize::try_from(count).ok()).unwrap_or(otherwise)
-        };
-        let relax = if section.has("relax") { section.parsed_list("relax", limit) } else { usual.relax };
-        for (at, limit) in relax.iter().enumerate() {
-            if relax[..at].contains(limit) {
-                section.fault("relax", format!("{:?} is named twice", limit.as_str()));
-            }
-        }
-        Self {
-            country: count("country", usual.country),
-            section: count("section", usual.section),
-            source: count("source", usual.source),
-            alike: section.number("alike", 1..=100).unwrap_or(usual.alike),
-            balance: section.number("balance", 1..=100).unwrap_or(usual.balance),
-            relax,
-        }
+impl Learning {
+    fn read(section: &Section, usual: &Self) -> Self {
+        Self { lot_days: section.count("lot_days", 0..=100).unwrap_or(usual.lot_days) }
     }
-}
-
-fn limit(text: &str) -> Result<Limit, String> {
-    Limit::ALL.into_iter().find(|limit| limit.as_str() == text).ok_or_else(|| {
-        format!("expected {}", Limit::ALL.map(|limit| format!("{:?}", limit.as_str())).join(", "))
-    })
 }
 
 fn lifetime(text: &str) -> Result<String, String> {

@@ -182,6 +182,17 @@ pub async fn open(
     })
 }
 
+const FORGET: &str = "
+DELETE FROM edition
+WHERE id = $1 AND state = 'open' AND version = $2 AND refreshed_at IS NULL AND approved_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM edition_event WHERE edition_event.edition = edition.id)";
+
+/// Forgets an edition that was opened a moment ago and of which nothing came.
+pub async fn forget(conn: &mut Conn, edition: &Edition) -> Result<()> {
+    on!(conn, |c| sqlx::query(FORGET).bind(edition.id.0).bind(edition.version).execute(c).await.map(drop)?);
+    Ok(())
+}
+
 const SET_LOCK: &str = "
 UPDATE edition
 SET lock_at = $2

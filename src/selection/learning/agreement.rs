@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::selection::logarithm::log2;
+
 /// So many places count.
 const PLACES: usize = 10;
 /// An agreement is kept in ten-thousandths, so that what is stored is what was compared.
-const WHOLE: f64 = 10_000.0;
+const WHOLE: u64 = 10_000;
 /// So many mornings are asked for, and looked at.
 const MORNINGS: usize = 20;
 /// A difference that mere chance would show more often than this, in ten-thousandths, is none.
@@ -15,24 +17,23 @@ const CHANCE: i64 = 500;
 /// stood high, any other nothing. 10,000 where both are the same.
 pub fn agreement<T: PartialEq>(proposed: &[T], last: &[T]) -> i64 {
     let places = last.len().min(PLACES);
-    let discount = |at: usize| 1.0 / f64::from(u32::try_from(at + 2).unwrap_or(u32::MAX)).log2();
-    let gain = |at: usize| f64::from(u32::try_from(places - at).unwrap_or(0));
-    let best: f64 = (0..places).map(|at| gain(at) * discount(at)).sum();
-    if best <= 0.0 {
-        return 0;
-    }
-    let reached: f64 = proposed
+    // A gain in parts of 2^32, so that rounding is far below what is kept.
+    let gained =
+        |from: usize, at: usize| ((places - from) as u64 * (log2(2, 1) << 32)) / log2(at as u64 + 2, 1);
+    let best: u64 = (0..places).map(|at| gained(at, at)).sum();
+    let reached: u64 = proposed
         .iter()
         .take(PLACES)
         .enumerate()
         .filter_map(|(at, item)| {
             let there = last.iter().take(PLACES).position(|known| known == item)?;
-            Some(gain(there) * discount(at))
+            Some(gained(there, at))
         })
         .sum();
-    #[expect(clippy::cast_possible_truncation, reason = "between 0 and 10,000")]
-    let out = (WHOLE * reached / best).round() as i64;
-    out
+    match best {
+        0 => 0,
+        best => i64::try_from((reached * WHOLE + best / 2) / best).unwrap_or(i64::MAX),
+    }
 }
 
 /// What the last mornings say about the learned weights.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::articles::ArticleId;
+use crate::selection::Given;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -24,11 +25,21 @@ pub enum What {
     Freed,
     /// Given other words.
     Reworded,
+    /// Given a news value or a lifetime, or neither any more.
+    Valued,
 }
 
 impl What {
-    const ALL: [Self; 7] =
-        [Self::Added, Self::Dropped, Self::Restored, Self::Moved, Self::Pinned, Self::Freed, Self::Reworded];
+    const ALL: [Self; 8] = [
+        Self::Added,
+        Self::Dropped,
+        Self::Restored,
+        Self::Moved,
+        Self::Pinned,
+        Self::Freed,
+        Self::Reworded,
+        Self::Valued,
+    ];
 
     /// The word in tables.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +51,7 @@ impl What {
             Self::Pinned => "pinned",
             Self::Freed => "freed",
             Self::Reworded => "reworded",
+            Self::Valued => "valued",
         }
     }
 }
@@ -63,6 +75,8 @@ pub struct Event {
     pub from: Option<i64>,
     /// Where it was put.
     pub to: Option<i64>,
+    /// Of [`What::Valued`]: what was given.
+    pub given: Given,
 }
 
 /// How an editor wants one article, before or after.
@@ -74,12 +88,15 @@ pub struct Wish<'a> {
     pub removed: bool,
     /// Its own words, in any form that tells whether they changed.
     pub words: &'a str,
+    /// Its news value and lifetime.
+    pub given: Given,
 }
 
 /// The steps from one wish to another, for an article that stood at `position`.
 pub fn steps(article: ArticleId, position: Option<i64>, before: Wish<'_>, after: Wish<'_>) -> Vec<Event> {
     let mut out = Vec::new();
-    let mut step = |what, to| out.push(Event { what, article, from: position, to });
+    let given = Given::default();
+    let mut step = |what, to| out.push(Event { what, article, from: position, to, given });
     let to = after.pinned.filter(|place| *place > 0);
     match (before.removed, after.removed) {
         (false, true) => step(What::Dropped, None),
@@ -97,6 +114,10 @@ pub fn steps(article: ArticleId, position: Option<i64>, before: Wish<'_>, after:
     if before.words != after.words {
         step(What::Reworded, None);
     }
+    if before.given != after.given {
+        let given = after.given;
+        out.push(Event { what: What::Valued, article, from: position, to: None, given });
+    }
     out
 }
 
@@ -110,6 +131,7 @@ mod tests {
         let pin = |place| Wish { pinned: Some(place), ..none };
         let out = Wish { removed: true, ..none };
         let words = Wish { words: "x", ..none };
+        let valued = Wish { given: Given { value: Some(4), lifetime: None }, ..none };
         let cases = [
             (None, none, pin(2), vec![What::Added]),
             (Some(5), none, pin(2), vec![What::Moved]),
@@ -121,6 +143,8 @@ mod tests {
             (None, out, none, vec![What::Restored]),
             (None, out, pin(1), vec![What::Added]),
             (Some(3), none, words, vec![What::Reworded]),
+            (None, none, valued, vec![What::Valued]),
+            (Some(3), valued, none, vec![What::Valued]),
             (Some(3), pin(3), pin(3), vec![]),
         ];
         for (position, before, after, expected) in cases {

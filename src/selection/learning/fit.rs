@@ -1,7 +1,10 @@
 //! The fit: logistic loss over pairs (taken over shown), pulled towards the given weights, by damped Newton steps.
+//!
+//! In floating point, but with the arithmetic of `reckon` and in a fixed order: the same weights on every machine.
 
 use std::collections::BTreeSet;
 
+use super::reckon::{exp, exp2, softplus};
 use super::{GIVEN, Lesson, Shown, Weights};
 
 /// How strongly the weights are pulled back to the given ones. With less, chance alone leads them astray in the first
@@ -72,7 +75,7 @@ fn pairs(lessons: &[Lesson], terms: &[&str], traits: &[&str]) -> Vec<Pair> {
         let (taken, left): (Vec<_>, Vec<_>) = lesson.shown.iter().partition(|shown| shown.taken);
         let count = f64::from(u32::try_from(taken.len() * left.len()).unwrap_or(u32::MAX));
         let days = f64::from(i32::try_from(lesson.days.max(0)).unwrap_or(i32::MAX));
-        let weight = EDITION * (-days / HALF_LIFE_DAYS).exp2() / count;
+        let weight = EDITION * exp2(-days / HALF_LIFE_DAYS) / count;
         for better in &taken {
             let better = features(better, terms, traits);
             for worse in &left {
@@ -136,15 +139,9 @@ fn dot(weights: &[f64], difference: &[(usize, f64)]) -> f64 {
 }
 
 fn loss_of(pairs: &[Pair], given: &[f64], weights: &[f64]) -> f64 {
-    let pull: f64 = weights.iter().zip(given).map(|(weight, given)| (weight - given).powi(2)).sum();
-    let missed: f64 = pairs
-        .iter()
-        .map(|pair| {
-            let margin = dot(weights, &pair.difference);
-            // log(1 + e^-m), without overflow.
-            pair.weight * ((-margin.abs()).exp().ln_1p() + (-margin).max(0.0))
-        })
-        .sum();
+    let pull: f64 =
+        weights.iter().zip(given).map(|(weight, given)| (weight - given) * (weight - given)).sum();
+    let missed: f64 = pairs.iter().map(|pair| pair.weight * softplus(-dot(weights, &pair.difference))).sum();
     missed + PULL / 2.0 * pull
 }
 
@@ -155,7 +152,7 @@ fn newton(pairs: &[Pair], given: &[f64], weights: &[f64], free: &[bool]) -> Opti
         weights.iter().zip(given).map(|(weight, given)| PULL * (weight - given)).collect();
     let mut curve = vec![vec![0.0; size]; size];
     for pair in pairs {
-        let chance = 1.0 / (1.0 + dot(weights, &pair.difference).exp());
+        let chance = 1.0 / (1.0 + exp(dot(weights, &pair.difference)));
         let (slope, bend) = (-pair.weight * chance, pair.weight * chance * (1.0 - chance));
         for (count, (row, left)) in pair.difference.iter().enumerate() {
             gradient[*row] += slope * left;

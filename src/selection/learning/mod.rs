@@ -1,14 +1,16 @@
 //! Learning from the editors: the same terms with other weights, pulled towards the given ones.
 //!
-//! Pure but for its `store`: lessons in, [`Weights`] out; the same lessons give the same weights. Owns the fit, how near a line-up came
-//! to what the editors made of it, and the test that says whether the learned weights are worth a promotion; leaves
-//! promoting to people. The rule a newcomer would break: a lesson holds every item of the final line-up, untouched
+//! Pure but for its `store`: lessons in, [`Weights`] out; the same lessons give the same weights. Owns the fit, how near
+//! a line-up came to what the editors made of it, the edition in numbers, and the test that says whether the learned
+//! weights are worth a promotion; leaves promoting to people. The rule a newcomer would break: a lesson holds every item of the final line-up, untouched
 //! ones too, against what was *shown* and not taken. Lessons of changes alone contradict the given weights by
 //! construction, and items nobody saw say nothing.
 
 mod agreement;
 mod event;
+mod figures;
 mod fit;
+mod reckon;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -17,9 +19,13 @@ use serde::{Deserialize, Serialize};
 
 pub use agreement::{Morning, Verdict, agreement, verdict};
 pub use event::{Event, What, Wish, steps};
+pub use figures::{Drawn, Figures, Lots, lots};
 pub use fit::fit;
 
 use super::Reason;
+
+/// The term of what was learned of a country or a section.
+pub const LEARNED: &str = "editors";
 
 /// A term's weight as it was given.
 pub const GIVEN: i64 = 1000;
@@ -35,6 +41,9 @@ pub struct Shown {
     pub proposed: bool,
     /// Whether it stood in the final line-up.
     pub taken: bool,
+    /// Where it stood in reserve because it was drawn by lot: what either way of choosing had made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Drawn>,
 }
 
 /// What one edition teaches.
@@ -93,7 +102,7 @@ impl Weights {
             .collect();
         out.extend(traits.iter().filter_map(|name| {
             let points = *self.traits.get(name).filter(|points| **points != 0)?;
-            Some(Reason { term: "editors".to_owned(), points, words: name.clone() })
+            Some(Reason { term: LEARNED.to_owned(), points, words: name.clone() })
         }));
         out
     }

@@ -2,16 +2,18 @@
 //!
 //! Reads no other room's tables. Proposals, events and lessons are only ever added to: they are what happened.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 
-use super::{Event, Lesson, Morning, Shown, Weights, What};
-use crate::articles::ArticleId;
+use super::{Event, Figures, Lesson, Morning, Shown, Weights, What};
+use crate::articles::{ArticleId, Lifetime};
 use crate::clock::timestamp;
 use crate::db::{Conn, Error, Result, on};
-use crate::selection::{Candidate, Proposal};
+use crate::selection::{Candidate, Given, Proposal, Reason, is_drawn};
 
 const LAST_PROPOSAL: &str = "
 SELECT id, fingerprint
@@ -162,9 +164,33 @@ pub async fn shown(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec<
     Ok(ids.into_iter().map(ArticleId).collect())
 }
 
+const RESERVES_SHOWN: &str = "
+SELECT proposal_item.article, proposal_item.reasons
+FROM proposal
+JOIN proposal_item ON proposal_item.proposal = proposal.id
+WHERE proposal.newsletter = $1 AND proposal.date = $2 AND proposal_item.place = 'reserve'";
+
+/// Every article that ever stood in reserve for an edition because it was drawn by lot.
+pub async fn drawn(conn: &mut Conn, newsletter: &str, date: Date) -> Result<BTreeSet<ArticleId>> {
+    let rows: Vec<(i64, String)> = on!(conn, |c| sqlx::query_as(RESERVES_SHOWN)
+        .bind(newsletter)
+        .bind(date.to_string())
+        .fetch_all(c)
+        .await?);
+    let mut out = BTreeSet::new();
+    for (article, reasons) in rows {
+        let reasons: Vec<Reason> = parse_json("proposal_item", "reasons", &reasons)?;
+        if is_drawn(&reasons) {
+            out.insert(ArticleId(article));
+        }
+    }
+    Ok(out)
+}
+
 const RECORD_EVENT: &str = "
-INSERT INTO editor_event (newsletter, date, at, who, what, article, from_position, to_position)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+INSERT INTO editor_event
+    (newsletter, date, at, who, what, article, from_position, to_position, value, lifetime)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// Keeps what an editor did to the line-up of an edition.
 pub async fn record_event(
@@ -184,6 +210,8 @@ pub async fn record_event(
         .bind(event.article.0)
         .bind(event.from)
         .bind(event.to)
+        .bind(event.given.value.map(i64::from))
+        .bind(event.given.lifetime.map(Lifetime::as_str))
         .execute(c)
         .await
         .map(drop)?);
@@ -236,10 +264,12 @@ struct EventRow {
     article: i64,
     from_position: Option<i64>,
     to_position: Option<i64>,
+    value: Option<i64>,
+    lifetime: Option<String>,
 }
 
 const EVENTS: &str = "
-SELECT id, at, who, what, article, from_position, to_position
+SELECT id, at, who, what, article, from_position, to_position, value, lifetime
 FROM editor_event
 WHERE newsletter = $1 AND date = $2
 ORDER BY id";
@@ -250,14 +280,21 @@ pub async fn events(conn: &mut Conn, newsletter: &str, date: Date) -> Result<Vec
         on!(conn, |c| sqlx::query_as(EVENTS).bind(newsletter).bind(date.to_string()).fetch_all(c).await?);
     rows.into_iter()
         .map(|row| {
-            let what: What = row.what.parse().map_err(|()| Error::Row {
+            let wrong = |column, value: &str| Error::Row {
                 table: "editor_event",
-                column: "what",
+                column,
                 id: row.id,
-                value: row.what.clone(),
-            })?;
-            let event =
-                Event { what, article: ArticleId(row.article), from: row.from_position, to: row.to_position };
+                value: value.to_owned(),
+            };
+            let what: What = row.what.parse().map_err(|()| wrong("what", &row.what))?;
+            let lifetime =
+                row.lifetime.as_deref().map(|text| text.parse().map_err(|()| wrong("lifetime", text)));
+            let given = Given {
+                value: row.value.and_then(|value| u8::try_from(value).ok()),
+                lifetime: lifetime.transpose()?,
+            };
+            let (from, to) = (row.from_position, row.to_position);
+            let event = Event { what, article: ArticleId(row.article), from, to, given };
             Ok(KeptEvent { at: timestamp(row.at), who: row.who, event })
         })
         .collect()
@@ -276,6 +313,8 @@ pub struct KeptLesson {
     pub lessons: i64,
     /// The learned weights that ran in shadow.
     pub weights: Weights,
+    /// What the edition came to; `None` of those before this was kept.
+    pub figures: Option<Figures>,
 }
 
 impl KeptLesson {
@@ -292,8 +331,9 @@ impl KeptLesson {
 }
 
 const RECORD_LESSON: &str = "
-INSERT INTO lesson (newsletter, date, at, shown, given, learned, given_relaxed, learned_relaxed, lessons, weights)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO lesson
+    (newsletter, date, at, shown, given, learned, given_relaxed, learned_relaxed, lessons, weights, figures)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (newsletter, date) DO NOTHING";
 
 /// Keeps what an edition teaches; the first word stands.
@@ -315,6 +355,7 @@ pub async fn record_lesson(
         .bind(lesson.morning.learned_relaxed)
         .bind(lesson.lessons)
         .bind(weights)
+        .bind(lesson.figures.as_ref().map(json))
         .execute(c)
         .await
         .map(drop)?);
@@ -331,10 +372,11 @@ struct LessonRow {
     learned_relaxed: i64,
     lessons: i64,
     weights: String,
+    figures: Option<String>,
 }
 
 const LESSONS: &str = "
-SELECT date, shown, given, learned, given_relaxed, learned_relaxed, lessons, weights
+SELECT date, shown, given, learned, given_relaxed, learned_relaxed, lessons, weights, figures
 FROM lesson
 WHERE newsletter = $1 AND date < $2
 ORDER BY date DESC
@@ -362,6 +404,7 @@ pub async fn lessons(conn: &mut Conn, newsletter: &str, before: Date, limit: i64
                 },
                 lessons: row.lessons,
                 weights: parse_json("lesson", "weights", &row.weights)?,
+                figures: row.figures.map(|text| parse_json("lesson", "figures", &text)).transpose()?,
             })
         })
         .collect()

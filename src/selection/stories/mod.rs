@@ -1,8 +1,9 @@
 //! Stories: articles that report the same event, found by their words and letters.
 //!
 //! TF-IDF over stems of title and lead, mixed with character 4-grams (names in other spellings, compounds); names
-//! and numbers weigh more than other words, and other countries part. Joined by average link over the squares of the similarities, for a few
-//! words that are strongly alike tell more than many that are weakly so. Recomputed whole each time.
+//! and numbers weigh more than other words, and other countries part. Joined by average link over the squares of the
+//! similarities, for a few words that are strongly alike tell more than many that are weakly so. Recomputed whole each
+//! time.
 //!
 //! Everything is counted in integers, so that the order of adding, the build and the machine decide nothing; and
 //! articles are put in an order of their own first, so that the order of arrival does not either. The rule a
@@ -136,7 +137,7 @@ pub fn find_with(pieces: &[Piece<'_>], bonds: &[(usize, usize, Bond)]) -> Storie
         .collect();
     bonds.sort_unstable_by_key(|(a, b, bond)| (*a, *b, *bond == Bond::Apart));
     let joined = link::join(similarity.squared(), theta, &bonds);
-    let (ours, central) = leads_of(&joined, &similarity);
+    let (ours, central) = leads_of(&joined, &similarity, &sorted);
     let of = place.iter().map(|own| order[joined[*own]]).collect();
     let lead = place.iter().map(|own| order[ours[*own]]).collect();
     let central = place.iter().map(|own| central[*own]).collect();
@@ -223,8 +224,8 @@ fn scaled(product: u32, share: u64, near: u64) -> u16 {
     u16::try_from(part).unwrap_or(u16::MAX)
 }
 
-/// The lead of each article's story, and how central each article is to its own.
-fn leads_of(joined: &[usize], similarity: &Triangle) -> (Vec<usize>, Vec<u64>) {
+/// The lead of each article's story, and how central each article is to its own. Of two equally so the newer leads.
+fn leads_of(joined: &[usize], similarity: &Triangle, sorted: &[&Piece<'_>]) -> (Vec<usize>, Vec<u64>) {
     let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (at, first) in joined.iter().enumerate() {
         members.entry(*first).or_default().push(at);
@@ -239,7 +240,8 @@ fn leads_of(joined: &[usize], similarity: &Triangle) -> (Vec<usize>, Vec<u64>) {
                 central[*other] += alike;
             }
         }
-        let best = story.iter().copied().max_by_key(|at| (central[*at], std::cmp::Reverse(*at)));
+        let best =
+            story.iter().copied().max_by_key(|at| (central[*at], sorted[*at].at, std::cmp::Reverse(*at)));
         for at in story {
             lead[*at] = best.unwrap_or(*at);
         }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::FromRow;
 
 use super::Bond;
@@ -49,7 +49,14 @@ INSERT INTO story_article (newsletter, article, story, at)
 VALUES ($1, $2, $3, $4)
 ON CONFLICT (newsletter, article) DO UPDATE SET story = excluded.story, at = excluded.at";
 
-/// Remembers the story of every candidate; writes only what differs.
+// Nobody's candidates any more, and no edition that somebody still looks at asks what else reported its stories.
+const DROP: &str = "
+DELETE FROM story_article
+WHERE newsletter = $1 AND article < $2 AND at < $3";
+/// So long it is known which articles told one story, after they left the window.
+const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Remembers the story of every candidate, writes only what differs, and drops what is old and out of the window.
 pub async fn remember<'a>(
     conn: &mut Conn,
     newsletter: &str,
@@ -58,6 +65,7 @@ pub async fn remember<'a>(
 ) -> Result<()> {
     let Some(from) = candidates.clone().map(|candidate| candidate.article).min() else { return Ok(()) };
     let known = known(conn, newsletter, from).await?;
+    let mut written = false;
     for candidate in candidates {
         if known.get(&candidate.article) != Some(&candidate.story) {
             on!(conn, |c| sqlx::query(REMEMBER)
@@ -68,7 +76,18 @@ pub async fn remember<'a>(
                 .execute(c)
                 .await
                 .map(drop)?);
+            written = true;
         }
+    }
+    if written {
+        let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN).as_millisecond();
+        on!(conn, |c| sqlx::query(DROP)
+            .bind(newsletter)
+            .bind(from.0)
+            .bind(before)
+            .execute(c)
+            .await
+            .map(drop)?);
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! What articles are compared by: how often each stem and each run of four letters stands in them, and what that
 //! weighs.
 //!
-//! Weights are integers. A logarithm in floating point is not the same on every machine.
+//! Weights are whole numbers, the same on every machine.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::Piece;
+use crate::selection::logarithm::{log2, weight};
 use crate::selection::places;
 use crate::selection::text::{self, Tongue};
 
@@ -198,9 +199,8 @@ impl Counts {
                     .iter()
                     .map(|(term, count)| {
                         let term = *term as usize;
-                        let often = LOG_ONE + log2(u64::from(*count), 1) * LN_2 / LOG_ONE;
                         let number = if self.numbers[term] { NUMBER } else { 10 };
-                        often * rarity[term] / LOG_ONE * number / 10
+                        weight(*count, rarity[term]) * number / 10
                     })
                     .collect();
                 let length = weights.iter().map(|weight| weight * weight).sum::<u64>().isqrt().max(1);
@@ -218,43 +218,9 @@ impl Counts {
     }
 }
 
-/// One, in logarithms.
-const LOG_ONE: u64 = 1 << 16;
-/// The natural logarithm of two.
-const LN_2: u64 = 45_426;
-
-/// The binary logarithm of a fraction that is no less than one, in parts of [`LOG_ONE`].
-fn log2(above: u64, below: u64) -> u64 {
-    // As a number from 1 on with 31 bits behind the point.
-    const POINT: u32 = 31;
-    let mut value = (u128::from(above) << POINT) / u128::from(below.max(1));
-    let whole = value.max(1).ilog2().saturating_sub(POINT);
-    value >>= whole;
-    let mut log = u64::from(whole) * LOG_ONE;
-    let mut bit = LOG_ONE / 2;
-    while bit > 0 {
-        value = (value * value) >> POINT;
-        if value >= 2 << POINT {
-            value >>= 1;
-            log += bit;
-        }
-        bit /= 2;
-    }
-    log
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn logarithms_are_exact_to_the_last_bits() {
-        assert_eq!(log2(1, 1), 0);
-        assert_eq!(log2(8, 1), 3 * LOG_ONE);
-        assert_eq!(log2(5601, 2), 750_483);
-        assert_eq!(log2(3, 2), 38_336);
-        assert_eq!(log2(3, 0), log2(3, 1));
-    }
 
     #[test]
     fn a_name_and_a_number_weigh_more_than_another_word() {

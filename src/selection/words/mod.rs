@@ -84,6 +84,25 @@ pub struct Phrases {
     pub later: &'static str,
     /// Of `{name}`: a source, section or language.
     pub not_admitted: &'static str,
+    /// Of `{count}`, `{limit}`.
+    pub short: &'static str,
+    pub in_reserve: &'static str,
+    pub left_out: &'static str,
+    pub no_candidates: &'static str,
+    pub by_lot: &'static str,
+    /// Of `{name}`.
+    pub learned_country: &'static str,
+    /// Of `{name}`.
+    pub learned_section: &'static str,
+    /// Of `{name}`: sources.
+    pub also_in: &'static str,
+    /// Of `{rank}`, `{name}`, `{points}`: where seats leave no place to points.
+    pub too_many_seated: &'static str,
+    /// Of `{points}`.
+    pub seated: &'static str,
+    pub title: &'static str,
+    pub why: &'static str,
+    pub pinned: &'static str,
 }
 
 impl Phrases {
@@ -158,6 +177,12 @@ mod tests {
                 phrases.relaxed_alike,
                 phrases.relaxed_seat,
                 phrases.not_admitted,
+                phrases.short,
+                phrases.learned_country,
+                phrases.learned_section,
+                phrases.also_in,
+                phrases.too_many_seated,
+                phrases.seated,
             ]
             .map(places)
         };

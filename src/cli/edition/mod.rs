@@ -1,20 +1,21 @@
 //! `edition`: what the desk does, for scripts.
 
-use std::io::{IsTerminal as _, Read as _};
+mod show;
+
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::candidates::{self, Shown};
+pub(super) use show::explain;
+use show::{build, edit, show};
+
 use super::dates::DateArg;
-use super::{Context, Exit, Misuse, Out, Refusal, Table};
+use super::{Context, Exit, Misuse, Refusal, Table};
 use crate::config::Newsletter;
-use crate::editions::{self, Document, Edition, EditionState, Who};
+use crate::editions::{self, Edition, EditionState, Who};
 use crate::morning::{self, House};
-use crate::selection::Proposal;
-use crate::selection::words::Phrases;
 
 /// What `edition` takes.
 #[derive(Debug, clap::Subcommand)]
@@ -193,8 +194,18 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Approve(which) => approve(which, cx).await,
         Args::Lock(which) => {
             let place = which.place(cx).await?;
+            let known =
+                editions::store::find(&mut place.house.db.read().await?, &place.newsletter.id, place.date)
+                    .await?;
             let edition = place.open().await?;
-            lock(&place, &edition, cx).await
+            let locked = lock(&place, &edition, cx).await;
+            if locked.is_err() && known.is_none() {
+                // A day that had no edition has none after a lock that was refused.
+                let mut tx = place.house.db.write().await?;
+                editions::store::forget(&mut tx, &edition).await?;
+                tx.commit().await?;
+            }
+            locked
         }
         Args::Send(args) => send(args, cx).await,
         Args::Hold(args) => {
@@ -223,7 +234,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             let place = reason.which.place(cx).await?;
             let edition = place.find().await?;
             if !yes && std::io::stdin().is_terminal() {
-                super::output::say(&format!("Cancel the edition of {} for good? [y/N] ", edition.date));
+                crate::cli::output::say(&format!("Cancel the edition of {} for good? [y/N] ", edition.date));
                 let mut answer = String::new();
                 std::io::stdin().read_line(&mut answer)?;
                 if !matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -284,134 +295,6 @@ async fn list(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
-    let place = args.which.place(cx).await?;
-    let edition = place.open().await?;
-    if !matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
-        return Err(Refusal(format!(
-            "the edition of {} is {}: its line-up is frozen",
-            edition.date, edition.state
-        ))
-        .into());
-    }
-    let proposal = morning::line_up::refresh(&place.house, place.newsletter, &edition).await?;
-    if args.explain {
-        let mut out = cx.out();
-        explain(&proposal, place.newsletter, &mut out)?;
-        if !cx.json {
-            for said in &morning::stories::said_of(&place.house, &proposal).await? {
-                out.line(&super::story::in_words(said))?;
-            }
-        }
-        out.finish()?;
-        return Ok(Exit::Done);
-    }
-    let edition = place.find().await?;
-    show(&place, &edition, cx).await
-}
-
-/// Every candidate with its points, and what stopped those left out.
-pub(super) fn explain(proposal: &Proposal, newsletter: &Newsletter, out: &mut Out) -> std::io::Result<()> {
-    if out.json {
-        let lists =
-            [("chosen", &proposal.chosen), ("reserve", &proposal.reserves), ("left out", &proposal.left_out)];
-        for (place, candidates) in lists {
-            for candidate in candidates {
-                out.json(&serde_json::json!({ "place": place, "candidate": candidate }))?;
-            }
-        }
-        for barred in &proposal.barred {
-            out.json(&serde_json::json!({ "place": "barred", "candidate": barred }))?;
-        }
-        for relaxed in &proposal.relaxed {
-            out.json(&serde_json::json!({ "relaxed": relaxed }))?;
-        }
-        return out.json(&serde_json::json!({ "inputs": proposal.inputs }));
-    }
-    let shown =
-        Shown { phrases: Phrases::of(&newsletter.language), id: &|_| String::new(), width: out.width() };
-    candidates::explain(&shown, proposal, out)
-}
-
-async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Result<Exit> {
-    let shown = morning::line_up::shown(&place.house, place.newsletter, edition).await?;
-    let mut out = cx.out();
-    if cx.json {
-        out.json(&shown)?;
-    } else {
-        out.line(&format!("{}, edition of {}: {}", place.newsletter.name, edition.date, edition.state))?;
-        if let Some(reason) = &edition.reason {
-            out.line(reason)?;
-        }
-        out.line(&format!("Subject: {}", shown.subject))?;
-        out.line("")?;
-        let mut table = Table::new(&["", "points", "title", "why"]);
-        for item in &shown.items {
-            let pin = if item.pinned { "pinned; " } else { "" };
-            table.row(&[
-                item.position.to_string(),
-                item.points.to_string(),
-                item.title.clone(),
-                format!("{pin}{}", item.why()),
-            ]);
-            if !item.also_in.is_empty() {
-                let others: Vec<&str> = item.also_in.iter().map(|other| other.source.as_str()).collect();
-                let empty = String::new;
-                table.row(&[empty(), empty(), format!("  also in {}", others.join(", ")), empty()]);
-            }
-        }
-        out.table(&table)?;
-        if !shown.reserves.is_empty() {
-            out.line("")?;
-            out.line("In reserve")?;
-            let mut table = Table::new(&["", "points", "title", "why"]);
-            for item in &shown.reserves {
-                table.row(&[
-                    item.position.to_string(),
-                    item.points.to_string(),
-                    item.title.clone(),
-                    item.why(),
-                ]);
-            }
-            out.table(&table)?;
-        }
-        for said in &shown.said {
-            out.line(&super::story::in_words(said))?;
-        }
-        if edition.revision > 0 {
-            out.line("")?;
-            out.line(&format!("Deliveries: {}", shown.counts.in_words()))?;
-        }
-    }
-    out.finish()?;
-    Ok(Exit::Done)
-}
-
-async fn edit(args: &Edit, cx: &Context) -> anyhow::Result<Exit> {
-    let place = args.which.place(cx).await?;
-    let edition = place.open().await?;
-    let Some(file) = &args.file else {
-        let document = morning::line_up::document(&place.house, &edition).await?;
-        let mut out = cx.out();
-        out.line(&serde_json::to_string_pretty(&document)?)?;
-        out.finish()?;
-        return Ok(Exit::Done);
-    };
-    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-    } else {
-        text = std::fs::read_to_string(file).with_context(|| name.clone())?;
-    }
-    let document: Document = serde_json::from_str(&text).with_context(|| name.clone())?;
-    morning::line_up::edit(&place.house, place.newsletter, &edition, &document, &Who::command_line())
-        .await?
-        .map_err(|refused| anyhow::Error::from(Refusal(format!("{name}: {refused}"))))?;
-    let edition = place.find().await?;
-    show(&place, &edition, cx).await
-}
-
 async fn preview(args: &Preview, cx: &Context) -> anyhow::Result<Exit> {
     let place = args.which.place(cx).await?;
     let edition = place.open().await?;
@@ -458,7 +341,7 @@ async fn approve(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
 
 async fn lock(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Result<Exit> {
     let (revision, planned) =
-        morning::lock::lock_or_refuse(&place.house, place.newsletter, edition, &Who::command_line())
+        morning::lock::lock_or_refuse(&place.house, place.newsletter, edition, &Who::command_line(), false)
             .await?
             .map_err(Refusal)?;
     cx.say(&format!("Locked: revision {revision}, {planned} deliveries planned."));
