@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use super::line_up::articles_of;
 use super::{House, Result};
 use crate::articles::{Article, ArticleId};
-use crate::clock::timestamp;
 use crate::config::{Config, Newsletter};
-use crate::delivery::{self, DeliveryId};
 use crate::editions::{self, Decision, Edition, LineUp};
 use crate::mail::content::{
     self, Appointment, Content, Correction, Figure, Image, Lighter, Opening, Sponsor, Translation,
 };
 use crate::mail::dkim::Signer;
 use crate::mail::preflight::{self, Asked, Finding, Ran};
-use crate::mail::{self, Consent, Language, Personal, Prepared, Rendered};
-use crate::readers::{self, Address, SubscriberId, SubscriptionId};
+use crate::mail::{self, Language, Rendered};
+use crate::readers;
 use crate::selection::{extract, sentences};
 
 /// Items from this position on say one sentence.
@@ -180,117 +178,6 @@ pub(super) async fn languages(house: &House, newsletter: &Newsletter) -> Result<
         }
     }
     Ok(tags)
-}
-
-/// An edition as a reader would see it.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    /// The subject.
-    pub subject: String,
-    /// The HTML part, filled in.
-    pub html: String,
-    /// The text part, filled in.
-    pub text: String,
-    /// The bytes of the wire, not dot-stuffed.
-    pub eml: Vec<u8>,
-    /// What is to be looked at before it goes out.
-    pub findings: Vec<Finding>,
-}
-
-/// Shows an edition as this address gets it, or a sample reader. Two calls give the same bytes.
-pub async fn preview(
-    house: &House,
-    newsletter: &Newsletter,
-    edition: &Edition,
-    address: Option<&str>,
-) -> Result<std::result::Result<Preview, String>> {
-    let reader = match address {
-        Some(text) => match text.parse::<Address>() {
-            Ok(address) => Some(address),
-            Err(error) => return Ok(Err(format!("{text:?} {error}"))),
-        },
-        None => None,
-    };
-    let mut conn = house.db.read().await?;
-    let subscriber = match &reader {
-        Some(address) => readers::store::find(&mut conn, address).await?,
-        None => None,
-    };
-    let subscription = match &subscriber {
-        Some(subscriber) => readers::store::subscriptions(&mut conn, subscriber.id, subscriber.id)
-            .await?
-            .into_iter()
-            .find(|subscription| subscription.newsletter == newsletter.id),
-        None => None,
-    };
-    let delivery = match &subscriber {
-        Some(subscriber) => {
-            delivery::store::find_one(&mut conn, edition.id, SubscriberId(subscriber.id)).await?
-        }
-        None => None,
-    };
-    let wanted = subscriber.as_ref().and_then(|subscriber| subscriber.language.clone());
-    let tags = [wanted.as_deref().unwrap_or(&newsletter.language), newsletter.language.as_str()];
-    let language = Language::first_of(tags);
-    let frozen = if edition.revision > 0 {
-        editions::store::find_content(&mut conn, edition.id, edition.revision).await?
-    } else {
-        None
-    };
-    drop(conn);
-    let content = if let Some(content) = frozen.and_then(|text| serde_json::from_str(&text).ok()) {
-        content
-    } else {
-        let mut conn = house.db.read().await?;
-        let proposal = super::line_up::propose(&mut conn, newsletter, edition).await?;
-        drop(conn);
-        load(house, newsletter, edition, &super::line_up::line_up_of(&proposal)).await?
-    };
-    let rendered = mail::render(&content, language)?;
-    let prepared = Prepared::new(&rendered, &content);
-    let zone_name = subscriber.as_ref().and_then(|subscriber| subscriber.timezone.clone());
-    let zone =
-        zone_name.as_deref().and_then(crate::clock::time_zone).unwrap_or_else(|| newsletter.timezone.clone());
-    let consent = match (&subscription, &delivery) {
-        (_, Some(delivery)) if delivery.consent.is_some() => {
-            delivery.consent.as_deref().map(Consent::read).unwrap_or_default()
-        }
-        (Some(wish), _) => {
-            Consent::of(wish.consented_at.as_deref(), wish.confirmed_at, wish.consent_source.as_deref())
-        }
-        // Somebody who asked for it a year ago.
-        (None, _) => Consent::sample(edition.date.checked_sub(jiff::Span::new().years(1)).ok()),
-    };
-    let date_at = if let Some(delivery) = &delivery {
-        timestamp(delivery.date_at)
-    } else {
-        let hour = subscription
-            .as_ref()
-            .and_then(|subscription| subscription.send_at.clone())
-            .or_else(|| subscriber.as_ref().and_then(|subscriber| subscriber.send_at.clone()))
-            .and_then(|hour| crate::config::values::time_of_day(&hour).ok())
-            .unwrap_or(newsletter.send_at);
-        delivery::due::instants(&super::lock::morning_of(newsletter, edition, edition.lock_at), &zone, hour)
-            .due
-    };
-    let token =
-        house.links.subscription_token(SubscriptionId(subscription.as_ref().map_or(0, |wish| wish.id)));
-    let id = DeliveryId(delivery.as_ref().map_or(0, |delivery| delivery.id));
-    let message_id = delivery::message_id(&house.links, id, newsletter.domain());
-    let sample = format!("lecteur@{}", newsletter.domain());
-    let personal = Personal {
-        address: reader.as_ref().map_or(sample.as_str(), Address::as_str),
-        message_id: &message_id,
-        date: &date_at.to_zoned_datetime(zone),
-        subscription_token: &token,
-        consent: &consent,
-    };
-    let signer = signer(house, newsletter).map_err(|error| super::Error::Start(error.to_string()))?;
-    let mut eml = Vec::new();
-    prepared.fill(&personal, signer.as_ref(), &mut eml)?;
-    let findings = findings(house, newsletter, &content, &[(language, &rendered)]).await?;
-    let Rendered { subject, html, text, .. } = rendered.filled(&token, &consent);
-    Ok(Ok(Preview { subject, html, text, eml, findings }))
 }
 
 /// The signer of a newsletter's domain, where a key is configured.

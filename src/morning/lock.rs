@@ -20,12 +20,7 @@ pub const WARNED: &str = "warned";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Locked {
     /// Frozen and planned.
-    Done {
-        /// The revision.
-        revision: i64,
-        /// How many deliveries were planned.
-        planned: i64,
-    },
+    Done(Frozen),
     /// Too few candidates: there is no edition on this date.
     Skipped(String),
     /// Too few candidates as yet.
@@ -36,6 +31,17 @@ pub enum Locked {
     Unapproved,
     /// Somebody else changed it meanwhile; look again.
     Raced,
+}
+
+/// An edition that is locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// The revision.
+    pub revision: i64,
+    /// How many deliveries were planned.
+    pub planned: i64,
+    /// What somebody should look at; whoever locked it tells it.
+    pub warnings: Vec<String>,
 }
 
 /// Locks an edition that is open (or was missed, when somebody wants it all the same), at this civil moment.
@@ -70,27 +76,34 @@ pub async fn lock(
         Err(why) => return Ok(Locked::Preflight(why)),
     };
     warnings.extend(links::check(house, newsletter, &content).await?);
-    let locked = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?;
-    if matches!(locked, Locked::Done { .. }) {
-        let day = house.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-        warnings.extend(warm_up::tell(house, newsletter, edition, day, who).await?);
-        warn(house, edition, &warnings, who).await?;
-    }
-    Ok(locked)
+    let Some(planned) = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?
+    else {
+        return Ok(Locked::Raced);
+    };
+    let day = house.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    warnings.extend(warm_up::tell(house, newsletter, edition, day, who).await?);
+    keep(house, edition, &warnings, who).await?;
+    Ok(Locked::Done(Frozen { revision: 1, planned, warnings }))
 }
 
-/// Keeps with the edition what should be looked at; it goes out all the same.
-async fn warn(house: &House, edition: &Edition, warnings: &[String], who: &Who) -> Result<()> {
-    if warnings.is_empty() {
-        return Ok(());
-    }
-    let mut tx = house.db.write().await?;
+/// Tells the log what should be looked at, where nobody at a terminal is told.
+pub(super) fn log(edition: &Edition, warnings: &[String]) {
     for warning in warnings {
         tracing::warn!(
             edition.id = edition.id.0,
             warning,
             "the edition goes out with something to be looked at"
         );
+    }
+}
+
+/// Keeps with the edition what should be looked at; it goes out all the same.
+async fn keep(house: &House, edition: &Edition, warnings: &[String], who: &Who) -> Result<()> {
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    let mut tx = house.db.write().await?;
+    for warning in warnings {
         editions::store::record(&mut tx, edition.id, house.clock.now(), who, WARNED, warning).await?;
     }
     tx.commit().await?;
@@ -125,6 +138,7 @@ async fn renderings(
     Ok(Ok((rendered.into_iter().map(bytes).collect(), warnings)))
 }
 
+/// Freezes and plans in one transaction; gives how many are planned, `None` where somebody changed it meanwhile.
 async fn freeze(
     house: &House,
     newsletter: &Newsletter,
@@ -133,7 +147,7 @@ async fn freeze(
     content: &Content,
     renderings: &[(String, Vec<u8>)],
     who: &Who,
-) -> Result<Locked> {
+) -> Result<Option<i64>> {
     let line_up = &line_up::line_up_of(proposal);
     let now = house.clock.now();
     let civil = house.clock.civil();
@@ -141,10 +155,10 @@ async fn freeze(
     let mut tx = house.db.write().await?;
     let current = editions::store::load(&mut tx, edition.id).await?;
     if current.version != edition.version || current.state != edition.state {
-        return Ok(Locked::Raced);
+        return Ok(None);
     }
     if !editions::store::set_state(&mut tx, &current, EditionState::Locked, None, who, now).await? {
-        return Ok(Locked::Raced);
+        return Ok(None);
     }
     editions::store::set_line_up(&mut tx, edition.id, line_up, now).await?;
     learning::store::record_proposal(&mut tx, &newsletter.id, edition.date, proposal, now).await?;
@@ -168,7 +182,7 @@ async fn freeze(
         "the edition is locked"
     );
     super::learn::keep(house, newsletter, edition).await;
-    Ok(Locked::Done { revision: 1, planned })
+    Ok(Some(planned))
 }
 
 /// The morning of an edition that is locked at this civil moment.
@@ -193,20 +207,20 @@ async fn skip(house: &House, edition: &Edition, why: String, who: &Who) -> Resul
     Ok(Locked::Skipped(why))
 }
 
-/// Locks, or says in words why not: revision and planned deliveries otherwise.
+/// Locks, or says in words why not.
 pub async fn lock_or_refuse(
     house: &House,
     newsletter: &Newsletter,
     edition: &Edition,
     who: &Who,
     decides: bool,
-) -> Result<std::result::Result<(i64, i64), String>> {
+) -> Result<std::result::Result<Frozen, String>> {
     let date = edition.date;
     if let Err(error) = edition.state.may_become(EditionState::Locked) {
         return Ok(Err(format!("the edition of {date}: {error}")));
     }
     Ok(match lock(house, newsletter, edition, who, decides).await? {
-        Locked::Done { revision, planned } => Ok((revision, planned)),
+        Locked::Done(frozen) => Ok(frozen),
         Locked::Skipped(why) => Err(format!("the edition of {date} is skipped: {why}")),
         Locked::TooFew(why) => Err(format!("the edition of {date} stays {}: {why}", edition.state)),
         Locked::Preflight(why) => Err(format!("the edition of {date} cannot be locked:\n{why}")),
@@ -266,7 +280,7 @@ pub async fn correct(
     tx.notify(delivery::CHANNEL).await?;
     tx.commit().await?;
     warnings.extend(links::check(house, newsletter, &content).await?);
-    warn(house, edition, &warnings, who).await?;
+    keep(house, edition, &warnings, who).await?;
     Ok(Ok(Corrected { revision: number, warnings }))
 }
 

@@ -4,7 +4,7 @@
 //! rule a newcomer would break: what a room decides stays in that room; here it is only brought together.
 
 pub mod alert;
-pub mod content;
+mod content;
 pub mod demo;
 pub mod drill;
 mod ears;
@@ -14,6 +14,7 @@ pub mod line_up;
 mod links;
 pub mod lock;
 mod pictures;
+pub mod preview;
 pub mod rehearse;
 pub mod replay;
 pub mod send;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::{House, Result, content, line_up, lock};
+use super::{House, Result, line_up, lock, preview};
 use crate::config::Newsletter;
 use crate::delivery::{self, Counts, Engine, Mode};
 use crate::editions::{self, Edition, EditionState, Who};
@@ -65,8 +65,9 @@ pub async fn send(
             return Ok(Err(format!("the edition of {date} was missed; to send it all the same: --late")));
         }
         let decides = house.clock.civil() >= edition.lock_at;
-        if let Err(refused) = lock::lock_or_refuse(house, newsletter, &edition, &who, decides).await? {
-            return Ok(Err(refused));
+        match lock::lock_or_refuse(house, newsletter, &edition, &who, decides).await? {
+            Ok(frozen) => lock::log(&edition, &frozen.warnings),
+            Err(refused) => return Ok(Err(refused)),
         }
         edition = line_up::open(house, newsletter, date).await?;
     }
@@ -108,7 +109,7 @@ pub async fn test_copy(
     edition: &Edition,
     address: &str,
 ) -> Result<std::result::Result<(), String>> {
-    let preview = match content::preview(house, newsletter, edition, Some(address)).await? {
+    let preview = match preview::preview(house, newsletter, edition, Some(address)).await? {
         Ok(preview) => preview,
         Err(refused) => return Ok(Err(refused)),
     };

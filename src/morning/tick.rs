@@ -150,7 +150,11 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
         return miss(house, newsletter, edition, why).await;
     }
     match lock::lock(house, newsletter, edition, &Who::clock(), true).await? {
-        Locked::Done { .. } | Locked::Raced => Ok(()),
+        Locked::Done(frozen) => {
+            lock::log(edition, &frozen.warnings);
+            Ok(())
+        }
+        Locked::Raced => Ok(()),
         Locked::Skipped(why) | Locked::TooFew(why) => {
             raise(house, newsletter, &Cause::Skipped(edition.date, why)).await
         }

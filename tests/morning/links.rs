@@ -70,7 +70,8 @@ async fn a_dead_link_is_told_at_the_lock_with_its_item_and_stops_nothing() {
         let newsletter = &house.config.newsletters["test"];
         let edition = line_up::open(&house, newsletter, "2026-11-24".parse().unwrap()).await.unwrap();
         let locked = lock::lock(&house, newsletter, &edition, &Who("Awa".to_owned()), true).await.unwrap();
-        assert_eq!(locked, Locked::Done { revision: 1, planned: 0 }, "{}", test.name);
+        let Locked::Done(frozen) = locked else { panic!("{}: {locked:?}", test.name) };
+        assert_eq!((frozen.revision, frozen.planned), (1, 0), "{}", test.name);
         let events = store::events(&mut house.db.read().await.unwrap(), edition.id).await.unwrap();
         let mut told: Vec<&str> = events
             .iter()
@@ -78,6 +79,10 @@ async fn a_dead_link_is_told_at_the_lock_with_its_item_and_stops_nothing() {
             .filter_map(|event| event.detail.split_once(": ").map(|(_, what)| what))
             .collect();
         told.sort_unstable();
+        // Whoever locks is told the same.
+        assert!(frozen.warnings.contains(&format!(
+            "item 4: http://{server}/3 answers 500; look at it, or take another article"
+        )));
         // What the preflight only warns of is kept beside it.
         assert!(events.iter().any(|event| event.what == WARNED && event.detail.contains("[footer]")));
         let help = "look at it, or take another article";

@@ -2,5 +2,6 @@
 
 mod clock;
 mod links;
+mod preview;
 mod rehearse;
 mod why;

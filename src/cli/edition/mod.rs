@@ -298,7 +298,7 @@ async fn list(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
 async fn preview(args: &Preview, cx: &Context) -> anyhow::Result<Exit> {
     let place = args.which.place(cx).await?;
     let edition = place.open().await?;
-    let preview = morning::content::preview(&place.house, place.newsletter, &edition, args.r#as.as_deref())
+    let preview = morning::preview::preview(&place.house, place.newsletter, &edition, args.r#as.as_deref())
         .await?
         .map_err(Misuse)?;
     let mut out = cx.out();
@@ -340,14 +340,13 @@ async fn approve(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn lock(place: &Place<'_>, edition: &Edition, cx: &Context) -> anyhow::Result<Exit> {
-    let (revision, planned) =
+    let frozen =
         morning::lock::lock_or_refuse(&place.house, place.newsletter, edition, &Who::command_line(), false)
             .await?
             .map_err(Refusal)?;
-    cx.say(&format!("Locked: revision {revision}, {planned} deliveries planned."));
-    let events = editions::store::events(&mut place.house.db.read().await?, edition.id).await?;
-    for event in events.iter().filter(|event| event.what == morning::lock::WARNED) {
-        cx.say(&event.detail);
+    cx.say(&format!("Locked: revision {}, {} deliveries planned.", frozen.revision, frozen.planned));
+    for warning in &frozen.warnings {
+        cx.say(warning);
     }
     Ok(Exit::Done)
 }
