@@ -177,6 +177,32 @@ pub struct Social {
     pub url: String,
 }
 
+/// Which spaces French marks have (L1); in what editors and sources write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum French {
+    /// A thin one before `;` `!` `?` and inside « », a wide one before `:`.
+    #[default]
+    Classic,
+    /// A thin one before each of them.
+    Thin,
+    /// As they are written.
+    Plain,
+}
+
+impl FromStr for French {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "classic" => Ok(Self::Classic),
+            "thin" => Ok(Self::Thin),
+            "plain" => Ok(Self::Plain),
+            _ => Err(format!("expected \"classic\", \"thin\" or \"plain\", found {text:?}")),
+        }
+    }
+}
+
 /// How a newsletter looks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -197,6 +223,8 @@ pub struct Theme {
     pub social: Vec<Social>,
     /// What sections of articles are called in the mail, by the name they arrive with.
     pub sections: BTreeMap<String, String>,
+    /// How French is set.
+    pub french: French,
 }
 
 impl Default for Theme {
@@ -210,6 +238,7 @@ impl Default for Theme {
             footer: None,
             social: Vec::new(),
             sections: BTreeMap::new(),
+            french: French::default(),
         }
     }
 }
@@ -233,6 +262,7 @@ impl Theme {
             footer: section.text("footer").filter(|text| !text.trim().is_empty()),
             social: free(&social).into_iter().map(|(name, url)| Social { name, url }).collect(),
             sections: free(&sections).into_iter().collect(),
+            french: section.parse("french", str::parse::<French>).unwrap_or_default(),
         };
         for (key, message) in theme.faults() {
             match key.split_once('.') {

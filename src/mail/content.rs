@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::plain;
 use crate::config::theme::Theme;
 
 /// Everything one revision says.
@@ -225,6 +226,51 @@ pub struct Correction {
     pub date: Option<Date>,
     /// What is right.
     pub text: String,
+}
+
+impl Content {
+    /// The same with every text fit to stand anywhere: one line each, without marks that turn or hide what follows.
+    #[must_use]
+    pub fn clean(mut self) -> Self {
+        let newsletter = &mut self.newsletter;
+        let mut texts =
+            vec![&mut newsletter.name, &mut newsletter.publisher, &mut self.subject, &mut self.preheader];
+        texts.extend(newsletter.promise.as_mut());
+        texts.extend(newsletter.theme.footer.as_mut());
+        texts.extend(newsletter.translations.iter_mut().map(|sister| &mut sister.name));
+        texts.extend(self.opening.iter_mut().flat_map(|part| [&mut part.text, &mut part.signature]));
+        for item in &mut self.items {
+            texts.extend([&mut item.title, &mut item.summary, &mut item.source]);
+            texts.extend(item.label.as_mut());
+            texts.extend(item.section.as_mut());
+            texts.extend(&mut item.countries);
+            if let Some(image) = &mut item.image {
+                texts.push(&mut image.alt);
+                texts.extend(image.credit.as_mut());
+            }
+        }
+        if let Some(figure) = &mut self.figure {
+            texts.extend([&mut figure.value, &mut figure.text]);
+            texts.extend(figure.source.as_mut());
+        }
+        for line in &mut self.agenda {
+            texts.push(&mut line.text);
+            texts.extend(line.when.as_mut());
+        }
+        if let Some(lighter) = &mut self.lighter {
+            texts.extend([&mut lighter.title, &mut lighter.text]);
+            texts.extend(lighter.source.as_mut());
+        }
+        if let Some(sponsor) = &mut self.sponsor {
+            texts.extend([&mut sponsor.name, &mut sponsor.text, &mut sponsor.link_text]);
+        }
+        texts.extend(self.corrections.iter_mut().map(|correction| &mut correction.text));
+        texts.extend(self.correction_note.as_mut());
+        for text in texts {
+            *text = plain::line(text);
+        }
+        self
+    }
 }
 
 impl Newsletter {

@@ -14,6 +14,7 @@ pub mod notice;
 mod plain;
 pub mod preflight;
 mod prepared;
+mod proposed;
 mod render;
 mod typography;
 mod view;

@@ -4,18 +4,18 @@
 //! before its unit. Idempotent, so it may be applied to text that has it already. It mends what a writer meant
 //! and adds no mark: a `:` or `?` without a space before it is left alone inside a URL, a time, a ratio, a number.
 
-const THIN: char = '\u{202F}';
-const FIRM: char = '\u{A0}';
+pub(super) const THIN: char = '\u{202F}';
+pub(super) const FIRM: char = '\u{A0}';
 
-/// Sets a French text.
-pub fn french(text: &str) -> String {
+/// Sets a French text, with this space before a colon.
+pub fn french_with(text: &str, colon: char) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for piece in pieces(text) {
         if stays_as_it_is(piece) || is_quoted_code(piece) {
             out.push_str(piece);
         } else {
             let start = out.len();
-            set(piece, &mut out);
+            set(piece, colon, &mut out);
             // A mark at the beginning may have put another space in the place of the last one.
             let start = out.floor_char_boundary(start);
             let numbers = units(&out[start..]);
@@ -91,7 +91,7 @@ fn is_code(word: &str) -> bool {
     entity || assigned || tag || word.starts_with("--") || marks.iter().any(|mark| word.contains(mark))
 }
 
-fn set(text: &str, out: &mut String) {
+fn set(text: &str, colon: char, out: &mut String) {
     let chars: Vec<char> = text.chars().collect();
     let mut index = 0;
     while index < chars.len() {
@@ -103,7 +103,7 @@ fn set(text: &str, out: &mut String) {
                 out.push(c);
             }
             ':' if ends_a_word(&chars, index) => {
-                space_before(out, before, FIRM);
+                space_before(out, before, colon);
                 out.push(c);
             }
             '»' => {
@@ -217,6 +217,20 @@ fn is_thousands(chars: &[char], space: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn french(text: &str) -> String {
+        french_with(text, FIRM)
+    }
+
+    #[test]
+    fn l1_a_house_may_want_the_thin_space_before_a_colon_too() {
+        let set = french_with("Cacao : « oui » ; https://a.example/?x : `a : b`", THIN);
+        assert_eq!(
+            set,
+            "Cacao\u{202F}: «\u{202F}oui\u{202F}»\u{202F}; https://a.example/?x\u{202F}: `a : b`"
+        );
+        assert_eq!(french_with(&set, THIN), set);
+    }
 
     #[test]
     fn l1_spaces_of_french_marks_do_not_break() {

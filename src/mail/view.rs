@@ -9,9 +9,8 @@ use super::content::{Content, Item, Newsletter, Translation};
 use super::language::{Language, Phrases, is_right_to_left, put};
 use super::plain;
 use super::prepared::{CONSENT, SLOT};
+use super::proposed::{self, JOINT, SUBJECT, first_words};
 use crate::config::theme::Theme;
-use crate::selection::stopwords;
-use crate::selection::text::fold;
 
 /// Words a minute.
 const PACE: usize = 230;
@@ -19,13 +18,6 @@ const PACE: usize = 230;
 pub(super) const BRIEF_FROM: u32 = 8;
 /// The partner's place is after this item.
 const SPONSOR_AFTER: u32 = 3;
-/// The longest proposed subject, in characters.
-pub(super) const SUBJECT: usize = 60;
-/// The longest proposed preheader, in characters.
-pub(super) const PREHEADER: usize = 90;
-/// With less room than this a story is not begun.
-const ENOUGH: usize = 28;
-
 pub(super) struct View<'a> {
     pub(super) theme: &'a Theme,
     pub(super) language: Language,
@@ -117,6 +109,7 @@ pub(super) struct ImageView {
     pub(super) alt: String,
     /// How its words run, where they stand in its place.
     pub(super) dir: &'static str,
+    pub(super) align: &'static str,
     pub(super) credit: Option<String>,
 }
 
@@ -129,14 +122,16 @@ pub(super) struct SponsorView {
 pub(super) struct FigureView {
     pub(super) value: String,
     pub(super) text: String,
-    pub(super) link: Option<(String, String)>,
+    /// Where it is told, what the link says in the reader's language, and what it is about in the editors'.
+    pub(super) link: Option<(String, String, String)>,
     pub(super) source: Option<String>,
 }
 
 pub(super) struct LighterView {
     pub(super) title: String,
     pub(super) text: String,
-    pub(super) link: Option<(String, String)>,
+    /// As a figure's.
+    pub(super) link: Option<(String, String, String)>,
 }
 
 impl<'a> View<'a> {
@@ -151,19 +146,20 @@ impl<'a> View<'a> {
             subscribe: format!("{base}/s/{}", newsletter.id),
         };
         let own_words = Language::of(&newsletter.language).unwrap_or(language);
-        let own = |text: &str| own_words.polish(&plain::line(text));
+        let french = newsletter.theme.french;
+        let own = |text: &str| own_words.polish(&plain::line(text), french);
         let mut items: Vec<ItemView> =
             content.items.iter().map(|item| ItemView::new(item, newsletter, language, &links)).collect();
         let menu: Vec<MenuLine> =
             items.iter().zip(&content.items).map(|(view, item)| MenuLine::new(view, item)).collect();
-        distinguish(&mut items, &menu, phrases.read_on);
+        distinguish(&mut items, &menu, &[phrases.read_on, phrases.browser]);
         let linked = |url: Option<&String>, source: Option<&String>, about: &str| {
             let source = source.map(|source| own(source)).filter(|source| !source.is_empty());
             let text = match source {
                 Some(source) => put(phrases.read_at, &[("source", &source)]),
                 None => phrases.read_on.to_owned(),
             };
-            Some((plain::page(url?)?, format!("{}{}{about}", language.polish(&text), phrases.colon)))
+            Some((plain::page(url?)?, language.polish(&text, french), about.to_owned()))
         };
         let opening = content
             .opening
@@ -171,7 +167,7 @@ impl<'a> View<'a> {
             .map(|opening| (own(&opening.text), own(&opening.signature)))
             .filter(|(text, _)| !text.is_empty());
         let figure = content.figure.as_ref().map(|figure| FigureView {
-            value: own(&figure.value),
+            value: held(&own(&figure.value)),
             text: own(&figure.text),
             link: linked(figure.url.as_ref(), figure.source.as_ref(), &own(&figure.value)),
             source: figure
@@ -243,10 +239,14 @@ impl<'a> View<'a> {
         Self {
             theme: &newsletter.theme,
             language,
-            subject: subject(content, full.first(), &own),
-            preheader: preheader(content, full.get(1..).unwrap_or_default(), &own),
+            subject: proposed::subject(content, full.first().map(|lead| lead.title.as_str()), &own),
+            preheader: proposed::preheader(
+                content,
+                full.iter().skip(1).map(|item| item.title.as_str()),
+                &own,
+            ),
             own: Tongue::new(&newsletter.language, language),
-            why: language.polish(&put(phrases.why, &[("newsletter", &name)])),
+            why: language.polish(&put(phrases.why, &[("newsletter", &name)]), french),
             consent: CONSENT,
             reply: reply(phrases.reply, newsletter.reply_address()),
             sisters: newsletter.translations.iter().map(|sister| Sister::new(sister, base)).collect(),
@@ -272,6 +272,13 @@ impl<'a> View<'a> {
                 .filter_map(|social| Some((plain::line(&social.name), plain::page(&social.url)?)))
                 .collect(),
         }
+    }
+
+    /// The first line in its parts, where they do not all run the same way and each has to keep its own order.
+    pub(super) fn lines_of_preheader(&self) -> Vec<&str> {
+        let parts: Vec<&str> = self.preheader.split(JOINT).collect();
+        let ways: Vec<bool> = parts.iter().filter_map(|part| plain::runs_right_to_left(part)).collect();
+        if ways.windows(2).all(|two| two[0] == two[1]) { vec![&self.preheader] } else { parts }
     }
 
     pub(super) fn tag(&self) -> &'static str {
@@ -341,7 +348,9 @@ impl Sister {
         let name = plain::line(&sister.name);
         let language = Language::of(&sister.language);
         Self {
-            text: language.map_or_else(|| name.clone(), |known| format!("{} ({name})", known.phrases().name)),
+            text: held(
+                &language.map_or_else(|| name.clone(), |known| format!("{} ({name})", known.phrases().name)),
+            ),
             lang: sister.language.clone(),
             dir: if is_right_to_left(&sister.language) { "rtl" } else { "ltr" },
             url: format!("{base}/s/{}", sister.id),
@@ -386,13 +395,16 @@ impl ItemView {
         let setting = Language::of(&tongue.lang);
         let set = |text: &str| {
             let text = plain::line(text);
-            setting.map_or_else(|| text.clone(), |language| language.polish(&text))
+            setting.map_or_else(|| text.clone(), |language| language.polish(&text, newsletter.theme.french))
         };
         let phrases = language.phrases();
         let source = plain::line(&item.source);
+        // What has no page of its own is read where the whole edition is, and the link says so.
+        let own_page = plain::page(&item.url).filter(|url| !is_page_of_ours(url, newsletter));
         let link = match source.as_str() {
+            _ if own_page.is_none() => phrases.browser.to_owned(),
             "" => phrases.read_on.to_owned(),
-            source => language.polish(&put(phrases.read_at, &[("source", source)])),
+            source => language.polish(&put(phrases.read_at, &[("source", source)]), newsletter.theme.french),
         };
         let (title, summary) = (set(&item.title), set(&item.summary));
         let title = match (title.as_str(), summary.as_str()) {
@@ -403,8 +415,7 @@ impl ItemView {
         };
         Self {
             position: item.position,
-            // A page that is none is read where the whole edition is.
-            url: plain::page(&item.url).unwrap_or_else(|| links.browser.clone()),
+            url: own_page.unwrap_or_else(|| links.browser.clone()),
             kicker: kicker(item, newsletter, language),
             link,
             about: None,
@@ -417,6 +428,7 @@ impl ItemView {
                 Some(ImageView {
                     url: plain::page(&image.url)?,
                     dir: tongue.of(&alt).dir,
+                    align: tongue.of(&alt).align,
                     alt,
                     credit: image
                         .credit
@@ -458,6 +470,12 @@ fn page_of(content: &Content, language: Language) -> String {
     }
 }
 
+/// Whether this is the page of one of this newsletter's own editions.
+pub(super) fn is_page_of_ours(url: &str, newsletter: &Newsletter) -> bool {
+    let pages = format!("{}/e/{}/", newsletter.public_url, newsletter.id);
+    url.starts_with(&pages)
+}
+
 /// How to answer: the phrase around the address.
 fn reply(phrase: &str, address: &str) -> (String, String, String) {
     let (before, after) = phrase.split_once("{address}").unwrap_or((phrase, ""));
@@ -465,14 +483,14 @@ fn reply(phrase: &str, address: &str) -> (String, String, String) {
 }
 
 /// M4: no two links say the same, and each says where it goes.
-fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &str) {
+fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &[&str]) {
     let mut said: BTreeMap<String, usize> = BTreeMap::new();
     for item in items.iter() {
         *said.entry(item.link.clone()).or_default() += 1;
     }
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for (item, line) in items.iter_mut().zip(menu) {
-        if said[&item.link] > 1 || item.link == vague {
+        if said[&item.link] > 1 || vague.contains(&item.link.as_str()) {
             let again = taken.entry(format!("{}\0{}", item.link, line.label)).or_default();
             *again += 1;
             item.about = Some(if *again > 1 {
@@ -494,51 +512,9 @@ fn kicker(item: &Item, newsletter: &Newsletter, language: Language) -> String {
     [country, section].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
-/// The first two to four words of a title, not ending on a small one.
-fn first_words(title: &str) -> String {
-    let mut words: Vec<&str> = title.split(' ').filter(|word| !word.is_empty()).take(4).collect();
-    let says_little = |word: &str| word.chars().count() <= 3 || stopwords::contains(&fold(word));
-    while words.len() > 2 && words.last().is_some_and(|word| says_little(word)) {
-        words.pop();
-    }
-    let label = words.join(" ");
-    let label = label.trim_end_matches([':', ',', ';', '.', '-', '–', '—', '«', '\u{202F}', '\u{A0}', ' ']);
-    // One long word is no label.
-    if label.chars().count() > 40 { plain::shortened(label, 40) } else { label.to_owned() }
-}
-
-/// A short label that no line ends in the middle of.
+/// A few words that no line ends in the middle of.
 fn held(label: &str) -> String {
     if label.chars().count() <= 28 { label.replace(' ', "\u{A0}") } else { label.to_owned() }
-}
-
-/// The editors' subject, or the lead's fact in at most sixty characters.
-fn subject(content: &Content, lead: Option<&ItemView>, own: &impl Fn(&str) -> String) -> String {
-    let given = own(&content.subject);
-    if !given.is_empty() {
-        return given;
-    }
-    match lead {
-        Some(lead) if !lead.title.is_empty() => plain::shortened(&lead.title, SUBJECT),
-        _ => own(&content.newsletter.name),
-    }
-}
-
-/// The editors' preheader, or what stories two and three add.
-fn preheader(content: &Content, stories: &[ItemView], own: &impl Fn(&str) -> String) -> String {
-    let given = own(&content.preheader);
-    if !given.is_empty() {
-        return given;
-    }
-    let mut next = stories.iter().map(|item| item.title.as_str());
-    let first = next.next().unwrap_or_default();
-    match next.next() {
-        // The second story whole, and of the third what has room; a few words of it would only be noise.
-        Some(second) if first.chars().count() + ENOUGH <= PREHEADER => {
-            plain::shortened(&format!("{first} · {second}"), PREHEADER)
-        }
-        _ => plain::shortened(first, PREHEADER),
-    }
 }
 
 /// A date inside a sentence: French and Portuguese write the weekday small there.

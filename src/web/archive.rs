@@ -11,7 +11,7 @@ use axum::routing::get;
 use jiff::civil::Date;
 
 use super::State;
-use super::edition::{Edition, Page, look};
+use super::edition::{Edition, Invite, Page, look};
 use super::public::{Away, lost};
 use super::tongue::{Switch, Tongues, switches};
 use crate::config::Newsletter;
@@ -39,6 +39,7 @@ pub(super) fn routes() -> Router<State> {
 #[template(path = "public/archive.html")]
 struct Archive<'a> {
     language: Language,
+    invite: Invite,
     words: &'static Phrases,
     name: &'a str,
     promise: Option<&'a str>,
@@ -112,9 +113,14 @@ pub(super) async fn contents(
     let mut out = Vec::new();
     for edition in editions {
         let text = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-        out.extend(text.and_then(|text| serde_json::from_str::<Content>(&text).ok()));
+        out.extend(text.and_then(|text| read(&text)));
     }
     Ok(out)
+}
+
+/// A frozen content, fit for pages and feeds: no mark in it breaks out of its place.
+fn read(text: &str) -> Option<Content> {
+    serde_json::from_str(text).ok().map(Content::clean)
 }
 
 async fn list(
@@ -170,6 +176,7 @@ async fn list(
     };
     Ok(shown(&Archive {
         language,
+        invite: Invite::new(newsletter, language),
         words: language.phrases(),
         name: &newsletter.name,
         promise: newsletter.promise.as_deref(),
@@ -207,14 +214,16 @@ async fn edition(
         return Ok(lost(language));
     };
     let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-    Ok(page(content, &tongues).unwrap_or_else(|| lost(language)))
+    Ok(page(content, &tongues, None).unwrap_or_else(|| lost(language)))
 }
 
-fn page(content: Option<String>, tongues: &Tongues) -> Option<Response> {
-    let content: Content = serde_json::from_str(&content?).ok()?;
+/// An edition's page; `asked`: the newsletter that its visitor may want to receive.
+fn page(content: Option<String>, tongues: &Tongues, asked: Option<&Newsletter>) -> Option<Response> {
+    let content = read(&content?)?;
     let own = Language::first_of([content.newsletter.language.as_str()]);
     let edition = Edition::in_language(&content, tongues.or(own));
-    Some(shown(&Page { edition: &edition }))
+    let invite = asked.map(|newsletter| Invite::new(newsletter, edition.language));
+    Some(shown(&Page { edition: &edition, invite }))
 }
 
 /// The newest edition is the pitch: of the newsletter in the visitor's language where there is one.
@@ -238,11 +247,15 @@ async fn newest(
     Path(id): Path<String>,
     tongues: Tongues,
 ) -> Result<Response, Away> {
-    let language = tongues.any(language_of(state.config.newsletters.get(&id)));
+    let newsletter = state.config.newsletters.get(&id);
+    let language = tongues.any(language_of(newsletter));
     let mut conn = state.db.read().await?;
-    let Some(edition) = editions::store::list_sent(&mut conn, &id, None, 1).await?.pop() else {
-        return Ok(lost(language));
+    let newest = editions::store::list_sent(&mut conn, &id, None, 1).await?.pop();
+    let Some(edition) = newest else {
+        drop(conn);
+        // Before the first one the archive says that it is being prepared.
+        return list(Extract(state), Path(id), Query(Before { before: None }), tongues).await;
     };
     let content = editions::store::find_content(&mut conn, edition.id, edition.revision).await?;
-    Ok(page(content, &tongues).unwrap_or_else(|| lost(language)))
+    Ok(page(content, &tongues, newsletter).unwrap_or_else(|| lost(language)))
 }

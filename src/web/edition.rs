@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use url::Url;
 
 use super::tongue::{Switch, switches};
+use crate::config::Newsletter;
 use crate::config::theme::Theme;
 use crate::mail::Language;
 use crate::mail::content::{Content, Item};
@@ -34,6 +35,8 @@ pub(super) struct Edition<'a> {
     switches: Vec<Switch>,
     /// The item that the partner's place stands behind.
     sponsor_after: u32,
+    /// Where the partner's link leads; empty where it leads nowhere.
+    sponsor_to: String,
     /// What each correction is headed with, and what is right.
     corrections: Vec<(String, &'a str)>,
     /// The lead's picture, for previews elsewhere.
@@ -81,6 +84,42 @@ pub(super) struct Picture {
 #[template(path = "public/edition.html")]
 pub(super) struct Page<'a> {
     pub(super) edition: &'a Edition<'a>,
+    /// How to get it every morning, where somebody came to ask.
+    pub(super) invite: Option<Invite>,
+}
+
+/// How to get a newsletter: a mail to its editors, who answer for who reads it.
+pub(super) struct Invite {
+    /// What it says.
+    pub(super) words: String,
+    /// What its link says.
+    pub(super) link: &'static str,
+    /// A `mailto:` address, with its subject.
+    pub(super) to: String,
+}
+
+impl Invite {
+    /// To readers of this language.
+    pub(super) fn new(newsletter: &Newsletter, language: Language) -> Self {
+        let (words, link) = match language.tag() {
+            "en" => ("To receive {newsletter} every morning, write to {address}.", "Ask for it by mail"),
+            "pt" => {
+                ("Para receber {newsletter} todas as manhãs, escreva para {address}.", "Pedir por e-mail")
+            }
+            "ar" => ("لتصلك {newsletter} كل صباح، اكتب إلى {address}.", "اطلبها بالبريد"),
+            _ => {
+                ("Pour recevoir {newsletter} chaque matin, écrivez à {address}.", "La demander par courriel")
+            }
+        };
+        let address = newsletter.reply_to.as_ref().unwrap_or(&newsletter.from).email.to_string();
+        let query: String = url::form_urlencoded::byte_serialize(newsletter.name.as_bytes()).collect();
+        Self {
+            words: put(words, &[("newsletter", &newsletter.name), ("address", &address)]),
+            link,
+            // Mail programs take a plus for a plus.
+            to: format!("mailto:{address}?subject={}", query.replace('+', "%20")),
+        }
+    }
 }
 
 /// What stands in a feed: the items without the page around them.
@@ -105,7 +144,7 @@ impl<'a> Edition<'a> {
             content.items.iter().map(|item| Shown::new(item, content, language)).collect();
         let or = |own: &str, otherwise: String| match own {
             "" => otherwise,
-            own => own_words.polish(own),
+            own => own_words.polish(own, newsletter.theme.french),
         };
         let titles = |from: usize, count: usize| {
             let titles: Vec<&str> =
@@ -126,6 +165,7 @@ impl<'a> Edition<'a> {
             archive,
             subscribe: format!("{}/s/{}", newsletter.public_url, newsletter.id),
             sponsor_after: items.iter().map(|item| item.position).take(3).next_back().unwrap_or_default(),
+            sponsor_to: content.sponsor.as_ref().map_or_else(String::new, |sponsor| led(&sponsor.url)),
             corrections: content
                 .corrections
                 .iter()
@@ -152,7 +192,7 @@ impl<'a> Edition<'a> {
             Some(source) => put(self.words().read_at, &[("source", source)]),
             None => self.words().read_on.to_owned(),
         };
-        Some((url, self.language.polish(&text)))
+        Some((url, self.language.polish(&text, self.theme.french)))
     }
 
     /// Whether the short ones begin with this item.
@@ -166,6 +206,7 @@ impl Shown {
     fn new(item: &Item, content: &Content, language: Language) -> Self {
         let own = item.language_or(&content.newsletter);
         let setting = Language::of(own).unwrap_or(language);
+        let french = content.newsletter.theme.french;
         let phrases = language.phrases();
         let link = if item.source.is_empty() {
             phrases.read_on.to_owned()
@@ -176,14 +217,14 @@ impl Shown {
             position: item.position,
             url: led(&item.url),
             kicker: kicker(item, content, language),
-            title: setting.polish(&item.title),
-            summary: setting.polish(&item.summary),
-            link: language.polish(&link),
+            title: setting.polish(&item.title, french),
+            summary: setting.polish(&item.summary, french),
+            link: language.polish(&link, french),
             dir: if is_right_to_left(own) { "rtl" } else { "ltr" },
             lang: own.to_owned(),
             picture: item.image.as_ref().map(|image| Picture {
                 url: image.url.clone(),
-                alt: setting.polish(&image.alt),
+                alt: setting.polish(&image.alt, french),
                 credit: image.credit.as_ref().map(|credit| put(phrases.photo, &[("credit", credit)])),
                 width: image.width,
                 height: image.height,

@@ -46,8 +46,9 @@ fn content(date: &str) -> Value {
                 "summary": "Un & deux", "source": "Presse", "countries": ["CI"],
                 "image": { "url": "https://news.example/i/ab.jpg", "alt": "Le port", "width": 1200, "height": 675 },
             },
-            { "position": 2, "url": "javascript:alert(2)", "title": "خبر عاجل", "language": "ar" },
+            { "position": 2, "url": "javascript:alert(2)", "title": "خبر\u{7} عاجل\u{202E}", "language": "ar" },
         ],
+        "sponsor": { "name": "Café", "text": "Bon.", "url": "javascript:alert(3)", "link_text": "Voir" },
     })
 }
 
@@ -108,6 +109,9 @@ async fn an_edition_that_went_out_has_a_page_a_place_in_the_archive_and_one_in_e
                 assert!(page.contains(expected), "{}: {path}: {expected} is not in\n{page}", test.name);
             }
             assert!(!page.contains("<script") && !page.contains("javascript:"), "{path}");
+            // Who came to ask for it is told how to get it.
+            let invited = page.contains("href=\"mailto:m@news.example?subject=Le%20%3CMatin%3E\"");
+            assert_eq!(invited, ["/s/m", "/"].contains(&path), "{path}");
         }
         for path in
             ["/archive/m/2026-11-21", "/archive/m/2026-11-22", "/archive/m/x", "/archive/other", "/s/other"]
@@ -123,6 +127,7 @@ async fn an_edition_that_went_out_has_a_page_a_place_in_the_archive_and_one_in_e
         assert!(!list.contains("/m/2026-11-23") && list.contains("/m/2026-11-20"));
 
         let (_, headers, atom) = get(&routes, "/archive/m/feed.atom", None).await;
+        assert!(!atom.contains(['\u{7}', '\u{202E}']), "what XML cannot hold is not in it");
         assert_eq!(headers[header::CONTENT_TYPE], "application/atom+xml; charset=utf-8");
         let found = feed::read(&atom, None).unwrap();
         let read = found.drafts.into_iter().map(|(_, draft)| draft.unwrap().url);
@@ -142,5 +147,22 @@ async fn an_edition_that_went_out_has_a_page_a_place_in_the_archive_and_one_in_e
         );
         assert!(!first["content_html"].as_str().unwrap().contains("<script"));
         assert_eq!(get(&routes, "/archive/other/feed.atom", None).await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_edition_a_visitor_is_told_how_to_get_it() {
+    for test in both().await {
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        let links = Links::new(b"key");
+        let state = web::State::new(Arc::new(config()), test.db.clone(), clock, Random::seeded(1), links);
+        let routes = web::routes(state);
+        for path in ["/s/m", "/", "/archive/m"] {
+            let (status, _, page) = get(&routes, path, None).await;
+            assert_eq!(status, 200, "{}: {path}", test.name);
+            assert!(page.contains("La première édition se prépare."), "{page}");
+            assert!(page.contains("mailto:m@news.example?subject="), "{page}");
+        }
+        assert_eq!(get(&routes, "/s/other", None).await.0, 404);
     }
 }

@@ -13,6 +13,7 @@ use std::fmt;
 use jiff::civil::{Date, Weekday};
 
 use super::typography;
+use crate::config::theme::French;
 use crate::world;
 
 /// Every language, the house's first one first.
@@ -50,9 +51,13 @@ impl Language {
         if self.0.right_to_left { "rtl" } else { "ltr" }
     }
 
-    /// Sets a text as its readers expect it; idempotent.
-    pub fn polish(self, text: &str) -> String {
-        if self.0.french_spacing { typography::french(text) } else { text.to_owned() }
+    /// Sets a text as its readers expect it, and as the house wants French; idempotent.
+    pub fn polish(self, text: &str, french: French) -> String {
+        match french {
+            French::Classic if self.0.french_spacing => typography::french_with(text, typography::FIRM),
+            French::Thin if self.0.french_spacing => typography::french_with(text, typography::THIN),
+            _ => text.to_owned(),
+        }
     }
 
     /// The date in words.

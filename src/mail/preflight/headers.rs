@@ -1,6 +1,7 @@
 //! Section 2.2: the headers, read off the bytes as they would go out.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -16,6 +17,8 @@ use crate::mail::render::Rendered;
 const MOST: usize = 8 * 1024;
 /// Where phone lists cut a subject.
 const SUBJECT: usize = 60;
+/// What says enough beside a subject, and is shown whole.
+const PREHEADER: RangeInclusive<usize> = 40..=90;
 /// What no list shows any more.
 const LONGEST: usize = 150;
 /// What stands before an answer or a forwarded mail, in the languages of our readers.
@@ -142,11 +145,12 @@ fn subject(content: &Content, rendered: &Rendered, findings: &mut Findings) {
         );
     }
     let preheader = rendered.preheader.chars().count();
-    if !(30..=140).contains(&preheader) {
+    if !PREHEADER.contains(&preheader) {
+        let (least, most) = (PREHEADER.start(), PREHEADER.end());
         findings.warn(
             "preheader",
             "preheader",
-            format!("{preheader} characters; between 40 and 90 are shown whole"),
+            format!("{preheader} characters; between {least} and {most} say enough and are shown whole"),
         );
     }
 }

@@ -8,7 +8,7 @@ use super::{Asked, Findings, Ran};
 use crate::mail::content::{Content, Item};
 use crate::mail::language::Language;
 use crate::mail::plain;
-use crate::mail::view::{BRIEF_FROM, count};
+use crate::mail::view::{BRIEF_FROM, count, is_page_of_ours};
 use crate::selection::text::fold;
 
 /// Two titles with so much in common tell the same story.
@@ -39,7 +39,7 @@ pub(super) fn check(content: &Content, asked: &Asked<'_>, findings: &mut Finding
     });
     together(items, "has no date", findings, |item| item.published_at.is_none());
     whole(items, findings);
-    repeated(items, asked.before, findings);
+    repeated(content, asked.before, findings);
     around(content, findings);
     let said = said(content);
     leftovers(content, &said, findings);
@@ -63,6 +63,9 @@ fn one(item: &Item, findings: &mut Findings) {
     let (title, summary) = (plain::line(&item.title), plain::line(&item.summary));
     if title.is_empty() {
         findings.error("items", place.as_str(), "has no title: write one or take another");
+    }
+    if !title.is_empty() && count(&title) == 0 {
+        findings.warn("items", place.as_str(), format!("the title {title:?} has no word: say what happened"));
     }
     if title.chars().count() > TITLE {
         findings.warn(
@@ -153,11 +156,14 @@ fn together(items: &[Item], what: &str, findings: &mut Findings, missing: impl F
     }
 }
 
-fn repeated(items: &[Item], before: &[Ran], findings: &mut Findings) {
+fn repeated(content: &Content, before: &[Ran], findings: &mut Findings) {
+    let items = &content.items;
+    // Two texts without a page of their own are both read on the edition's.
+    let same_page = |one: &str, other: &str| one == other && !is_page_of_ours(one, &content.newsletter);
     for (at, item) in items.iter().enumerate() {
         let place = format!("item {}", item.position);
         for earlier in &items[..at] {
-            if earlier.url == item.url {
+            if same_page(&earlier.url, &item.url) {
                 findings.error(
                     "twice",
                     place.as_str(),
@@ -171,7 +177,9 @@ fn repeated(items: &[Item], before: &[Ran], findings: &mut Findings) {
                 );
             }
         }
-        if let Some(ran) = before.iter().find(|ran| ran.url == item.url || alike(&ran.title, &item.title)) {
+        if let Some(ran) =
+            before.iter().find(|ran| same_page(&ran.url, &item.url) || alike(&ran.title, &item.title))
+        {
             findings.warn(
                 "twice",
                 place.as_str(),
