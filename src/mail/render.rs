@@ -2,7 +2,7 @@
 
 use askama::Template;
 use unicode_segmentation::UnicodeSegmentation as _;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr as _};
 
 use super::Error;
 use super::content::Content;
@@ -124,7 +124,7 @@ fn wrap(line: &str, out: &mut String) {
 
 /// How many columns a text takes, at most: terminals differ in whether they join letters that can be joined.
 pub(super) fn columns(text: &str) -> usize {
-    let apart = text.chars().filter_map(|c| c.width()).sum();
+    let apart = text.chars().filter_map(UnicodeWidthChar::width).sum();
     text.width().max(apart)
 }
 

@@ -5,7 +5,7 @@ use matinale::mail::dkim::Signer;
 use matinale::mail::{Consent, Error, Language, Personal, Prepared, render};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use unicode_width::UnicodeWidthChar as _;
+use unicode_width::UnicodeWidthChar;
 
 use super::samples;
 
@@ -158,7 +158,7 @@ fn skeleton(html: &str) -> Vec<String> {
 
 /// The columns of a line where nothing is joined.
 fn columns(line: &str) -> usize {
-    line.chars().filter_map(|c| c.width()).sum()
+    line.chars().filter_map(UnicodeWidthChar::width).sum()
 }
 
 fn runner(cases: u32) -> TestRunner {

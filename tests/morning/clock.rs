@@ -247,8 +247,9 @@ async fn v7_whoever_locks_by_hand_is_told_that_the_warm_up_does_not_carry_it() {
         let date = "2026-11-24".parse().unwrap();
         let edition = line_up::open(&house, newsletter, date).await.unwrap();
         let who = Who::command_line();
-        let locked = lock::lock_or_refuse(&house, newsletter, &edition, &who, false).await.unwrap();
-        assert_eq!(locked, Ok((1, 3)), "{}", test.name);
+        let locked = lock::lock_or_refuse(&house, newsletter, &edition, &who, false).await.unwrap().unwrap();
+        assert_eq!((locked.revision, locked.planned), (1, 3), "{}", test.name);
+        assert!(locked.warnings.iter().any(|warning| warning.contains("only 2 of 3 readers at one.example")));
         let events = editions::store::events(&mut house.db.read().await.unwrap(), edition.id).await.unwrap();
         let told = events.iter().filter(|event| event.what == lock::WARNED);
         assert!(

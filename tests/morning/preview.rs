@@ -110,7 +110,7 @@ async fn p6_a_reader_is_shown_what_they_have_got_or_would_get() {
         say(&house, &edition, "Le premier sujet").await;
         let edition = line_up::open(&house, newsletter, date).await.unwrap();
         let who = Who("Awa".to_owned());
-        let locked = lock::lock(&house, newsletter, &edition, &who).await.unwrap();
+        let locked = lock::lock(&house, newsletter, &edition, &who, true).await.unwrap();
         assert!(matches!(locked, Locked::Done(_)), "{}: {locked:?}", test.name);
         tried(&house, "has@example.org", "accepted").await;
         tried(&house, "waits@example.org", "deferred").await;

@@ -63,7 +63,11 @@ pub struct Found {
     pub id: i64,
     /// The civil moment of its Date: of the first release, or when it is due.
     pub date_at: i64,
-    /// What its mail said of the reader's consent, once it was released.
+    /// What it carries for good: the revision of the last attempt that did not just put it off.
+    pub revision: Option<i64>,
+    /// The language of that.
+    pub language: Option<String>,
+    /// What that said of the reader's consent.
     pub consent: Option<String>,
     /// Where it stands.
     pub state: String,
@@ -78,10 +82,15 @@ pub struct Found {
 }
 
 const FIND_ONE: &str = "
-SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at, attempt.consent,
+SELECT delivery.id, COALESCE(attempt.date_at, delivery.due_at) AS date_at,
+       carried.revision, carried.language, carried.consent,
        delivery.state, delivery.due_at, delivery.deadline, delivery.next_at, delivery.tries
 FROM delivery
 LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = 1
+LEFT JOIN attempt AS carried ON carried.delivery = delivery.id AND carried.number = (
+    SELECT MAX(told.number)
+    FROM attempt AS told
+    WHERE told.delivery = delivery.id AND (told.outcome IS NULL OR told.outcome <> 'deferred'))
 WHERE delivery.edition = $1 AND delivery.subscriber = $2";
 
 /// The delivery of an edition to a subscriber.
