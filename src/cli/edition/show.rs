@@ -166,7 +166,7 @@ mod tests {
         let wrong = |text: &str| parse(text).unwrap_err();
         assert_eq!(
             wrong("{\"items\": [{\"url\": \"https://a.example/1\", \"pinned\": \"yes\"}]}"),
-            "items[0].pinned: invalid type: string \"yes\", expected a boolean at line 1 column 58"
+            "items[0].pinned: invalid type: string \"yes\", expected a boolean at line 1 column 57"
         );
         assert!(wrong("{\"items\": [{\"title\": \"x\"}]}").starts_with("items[0]: missing field `url`"));
         assert!(wrong("{\"subjet\": \"x\"}").starts_with("subjet: unknown field `subjet`, expected one of"));
