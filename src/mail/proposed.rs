@@ -100,7 +100,10 @@ mod tests {
             ("Le prix du riz", "Le prix du riz"),
             ("Le franc CFA vacille encore", "Le franc CFA vacille"),
             ("Le prix du riz double en un mois", "Le prix"),
-            ("«\u{202F}Nous voulons vivre ici\u{202F}», disent-ils", "«\u{202F}Nous voulons vivre ici\u{202F}»"),
+            (
+                "«\u{202F}Nous voulons vivre ici\u{202F}», disent-ils",
+                "«\u{202F}Nous voulons vivre ici\u{202F}»",
+            ),
             ("Le «\u{202F}grand retour\u{202F}» du train", "Le «\u{202F}grand retour\u{202F}»"),
             ("Pluie", "Pluie"),
             ("", ""),
