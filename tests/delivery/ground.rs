@@ -14,8 +14,8 @@ use matinale::editions::{self, EditionId, EditionState, NewRevision, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::mail::{self, Content, Language, Prepared};
 use matinale::readers::links::Links;
-use matinale::readers::store::{NewSubscriber, NewSubscription};
 
+use crate::support::readers;
 use crate::support::smtp::Scripted;
 
 pub struct Bench {
@@ -69,32 +69,9 @@ pub async fn prepare_with(db: Db, delivery: &str, relay: &str, clock: Clock, add
     let config = Arc::new(config(delivery, relay, &folder));
     let links = Links::new(b"key");
     let now = clock.now();
-    let people: Vec<NewSubscriber> = addresses
-        .iter()
-        .map(|address| NewSubscriber {
-            key: address.clone(),
-            key_hash: links.key_hash(address),
-            address: address.clone(),
-            name: None,
-            language: None,
-            timezone: None,
-            send_at: None,
-        })
-        .collect();
+    let people: Vec<_> = addresses.iter().map(|address| readers::somebody(&links, address)).collect();
     let mut tx = db.write().await.unwrap();
-    let ids = matinale::readers::store::upsert(&mut tx, &people, now).await.unwrap();
-    let wishes: Vec<NewSubscription> = ids
-        .values()
-        .map(|(id, _)| NewSubscription {
-            subscriber: id.0,
-            newsletter: "test".to_owned(),
-            status: "active",
-            consented_at: None,
-            consent_source: None,
-            consent_text: None,
-        })
-        .collect();
-    matinale::readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
+    readers::subscribe(&mut tx, &people, now).await;
     let edition =
         editions::store::open(&mut tx, "test", "2026-11-24".parse().unwrap(), now, now).await.unwrap();
     let who = Who::command_line();

@@ -13,10 +13,9 @@ use matinale::editions::{self, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::send::{How, send};
 use matinale::morning::{House, line_up, lock, store, tick};
-use matinale::readers::store::{NewSubscriber, NewSubscription};
 
 use crate::support::databases::{both, sqlite};
-use crate::support::names;
+use crate::support::{names, readers};
 
 fn config(more: &str) -> Config {
     use std::os::unix::fs::PermissionsExt as _;
@@ -198,32 +197,9 @@ async fn warming(db: Db) -> House {
     config.newsletters.get_mut("test").unwrap().relays = vec!["straight".to_owned()];
     house = House::new(config, house.db, house.clock, house.random);
     let now = house.clock.now();
-    let people: Vec<NewSubscriber> = ["a", "b", "c"]
-        .map(|name| format!("{name}@one.example"))
-        .map(|address| NewSubscriber {
-            key: address.clone(),
-            key_hash: house.links.key_hash(&address),
-            address,
-            name: None,
-            language: None,
-            timezone: None,
-            send_at: None,
-        })
-        .into();
+    let people = ["a", "b", "c"].map(|name| readers::somebody(&house.links, &format!("{name}@one.example")));
     let mut tx = house.db.write().await.unwrap();
-    let ids = matinale::readers::store::upsert(&mut tx, &people, now).await.unwrap();
-    let wishes: Vec<NewSubscription> = ids
-        .values()
-        .map(|(id, _)| NewSubscription {
-            subscriber: id.0,
-            newsletter: "test".to_owned(),
-            status: "active",
-            consented_at: None,
-            consent_source: None,
-            consent_text: None,
-        })
-        .collect();
-    matinale::readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
+    readers::subscribe(&mut tx, &people, now).await;
     tx.commit().await.unwrap();
     house
 }

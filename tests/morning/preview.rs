@@ -12,11 +12,10 @@ use matinale::db::on;
 use matinale::editions::{Document, Edition, Who};
 use matinale::morning::lock::{self, Locked};
 use matinale::morning::{House, line_up, preview};
-
-use matinale::readers::store::{NewSubscriber, NewSubscription};
 use sqlx::AssertSqlSafe;
 
 use crate::support::databases::both;
+use crate::support::readers;
 
 fn config() -> Config {
     let folder = tempfile::tempdir().unwrap();
@@ -44,32 +43,9 @@ async fn fill(house: &House, addresses: &[&str]) {
     let now = house.clock.now();
     let says = Says { format: Some(Format::JsonLines), ..Says::default() };
     import::read(&house.db, "test".to_owned(), import::bytes(lines.into_bytes()), &says, now).await.unwrap();
-    let people: Vec<NewSubscriber> = addresses
-        .iter()
-        .map(|address| NewSubscriber {
-            key: (*address).to_owned(),
-            key_hash: house.links.key_hash(address),
-            address: (*address).to_owned(),
-            name: None,
-            language: None,
-            timezone: None,
-            send_at: None,
-        })
-        .collect();
+    let people: Vec<_> = addresses.iter().map(|address| readers::somebody(&house.links, address)).collect();
     let mut tx = house.db.write().await.unwrap();
-    let ids = matinale::readers::store::upsert(&mut tx, &people, now).await.unwrap();
-    let wishes: Vec<NewSubscription> = ids
-        .values()
-        .map(|(id, _)| NewSubscription {
-            subscriber: id.0,
-            newsletter: "test".to_owned(),
-            status: "active",
-            consented_at: None,
-            consent_source: None,
-            consent_text: None,
-        })
-        .collect();
-    matinale::readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
+    readers::subscribe(&mut tx, &people, now).await;
     tx.commit().await.unwrap();
 }
 

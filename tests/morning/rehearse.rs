@@ -11,12 +11,12 @@ use matinale::db::{Db, Engine, Options, on};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::House;
 use matinale::morning::rehearse::{Rehearsal, Report, Weight, rehearse};
+use matinale::readers;
 use matinale::readers::links::Links;
-use matinale::readers::store::{NewSubscriber, NewSubscription};
-use matinale::readers::{self, SubscriberId};
+use matinale::readers::store::NewSubscriber;
 
-use crate::support::databases;
 use crate::support::smtp::Scripted;
+use crate::support::{databases, readers as support};
 
 const TABLES: [&str; 12] = [
     "edition",
@@ -79,31 +79,15 @@ async fn furnish(db: &Db) {
             let address =
                 if n == 7 { "deux mots@example.org".to_owned() } else { format!("n{n}@example.org") };
             NewSubscriber {
-                key: address.clone(),
-                key_hash: links.key_hash(&address),
-                address,
-                name: None,
                 language: [None, Some("en"), Some("xx")][n % 3].map(str::to_owned),
                 timezone: (n % 2 == 0).then(|| "Indian/Mauritius".to_owned()),
-                send_at: None,
+                ..support::somebody(&links, &address)
             }
         })
         .collect();
     let mut tx = db.write().await.unwrap();
-    let ids = readers::store::upsert(&mut tx, &people, now).await.unwrap();
-    let wishes: Vec<NewSubscription> = ids
-        .values()
-        .map(|(id, _)| NewSubscription {
-            subscriber: id.0,
-            newsletter: "test".to_owned(),
-            status: "active",
-            consented_at: None,
-            consent_source: None,
-            consent_text: None,
-        })
-        .collect();
-    readers::store::subscribe(&mut tx, &wishes, now).await.unwrap();
-    let first: SubscriberId = ids["n3@example.org"].0;
+    let ids = support::subscribe(&mut tx, &people, now).await;
+    let first = ids["n3@example.org"];
     readers::store::suppress_subscriber(&mut tx, first, "operator", "asked by letter", now).await.unwrap();
     tx.commit().await.unwrap();
 }

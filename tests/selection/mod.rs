@@ -4,6 +4,7 @@ mod learning;
 mod learning_mornings;
 mod pick;
 mod places;
+mod pools;
 mod same_bytes;
 mod stories;
 mod stories_kept;

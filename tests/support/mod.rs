@@ -5,4 +5,5 @@ pub mod disk;
 pub mod faulty;
 pub mod lossy;
 pub mod names;
+pub mod readers;
 pub mod smtp;
