@@ -9,6 +9,7 @@ mod consent;
 pub mod content;
 pub mod dkim;
 mod encode;
+mod item;
 pub mod language;
 pub mod notice;
 mod plain;
@@ -16,6 +17,7 @@ pub mod preflight;
 mod prepared;
 mod proposed;
 mod render;
+mod tongue;
 mod typography;
 mod view;
 

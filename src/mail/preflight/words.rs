@@ -6,9 +6,10 @@ use jiff::civil::Date;
 
 use super::{Asked, Findings, Ran};
 use crate::mail::content::{Content, Item};
+use crate::mail::item::is_page_of_ours;
 use crate::mail::language::Language;
 use crate::mail::plain;
-use crate::mail::view::{BRIEF_FROM, count, is_page_of_ours};
+use crate::mail::view::{BRIEF_FROM, count};
 use crate::selection::text::fold;
 
 /// Two titles with so much in common tell the same story.
