@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::content::{Item, Newsletter};
+use super::content::{Content, Item, Newsletter};
 use super::language::{Language, put};
 use super::plain;
 use super::proposed::{SUBJECT, first_words};
@@ -17,8 +17,8 @@ pub(super) struct ItemView {
     pub(super) summary: String,
     /// What the link says, in the reader's language.
     pub(super) link: String,
-    /// What it is about, in the item's language; where another link says the same, or nothing says where it goes.
-    pub(super) about: Option<String>,
+    /// What it is about, and in which language; where another link says the same, or nothing says where it goes.
+    pub(super) about: Option<(String, String)>,
     /// How long it takes to read there.
     pub(super) reading: Option<String>,
     /// The item's own language.
@@ -70,10 +70,11 @@ impl ItemView {
             ("", summary) => plain::shortened(summary, SUBJECT),
             _ => title,
         };
+        let (country, theme) = country_and_theme(item, newsletter, language);
         Self {
             position: item.position,
             url: own_page.unwrap_or_else(|| links.browser.clone()),
-            kicker: kicker(item, newsletter, language),
+            kicker: joined(&country, &theme),
             link,
             about: None,
             reading: item
@@ -107,13 +108,37 @@ impl MenuLine {
     pub(super) fn numbered(&self) -> String {
         format!("{:>4}.", self.position)
     }
+}
 
-    /// Two to four words: an editor's, or the first of the title.
-    pub(super) fn new(view: &ItemView, item: &Item) -> Self {
-        let own = item.label.as_deref().map(plain::line).filter(|label| !label.is_empty());
-        let label = own.unwrap_or_else(|| first_words(&view.title));
-        Self { position: view.position, held: held(&label), label, lang: view.lang.clone() }
-    }
+/// The menu: an editor's label, or country and theme, for readers look for their own; the first words of the title
+/// where those would not tell an item from another.
+pub(super) fn menu(views: &[ItemView], content: &Content, language: Language) -> Vec<MenuLine> {
+    let named: Vec<(String, String)> =
+        content.items.iter().map(|item| country_and_theme(item, &content.newsletter, language)).collect();
+    let told: Vec<String> = named
+        .iter()
+        .map(|(country, theme)| {
+            let there = named.iter().filter(|(other, _)| other == country).count();
+            // Where most of the day is about one country, its name says nothing.
+            let common = there > 1 && there * 2 > named.len();
+            capitalised(&joined(if common { "" } else { country }, theme))
+        })
+        .collect();
+    views
+        .iter()
+        .zip(&content.items)
+        .zip(&told)
+        .map(|((view, item), place)| {
+            let given = item.label.as_deref().map(plain::line).filter(|label| !label.is_empty());
+            let alone = told.iter().filter(|other| *other == place).count() == 1;
+            let (label, lang) = match given {
+                Some(given) => (given, view.lang.as_str()),
+                None if alone && !place.is_empty() => (place.clone(), language.tag()),
+                None => (first_words(&view.title), view.lang.as_str()),
+            };
+            MenuLine { position: view.position, held: held(&label), label, lang: lang.to_owned() }
+        })
+        .collect()
 }
 
 /// Whether this is the page of one of this newsletter's own editions.
@@ -133,26 +158,83 @@ pub(super) fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &[&s
         if said[&item.link] > 1 || vague.contains(&item.link.as_str()) {
             let again = taken.entry(format!("{}\0{}", item.link, line.label)).or_default();
             *again += 1;
-            item.about = Some(if *again > 1 {
-                format!("{} ({})", line.label, item.position)
-            } else {
-                line.label.clone()
-            });
+            let about = match *again {
+                1 => line.label.clone(),
+                _ => format!("{} ({})", line.label, item.position),
+            };
+            item.about = Some((about, line.lang.clone()));
         }
     }
 }
 
-/// `PAYS · thème`.
-fn kicker(item: &Item, newsletter: &Newsletter, language: Language) -> String {
+/// The first country, and the theme as the newsletter names it; either may be empty.
+fn country_and_theme(item: &Item, newsletter: &Newsletter, language: Language) -> (String, String) {
     let country = item.countries.first().map(|code| language.country(&plain::line(code)));
-    let section = item
+    let theme = item
         .section
         .as_ref()
         .map(|section| plain::line(newsletter.theme.sections.get(section).unwrap_or(section)));
-    [country, section].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+    (country.unwrap_or_default(), theme.unwrap_or_default())
+}
+
+/// `PAYS · thème`.
+fn joined(country: &str, theme: &str) -> String {
+    [country, theme].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// A few words that no line ends in the middle of.
 pub(super) fn held(label: &str) -> String {
     if label.chars().count() <= 28 { label.replace(' ', "\u{A0}") } else { label.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::content::Content;
+    use crate::mail::view::View;
+
+    #[test]
+    fn the_menu_tells_country_and_theme_and_never_the_same_twice() {
+        let labels = |places: &[(&str, &str)]| {
+            let items: Vec<_> = places
+                .iter()
+                .enumerate()
+                .map(|(at, (country, section))| {
+                    let title = format!("Word{at} two three four five");
+                    serde_json::json!({
+                        "position": at + 1, "url": format!("https://a.example/{at}"), "title": title,
+                        "countries": [country], "section": section, "source": "A",
+                    })
+                })
+                .collect();
+            let content: Content = serde_json::from_value(serde_json::json!({
+                "newsletter": {
+                    "id": "m", "name": "M", "language": "en", "list_id": "m.example.org", "from_name": "M",
+                    "from_address": "m@example.org", "public_url": "https://example.org"
+                },
+                "date": "2026-11-24", "items": items
+            }))
+            .unwrap();
+            let view = View::new(&content, Language::of("en").unwrap());
+            view.menu.iter().map(|line| line.label.clone()).collect::<Vec<_>>()
+        };
+        let (first, third) = ("Word0 two three four", "Word2 two three four");
+        for (places, told) in [
+            (
+                &[("MA", "energy"), ("SN", ""), ("NG", "sport")][..],
+                &["Morocco · energy", "Senegal", "Nigeria · sport"][..],
+            ),
+            (&[("MA", "sport"), ("SN", "sport"), ("MA", "sport")], &[first, "Senegal · sport", third]),
+            (&[("MA", "energy"), ("MA", "sport"), ("SN", "sport")], &["Energy", "Sport", "Senegal · sport"]),
+            (&[("", ""), ("", "sport")], &[first, "Sport"]),
+            (&[("MA", "")], &["Morocco"]),
+        ] {
+            assert_eq!(labels(places), told);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What stands where editors wrote nothing: the subject, the first line, the menu's labels, out of the titles.
 
+use std::ops::RangeInclusive;
+
 use super::content::Content;
 use super::plain;
 use crate::selection::stopwords;
@@ -7,8 +9,8 @@ use crate::selection::text::fold;
 
 /// The longest proposed subject, in characters.
 pub(super) const SUBJECT: usize = 60;
-/// The longest proposed preheader, in characters.
-const PREHEADER: usize = 90;
+/// How long a preheader is to be, in characters: it says enough beside a subject, and is shown whole.
+pub(super) const PREHEADER: RangeInclusive<usize> = 40..=90;
 /// Between two titles of a proposed preheader.
 pub(super) const JOINT: &str = " · ";
 /// The longest label of the menu that is made of a title, in characters.
@@ -26,7 +28,8 @@ pub(super) fn subject(content: &Content, lead: Option<&str>, own: &impl Fn(&str)
     }
 }
 
-/// The editors' preheader, or what the stories after the lead add: the second, and the next that has room beside it.
+/// The editors' preheader, or what the stories after the lead add: the second, the third where it has room, and only
+/// where that says too little, what comes after.
 pub(super) fn preheader<'a>(
     content: &Content,
     titles: impl Iterator<Item = &'a str>,
@@ -40,10 +43,15 @@ pub(super) fn preheader<'a>(
     let mut titles = titles.filter(|title| !title.is_empty());
     let first = titles.next().unwrap_or_default();
     // Whole titles only: the mail shows this line too, and there a cut is a blemish.
-    match titles.find(|next| length(first) + length(JOINT) + length(next) <= PREHEADER) {
-        Some(next) => format!("{first}{JOINT}{next}"),
-        None => plain::shortened(first, PREHEADER),
+    let mut line = plain::shortened(first, *PREHEADER.end());
+    for (after, next) in titles.enumerate() {
+        // The third story belongs here; a later one only where the line would say too little without it.
+        let wanted = after == 0 || length(&line) < *PREHEADER.start();
+        if wanted && length(&line) + length(JOINT) + length(next) <= *PREHEADER.end() {
+            line = format!("{line}{JOINT}{next}");
+        }
     }
+    line
 }
 
 /// The first words of a title, four at most, not ending on one that asks for the next; a mark is no word.
@@ -125,13 +133,13 @@ mod tests {
         .unwrap();
         let long = "x ".repeat(35);
         let long = long.trim();
+        let second = "A second title that says enough on its own";
         let own = ToOwned::to_owned;
         for (titles, line) in [
-            (vec!["Two", "Three", "Four"], "Two · Three".to_owned()),
-            (
-                vec![long, "A third title too long for the room that is left", "Four"],
-                format!("{long} · Four"),
-            ),
+            (vec!["Two", "Three", "Four"], "Two · Three · Four".to_owned()),
+            (vec![second, "A third one", "Four"], format!("{second} · A third one")),
+            (vec![long, "A third title too long for the room that is left", "Four"], long.to_owned()),
+            (vec!["Two", long, "Four", "Five"], format!("Two · {long}")),
             (vec![long, long], long.to_owned()),
             (vec!["", "Three"], "Three".to_owned()),
             (vec![], String::new()),
@@ -140,6 +148,6 @@ mod tests {
         }
         let endless = "word ".repeat(30);
         let cut = preheader(&content, [endless.as_str()].into_iter(), &|text: &str| own(text));
-        assert!(cut.ends_with('…') && cut.chars().count() <= PREHEADER, "{cut}");
+        assert!(cut.ends_with('…') && PREHEADER.contains(&cut.chars().count()), "{cut}");
     }
 }

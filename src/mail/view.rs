@@ -4,7 +4,7 @@
 //! with `lang` and `dir`. Every part may be missing: what is empty here is not in the mail.
 
 use super::content::{Content, Translation};
-use super::item::{ItemView, MenuLine, distinguish, held};
+use super::item::{self, ItemView, MenuLine, distinguish, held};
 use super::language::{Language, Phrases, is_right_to_left, put};
 use super::plain;
 use super::prepared::{CONSENT, SLOT};
@@ -103,8 +103,7 @@ impl<'a> View<'a> {
         let own = |text: &str| own_words.polish(&plain::line(text), french);
         let mut items: Vec<ItemView> =
             content.items.iter().map(|item| ItemView::new(item, newsletter, language, &links)).collect();
-        let menu: Vec<MenuLine> =
-            items.iter().zip(&content.items).map(|(view, item)| MenuLine::new(view, item)).collect();
+        let menu = item::menu(&items, content, language);
         distinguish(&mut items, &menu, &[phrases.read_on, phrases.browser]);
         let linked = |url: Option<&String>, source: Option<&String>, about: &str| {
             let source = source.map(|source| own(source)).filter(|source| !source.is_empty());
@@ -164,10 +163,8 @@ impl<'a> View<'a> {
             + agenda.iter().map(|(when, text)| count(when) + count(text)).sum::<usize>()
             + lighter.as_ref().map_or(0, |lighter| count(&lighter.title) + count(&lighter.text))
             + corrections.iter().map(|(_, text)| count(text)).sum::<usize>();
-        let length = put(
-            phrases.length,
-            &[("minutes", &language.number(words.div_ceil(PACE).max(1))), ("words", &language.number(words))],
-        );
+        let minutes = language.number(words.div_ceil(PACE).max(1));
+        let length = put(phrases.length, &[("minutes", &minutes), ("words", &language.number(words))]);
         let (mut full, mut brief) = (Vec::new(), Vec::new());
         for item in items {
             match item.position {
@@ -232,6 +229,11 @@ impl<'a> View<'a> {
         let parts: Vec<&str> = self.preheader.split(JOINT).collect();
         let ways: Vec<bool> = parts.iter().filter_map(|part| plain::runs_right_to_left(part)).collect();
         if ways.windows(2).all(|two| two[0] == two[1]) { vec![&self.preheader] } else { parts }
+    }
+
+    /// Minutes and words on one line, so that a narrow screen breaks before them and not between.
+    pub(super) fn length_held(&self) -> String {
+        held(&self.length)
     }
 
     pub(super) fn tag(&self) -> &'static str {

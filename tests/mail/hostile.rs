@@ -62,6 +62,13 @@ fn h8_a_title_of_emoji_is_told_and_breaks_nothing() {
     let (_, rendered, findings) = made(|content| content.items[0].title = "🌅🌅🌅".into());
     assert_eq!(rules(&findings), [("items", "item 1"), ("H8", "subject")], "{findings:#?}");
     assert_eq!(rendered.subject, "🌅🌅🌅");
+    assert!(rendered.text.contains("\n   1. Côte d’Ivoire · economy\n"));
+    // Where nothing else names it, the menu does with what there is.
+    let (_, rendered, _) = made(|content| {
+        content.items[0].title = "🌅🌅🌅".into();
+        content.items[0].countries.clear();
+        content.items[0].section = None;
+    });
     assert!(rendered.text.contains("\n   1. 🌅🌅🌅\n"));
 }
 

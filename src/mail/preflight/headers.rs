@@ -1,7 +1,6 @@
 //! Section 2.2: the headers, read off the bytes as they would go out.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -11,14 +10,13 @@ use crate::mail::consent::Consent;
 use crate::mail::content::{Content, Newsletter};
 use crate::mail::language::Language;
 use crate::mail::prepared::{Personal, Prepared};
+use crate::mail::proposed::PREHEADER;
 use crate::mail::render::Rendered;
 
 /// All headers together.
 const MOST: usize = 8 * 1024;
 /// Where phone lists cut a subject.
 const SUBJECT: usize = 60;
-/// What says enough beside a subject, and is shown whole.
-const PREHEADER: RangeInclusive<usize> = 40..=90;
 /// What no list shows any more.
 const LONGEST: usize = 150;
 /// What stands before an answer or a forwarded mail, in the languages of our readers.
