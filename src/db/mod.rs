@@ -155,6 +155,22 @@ impl Db {
         }
     }
 
+    /// The same database for a thread that waits for its own sockets: on PostgreSQL with connections of its own, which
+    /// would break in other hands when that thread ends. On SQLite they are the same, for there is one writer.
+    pub fn apart(&self) -> Self {
+        match &self.0 {
+            Pools::Sqlite(_) => self.clone(),
+            Pools::Postgres(pools) => Self(Pools::Postgres(pools.apart())),
+        }
+    }
+
+    /// Gives up what [`Db::apart`] gave.
+    pub async fn close_apart(&self) {
+        if let Pools::Postgres(pools) = &self.0 {
+            pools.pool().close().await;
+        }
+    }
+
     /// A connection for reading; on SQLite it cannot write.
     pub async fn read(&self) -> Result<Conn> {
         match &self.0 {

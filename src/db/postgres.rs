@@ -61,6 +61,11 @@ impl Pools {
         Ok(Self(pool))
     }
 
+    /// Another pool to the same place, whose connections belong to the thread that first asks for them.
+    pub(super) fn apart(&self) -> Self {
+        Self(self.0.options().clone().connect_lazy_with((*self.0.connect_options()).clone()))
+    }
+
     pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.0.acquire().await?)
     }

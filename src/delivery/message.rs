@@ -1,9 +1,12 @@
 //! The bytes of one delivery: prepared once per revision and language, filled in per subscriber.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::{Offset, TimeZone};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::ledger::{Claimed, Release};
 use super::protocol::{self, Sending};
@@ -32,6 +35,8 @@ pub(super) struct Composer {
     config: Arc<Config>,
     links: Links,
     signers: Arc<Signers>,
+    /// As many signatures at once as there are processors: they take nothing else.
+    signing: Arc<Semaphore>,
     /// Few at a time: the revisions of the editions that are being sent, in each of their languages.
     prepared: Mutex<Renderings>,
 }
@@ -76,13 +81,36 @@ impl Wanted<'_> {
 pub(super) struct Composed {
     pub(super) release: Release,
     pub(super) envelope: Envelope,
+    /// Empty while it is being signed.
     pub(super) body: Vec<u8>,
     /// What stands against it whatever the relay says: there is no body then.
     pub(super) unfit: Option<Reply>,
+    /// A little more than it will have, where it is not there yet.
+    size: usize,
+    signing: Option<JoinHandle<std::result::Result<Vec<u8>, mail::Error>>>,
+}
+
+impl Composed {
+    /// Waits for the signature. Without it the envelope may go ahead, but nothing of the body.
+    ///
+    /// # Errors
+    /// [`Error::Message`]: it came to nothing, and so would another.
+    pub(super) async fn signed(&mut self, edition: i64) -> Result<()> {
+        let Some(signing) = self.signing.take() else { return Ok(()) };
+        let told = |message: String| Error::Message { edition, revision: self.release.revision, message };
+        let signed = signing.await.map_err(|error| told(error.to_string()))?;
+        self.body = signed.map_err(|error| told(error.to_string()))?;
+        Ok(())
+    }
+
+    /// How many bytes the body has, or a little more.
+    pub(super) fn size(&self) -> usize {
+        if self.signing.is_some() { self.size } else { self.body.len() }
+    }
 }
 
 /// The keys that mails are signed with, by domain.
-pub(super) type Signers = HashMap<String, Signer>;
+pub(super) type Signers = HashMap<String, Arc<Signer>>;
 
 /// The keys, ready to sign.
 ///
@@ -94,14 +122,16 @@ pub(super) fn signers(config: &Config) -> Result<Signers> {
         use secrecy::ExposeSecret as _;
         let signer = Signer::new(&dkim.domain, &dkim.selector, dkim.key.expose_secret().as_bytes())
             .map_err(|error| Error::Relay(format!("dkim.{domain}.key_file: {error}")))?;
-        signers.insert(domain.clone(), signer);
+        signers.insert(domain.clone(), Arc::new(signer));
     }
     Ok(signers)
 }
 
 impl Composer {
     pub(super) fn new(db: Db, config: Arc<Config>, links: Links, signers: Arc<Signers>) -> Self {
-        Self { db, config, links, signers, prepared: Mutex::default() }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let signing = Arc::new(Semaphore::new(processors));
+        Self { db, config, links, signers, signing, prepared: Mutex::default() }
     }
 
     /// The bytes of this delivery.
@@ -133,7 +163,7 @@ impl Composer {
         None
     }
 
-    fn fill(&self, wanted: Wanted<'_>, prepared: &Prepared, language: String) -> Result<Composed> {
+    fn fill(&self, wanted: Wanted<'_>, prepared: &Arc<Prepared>, language: String) -> Result<Composed> {
         let Wanted { held, newsletter, civil, now, .. } = wanted;
         let revision = wanted.revision();
         let before = held.before.as_ref();
@@ -153,7 +183,6 @@ impl Composer {
             date_offset,
             consent: held.consent.written(),
         };
-        let mut body = Vec::with_capacity(prepared.len() + 2048);
         let zone = Offset::from_seconds(i32::try_from(date_offset).unwrap_or(0))
             .map_or(TimeZone::UTC, TimeZone::fixed);
         let personal = Personal {
@@ -163,7 +192,17 @@ impl Composer {
             subscription_token: &self.links.subscription_token(SubscriptionId(held.subscription)),
             consent: &held.consent,
         };
-        let unfit = match prepared.fill(&personal, self.signers.get(newsletter.domain()), &mut body) {
+        let size = prepared.len() + 2048;
+        let (mut body, mut signing) = (Vec::new(), None);
+        let filled = if let Some(signer) = self.signers.get(newsletter.domain()) {
+            let fits = personal.fits().map(drop);
+            signing = fits.is_ok().then(|| self.sign(&personal, prepared.clone(), signer.clone()));
+            fits
+        } else {
+            body.reserve(size);
+            prepared.fill(&personal, None, &mut body)
+        };
+        let unfit = match filled {
             Ok(()) => None,
             // No later try could be better: the reader's own words would end the header or name somebody else.
             Err(error @ mail::Error::Unfit(_)) => Some(Reply::new(553, &error.to_string())),
@@ -174,7 +213,43 @@ impl Composer {
         };
         let domain = self.config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
         let from = format!("b.{}@{domain}", self.links.delivery_token(held.id.0));
-        Ok(Composed { release, envelope: Envelope { from, to: wire_address(&held.address) }, body, unfit })
+        let envelope = Envelope { from, to: wire_address(&held.address) };
+        Ok(Composed { release, envelope, body, unfit, size, signing })
+    }
+
+    /// Fills in and signs on another thread: a signature takes as long as ten messages take on the wire.
+    fn sign(
+        &self,
+        personal: &Personal<'_>,
+        prepared: Arc<Prepared>,
+        signer: Arc<Signer>,
+    ) -> JoinHandle<std::result::Result<Vec<u8>, mail::Error>> {
+        let (turns, consent) = (self.signing.clone(), personal.consent.clone());
+        let (address, message_id) = (personal.address.to_owned(), personal.message_id.to_owned());
+        let (date, token) = (personal.date.clone(), personal.subscription_token.to_owned());
+        tokio::spawn(async move {
+            let turn = turns.acquire_owned().await;
+            let signed = spawn_blocking(move || {
+                let _turn = turn;
+                let personal = Personal {
+                    address: &address,
+                    message_id: &message_id,
+                    date: &date,
+                    subscription_token: &token,
+                    consent: &consent,
+                };
+                let mut body = Vec::with_capacity(prepared.len() + 2048);
+                prepared.fill(&personal, Some(&signer), &mut body).map(|()| body)
+            });
+            match signed.await {
+                Ok(signed) => signed,
+                Err(broken) => match broken.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The thread is ending, and with it everybody who could want this.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Renderings> {

@@ -248,6 +248,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// The operating system has no means left to wait for sockets.
+    #[error("a thread for sending cannot be had: {0}")]
+    Thread(std::io::Error),
     /// Another daemon declared this one dead and took its work over: it must stop.
     #[error("another daemon took this one's work over")]
     Fenced,

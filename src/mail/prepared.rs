@@ -40,6 +40,22 @@ pub struct Personal<'a> {
     pub consent: &'a Consent,
 }
 
+impl Personal<'_> {
+    /// Whether all of it could stand in its place; gives back the To.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for what could not.
+    pub fn fits(&self) -> Result<Cow<'_, str>, Error> {
+        if !is_token(self.subscription_token) {
+            return Err(Error::Unfit("token"));
+        }
+        if !is_message_id(self.message_id) {
+            return Err(Error::Unfit("Message-ID"));
+        }
+        to_header(self.address).ok_or(Error::Unfit("address"))
+    }
+}
+
 /// What stands between two pieces of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Place {
@@ -141,13 +157,7 @@ impl Prepared {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let token = personal.subscription_token;
-        if !is_token(token) {
-            return Err(Error::Unfit("token"));
-        }
-        if !is_message_id(personal.message_id) {
-            return Err(Error::Unfit("Message-ID"));
-        }
-        let to = to_header(personal.address).ok_or(Error::Unfit("address"))?;
+        let to = personal.fits()?;
         let date = personal.date.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
         let unsubscribe = format!("{}{token}>", self.unsubscribe);
         let own = [

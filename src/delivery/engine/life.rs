@@ -279,7 +279,7 @@ impl<'a> Life<'a> {
         if fenced {
             // Nothing begins here any more, but who waits for the answer to a dot hears it: it is recorded as a late one.
             let mut tasks = self.dispatch.tasks();
-            tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
+            self.engine.left_behind.spawn(async move { while tasks.join_next().await.is_some() {} });
             return;
         }
         let drained = async {

@@ -1,8 +1,10 @@
 //! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
 //!
 //! A life (`life`) ends when it is told to stop, or when another daemon declared it dead (it was stopped for longer than
-//! its lease): then a new one begins. What sending needs from files is read once, before anything is claimed.
+//! its lease): then a new one begins. They have a thread of their own (`apart`). What sending needs from files is read
+//! once, before anything is claimed.
 
+mod apart;
 mod life;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::classify::Rules;
 use super::commit::Committer;
@@ -59,6 +62,8 @@ pub struct Engine {
     /// What was found about domains; `None` where no relay asks about them.
     ways: Option<Arc<Ways>>,
     newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
+    /// What lives that were declared dead still wait to hear.
+    left_behind: TaskTracker,
 }
 
 impl Engine {
@@ -70,46 +75,51 @@ impl Engine {
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Result<Self> {
         let (rules, providers) = rules(&config)?;
         let signers = Arc::new(message::signers(&config)?);
-        let ways = if config.relays.values().any(|relay| relay.providers) {
-            let ways = Ways::new(
-                config.delivery.resolver,
-                providers.clone(),
-                random.clone(),
-                (db.clone(), clock.clone()),
-            );
-            Some(Arc::new(ways.map_err(Error::Relay)?))
-        } else {
-            None
-        };
+        let ways = ways(&config, &providers, &random, (&db, &clock))?.map(Arc::new);
         let newsletters = config.newsletters.iter();
         let newsletters =
             Arc::new(newsletters.map(|(id, one)| (id.clone(), Arc::new(one.clone()))).collect());
         let providers = Arc::new(providers);
-        Ok(Self { db, config, clock, random, links, signers, rules, providers, ways, newsletters })
+        Ok(Self {
+            db,
+            config,
+            clock,
+            random,
+            links,
+            signers,
+            rules,
+            providers,
+            ways,
+            newsletters,
+            left_behind: TaskTracker::new(),
+        })
     }
 
     /// Runs as a daemon until told to drain; lives follow one another.
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_draining() {
-            match self.live(Mode::default(), shutdown).await {
-                Ok(()) => {}
-                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
-                Err(error) => {
-                    tracing::error!(%error, "sending stopped; trying again");
-                    pause(shutdown, Duration::from_secs(2)).await;
-                }
+            if let Err(error) = self.run_edition(Mode::default(), shutdown).await {
+                tracing::error!(%error, "sending stopped; trying again");
+                pause(shutdown, Duration::from_secs(2)).await;
             }
         }
     }
 
     /// Sends one edition as one more daemon, until each of its deliveries is final (or one pass is over).
+    ///
+    /// # Errors
+    /// The store's; whatever sending reads from files and the system.
     pub async fn run_edition(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
-        loop {
-            match self.live(mode, shutdown).await {
-                Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
-                result => return result,
+        let shutdown = shutdown.clone();
+        self.apart(move |engine| async move {
+            loop {
+                match engine.live(mode, &shutdown).await {
+                    Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
+                    result => return result,
+                }
             }
-        }
+        })
+        .await
     }
 
     async fn live(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
@@ -158,6 +168,22 @@ impl Engine {
         life.end(matches!(result, Err(Error::Fenced)), shutdown).await;
         result
     }
+}
+
+/// How domains are asked about, where a relay needs to know.
+fn ways(
+    config: &Config,
+    providers: &Providers,
+    random: &Random,
+    (db, clock): (&Db, &Clock),
+) -> Result<Option<Ways>> {
+    if config.relays.values().all(|relay| !relay.providers) {
+        return Ok(None);
+    }
+    let over = (db.clone(), clock.clone());
+    Ways::new(config.delivery.resolver, providers.clone(), random.clone(), over)
+        .map(Some)
+        .map_err(Error::Relay)
 }
 
 async fn pause(shutdown: &Shutdown, length: Duration) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::Error;
 use super::classify::{Rules, Run};
 use super::commit::{Answer, Committer, Request};
 use super::dispatch::Dispatch;
@@ -156,13 +157,9 @@ impl Worker {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             let id = job.held.id.0;
-            let Some(letter) = self.compose(job).await else {
-                if self.keep(&mut pending, Vec::new()).await == Answer::Fenced {
-                    return Answer::Fenced;
-                }
-                // Otherwise it would be claimed again at once, and again.
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                return self.keep(&mut pending, vec![id]).await;
+            let letter = match self.compose(&job).await {
+                Ok(composed) => Letter { job, composed },
+                Err(error) => return self.not_made(&job, &error, &mut pending).await,
             };
             let unfit = letter.composed.unfit.as_ref();
             let beforehand = unfit
@@ -227,6 +224,14 @@ impl Worker {
                     };
                 }
                 Ok(Received::Ready) => {}
+            }
+            if let Err(error) = letter.composed.signed(letter.job.held.edition).await {
+                // 354 and nothing to follow it: the socket closes.
+                self.drop_session().await;
+                return match self.not_made(&letter.job, &error, pending).await {
+                    Answer::Fenced => Err(Answer::Fenced),
+                    _ => Ok(None),
+                };
             }
             let Some(held) = self.held.as_mut() else { return Ok(Some(letter.job)) };
             let request = Request {
@@ -317,7 +322,7 @@ impl Worker {
     /// Whether the open session may carry it.
     fn fits(&self, composed: &Composed) -> bool {
         self.held.as_ref().is_some_and(|held| {
-            composed.unfit.is_none() && held.session.unfit(&composed.envelope, composed.body.len()).is_none()
+            composed.unfit.is_none() && held.session.unfit(&composed.envelope, composed.size()).is_none()
         })
     }
 
@@ -332,15 +337,22 @@ impl Worker {
         }
     }
 
-    async fn compose(&self, job: Job) -> Option<Letter> {
-        let composed = self.shared().composer.compose(wanted(&self.dispatch, &self.relay, &job)).await;
-        match composed {
-            Ok(composed) => Some(Letter { job, composed }),
-            Err(error) => {
-                tracing::error!(%error, delivery.id = job.held.id.0, "a message cannot be made; its delivery waits");
-                None
-            }
+    async fn compose(&self, job: &Job) -> super::Result<Composed> {
+        let mut composed = self.shared().composer.compose(wanted(&self.dispatch, &self.relay, job)).await?;
+        composed.signed(job.held.edition).await?;
+        Ok(composed)
+    }
+
+    /// A message cannot be made: its delivery waits.
+    async fn not_made(&self, job: &Job, error: &Error, pending: &mut Pending) -> Answer {
+        let id = job.held.id.0;
+        tracing::error!(%error, delivery.id = id, "a message cannot be made; its delivery waits");
+        if self.keep(pending, Vec::new()).await == Answer::Fenced {
+            return Answer::Fenced;
         }
+        // Otherwise it would be claimed again at once, and again.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.keep(pending, vec![id]).await
     }
 
     async fn keep(&self, pending: &mut Pending, back: Vec<i64>) -> Answer {
