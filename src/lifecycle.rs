@@ -35,6 +35,11 @@ impl Shutdown {
         self.drain.is_cancelled()
     }
 
+    /// Whether everything must stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Waits until nothing new is to be taken on.
     pub async fn draining(&self) {
         self.drain.cancelled().await;

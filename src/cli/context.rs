@@ -145,6 +145,11 @@ impl Context {
         tokio::time::sleep(GRACE).await;
     }
 
+    /// Whether a second signal came.
+    pub fn is_stopping(&self) -> bool {
+        self.shutdown.is_stopping()
+    }
+
     /// The times of the house.
     pub fn clock(&self) -> &Clock {
         &self.clock

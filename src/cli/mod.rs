@@ -194,12 +194,17 @@ fn report(error: &anyhow::Error) -> Exit {
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let cx = Context::new(cli.config, cli.json, cli.quiet, cli.verbose);
-    tokio::select! {
-        result = command(&cli.command, &cx) => result,
-        () = cx.stopped() => Err(anyhow::anyhow!(
+    let done = tokio::select! {
+        result = command(&cli.command, &cx) => result?,
+        () = cx.stopped() => Exit::Done,
+    };
+    // Also where it let go in time: it was told to leave things as they were.
+    if done == Exit::Done && cx.is_stopping() {
+        anyhow::bail!(
             "stopped at once; what was open is uncertain, and the next daemon on this host says so"
-        )),
+        );
     }
+    Ok(done)
 }
 
 async fn command(command: &Command, cx: &Context) -> anyhow::Result<Exit> {
