@@ -8,7 +8,9 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::imageops::FilterType as Resampling;
 use image::metadata::Orientation;
-use image::{DynamicImage, GenericImageView as _, ImageDecoder as _, ImageReader, Limits, Rgba, RgbaImage};
+use image::{
+    DynamicImage, GenericImageView as _, ImageDecoder as _, ImageFormat, ImageReader, Limits, Rgba, RgbaImage,
+};
 use sha2::{Digest as _, Sha256};
 
 /// Twice the width of a mail: sharp on fine screens.
@@ -101,6 +103,10 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     if reader.format().is_none() {
         return Err("it is neither JPEG, PNG, GIF nor WebP".to_owned());
     }
+    // The decoder fills what is missing with grey and says nothing.
+    if reader.format() == Some(ImageFormat::Jpeg) && !has_end(bytes) {
+        return Err("the file ends before the picture does".to_owned());
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MOST_SIDE);
     limits.max_image_height = Some(MOST_SIDE);
@@ -116,6 +122,29 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(words)?;
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// Whether a JPEG goes on to its end mark. It is looked for where it counts: a thumbnail in the head has one of its own.
+fn has_end(jpeg: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        // Between a mark and the next lies a segment that says its length, or coded pixels, where FF stands before 00.
+        let Some(found) = jpeg.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xff)) else {
+            return false;
+        };
+        at += found + 1;
+        match jpeg.get(at) {
+            Some(0xd9) => return true,
+            Some(0x00 | 0x01 | 0xd0..=0xd7) => at += 1,
+            // Padding: the mark is yet to come.
+            Some(0xff) => {}
+            Some(_) => {
+                let Some([high, low]) = jpeg.get(at + 1..at + 3) else { return false };
+                at += 1 + usize::from(u16::from_be_bytes([*high, *low]));
+            }
+            None => return false,
+        }
+    }
 }
 
 /// PNG where something can be seen through it and it stays light, JPEG otherwise.
@@ -154,7 +183,7 @@ fn on_white(image: &DynamicImage) -> image::RgbImage {
 
 #[cfg(test)]
 mod tests {
-    use image::{ImageFormat, RgbImage};
+    use image::RgbImage;
 
     use super::*;
 
@@ -189,6 +218,24 @@ mod tests {
         }
         let whole = file(&DynamicImage::ImageRgb8(RgbImage::new(400, 400)), ImageFormat::Png);
         assert!(fit(&whole[..whole.len() / 2]).is_err());
+    }
+
+    #[test]
+    fn m14_a_jpeg_that_was_cut_is_none_whatever_its_head_holds() {
+        let noise = RgbImage::from_fn(400, 300, |x, y| image::Rgb([(x * y % 251) as u8, (x % 7) as u8, 9]));
+        let whole = file(&DynamicImage::ImageRgb8(noise), ImageFormat::Jpeg);
+        // A thumbnail in the head, with an end mark of its own.
+        let mut with_thumbnail = whole[..2].to_vec();
+        with_thumbnail.extend([0xff, 0xe1, 0, 8, 0xff, 0xd8, 0, 0, 0xff, 0xd9]);
+        with_thumbnail.extend(&whole[2..]);
+        for jpeg in [&whole, &with_thumbnail] {
+            assert!(fit(jpeg).is_ok());
+            assert!(fit(&[jpeg, &b"junk behind it"[..]].concat()).is_ok());
+            for cut in [jpeg.len() / 3, jpeg.len() / 2, jpeg.len() - 2] {
+                let error = fit(&jpeg[..cut]).unwrap_err();
+                assert_eq!(error, "the file ends before the picture does", "{cut} of {}", jpeg.len());
+            }
+        }
     }
 
     #[test]
