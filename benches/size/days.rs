@@ -9,7 +9,7 @@ use std::time::Instant;
 use matinale::morning::stage::letter;
 
 use super::sinks::{Kind, Sink};
-use super::{BYTES, Failure, Options, sql};
+use super::{Failure, Options, sql};
 
 pub(super) async fn measure(options: &Options, editions: u32) -> Result<(), Failure> {
     let sink = Sink::start(Kind::Fast)?;
@@ -18,7 +18,7 @@ pub(super) async fn measure(options: &Options, editions: u32) -> Result<(), Fail
     stage.readers(1, size).await?;
     println!("\n{editions} editions to {size} readers");
     println!("  edition   planned          sent");
-    let bytes = letter(BYTES)?.to_bytes();
+    let bytes = letter(options.bytes)?.to_bytes();
     let mut first: Option<(f64, f64)> = None;
     for day in 1..=editions {
         let edition = stage.edition(&[("fr".to_owned(), bytes.clone())], i32::try_from(day)? - 1).await?;

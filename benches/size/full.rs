@@ -11,7 +11,7 @@ use matinale::morning::stage::{Stage, letter};
 
 use super::figures::{Cpu, Run, Table};
 use super::sinks::{Kind, Sink};
-use super::{BYTES, Failure, Options, sql};
+use super::{Failure, Options, sql};
 
 /// The most messages of one run with the ledger or without, and how many runs of each.
 const COMPARED: i64 = 20_000;
@@ -42,17 +42,17 @@ async fn one(options: &Options, size: i64) -> Result<u64, Failure> {
     let start = Instant::now();
     stage.readers(1, size).await?;
     println!("\n{size} readers (made in {:.1} s)", start.elapsed().as_secs_f64());
-    let edition = plan(&stage, size).await?;
+    let edition = plan(options, &stage, size).await?;
     let peak = daemon(&stage, edition, size).await?;
-    compare(&stage, size, Kind::Postfix, "ledger, into smtp-sink", 100).await?;
-    compare(&stage, size, Kind::Fast, "ledger, into a fast sink", 200).await?;
+    compare(options, &stage, Kind::Postfix, ("ledger, into smtp-sink", 100), size).await?;
+    compare(options, &stage, Kind::Fast, ("ledger, into a fast sink", 200), size).await?;
     stage.strike().await?;
     Ok(peak)
 }
 
 /// Planning against a bare insert, in turns; gives back one planned edition.
-async fn plan(stage: &Stage, size: i64) -> Result<EditionId, Failure> {
-    let bytes = letter(BYTES)?.to_bytes();
+async fn plan(options: &Options, stage: &Stage, size: i64) -> Result<EditionId, Failure> {
+    let bytes = letter(options.bytes)?.to_bytes();
     let (mut planned, mut bare) = (Vec::new(), Vec::new());
     let mut editions = Vec::new();
     for day in 0..3 {
@@ -116,10 +116,16 @@ async fn daemon(stage: &Stage, edition: EditionId, size: i64) -> Result<u64, Fai
 }
 
 /// The same edition with the ledger and without, in turns, in tables as full as they are.
-async fn compare(stage: &Stage, size: i64, kind: Kind, name: &'static str, days: i32) -> Result<(), Failure> {
+async fn compare(
+    options: &Options,
+    stage: &Stage,
+    kind: Kind,
+    (name, days): (&'static str, i32),
+    size: i64,
+) -> Result<(), Failure> {
     let count = size.min(COMPARED);
     let mut sink = Sink::start(kind)?;
-    let bytes = letter(BYTES)?.to_bytes();
+    let bytes = letter(options.bytes)?.to_bytes();
     let mut table = Table::new(name, Some(0.9));
     for round in 0..ROUNDS {
         let edition = stage.edition(&[("fr".to_owned(), bytes.clone())], days + round).await?;

@@ -4,8 +4,8 @@
 //! table; memory is the peak of a daemon's own process that sends the whole edition; and the rate with the ledger is
 //! held against the rate of a ledger that does nothing, in turns, in the tables as full as they are.
 //!
-//! `cargo bench --bench size -- [--postgres URL] [READERS]...` (100000 and 1000000 when none is named), or day after
-//! day `-- [--postgres URL] --editions 30 --subscribers 100000`.
+//! `cargo bench --bench size -- [--postgres URL] [--bytes N] [READERS]...` (100000 and 1000000 when none is named), or
+//! day after day `-- [--postgres URL] --editions 30 --subscribers 100000`.
 
 mod days;
 #[path = "../wire/figures.rs"]
@@ -27,24 +27,28 @@ use matinale::morning::stage::{Setting, Stage};
 type Failure = Box<dyn std::error::Error>;
 
 const CONNECTIONS: u32 = 20;
-/// Size of each mail on the wire: small, so that the ledger is seen and not the wire.
-const BYTES: usize = 4_000;
+/// Size of each mail on the wire, where none is asked for: the smaller of the two that `wire` measures.
+const BYTES: usize = 20_000;
 
 struct Options {
     postgres: Option<String>,
     sizes: Vec<i64>,
     editions: Option<u32>,
     subscribers: i64,
+    /// Size of each mail on the wire.
+    bytes: usize,
 }
 
 fn options() -> Result<Options, Failure> {
-    let mut options = Options { postgres: None, sizes: Vec::new(), editions: None, subscribers: 100_000 };
+    let mut options =
+        Options { postgres: None, sizes: Vec::new(), editions: None, subscribers: 100_000, bytes: BYTES };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "--postgres" => options.postgres = Some(value()?),
             "--editions" => options.editions = Some(value()?.parse()?),
+            "--bytes" => options.bytes = value()?.parse()?,
             "--subscribers" => options.subscribers = value()?.parse()?,
             size => options.sizes.push(size.parse().map_err(|error| format!("{size}: {error}"))?),
         }
@@ -63,8 +67,9 @@ fn main() -> Result<(), Failure> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let options = options()?;
     println!(
-        "{}, synchronous=full, linger 1 ms (the defaults), {CONNECTIONS} connections, mails of {BYTES} bytes",
-        if options.postgres.is_some() { "PostgreSQL" } else { "SQLite" }
+        "{}, synchronous=full, linger 1 ms (the defaults), {CONNECTIONS} connections, mails of {} bytes",
+        if options.postgres.is_some() { "PostgreSQL" } else { "SQLite" },
+        options.bytes
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match options.editions {

@@ -116,7 +116,7 @@ const CASES: [Case; 6] = [
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
-        messages: 8_000,
+        messages: 20_000,
         rounds: 5,
         connections: 20,
         postgres: None,
