@@ -109,10 +109,9 @@ impl Drop for AtWork {
     }
 }
 
-/// Where fewer than these came while it was lingered, relays answer slower than the ledger is written: then each commit
-/// goes at once, so many times, until it is tried again.
-const WORTH_LINGERING: usize = 3;
-const NOT_LINGERED: u32 = 50;
+/// Where nobody came while it was lingered, relays answer slower than the ledger is written: then each commit goes at
+/// once, so many times, until it is tried again.
+const NOT_LINGERED: u32 = 10;
 
 struct Loop {
     db: Db,
@@ -166,7 +165,7 @@ impl Loop {
                 return waiting;
             }
             let Ok(Some(more)) = timeout_at(until, self.inbox.recv()).await else {
-                if waiting.len() - there < WORTH_LINGERING {
+                if waiting.len() == there {
                     self.in_vain = NOT_LINGERED;
                 }
                 return waiting;

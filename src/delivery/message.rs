@@ -1,17 +1,16 @@
 //! The bytes of one delivery: prepared once per revision and language, filled in per subscriber.
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::{Offset, TimeZone};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
 
 use super::ledger::{Claimed, Release};
 use super::protocol::{self, Sending};
 use super::reply::Reply;
 use super::session::Envelope;
+use super::signing::Signing;
 use super::{DeliveryId, Error, Result};
 use crate::clock::{time_zone, timestamp};
 use crate::config::{Config, Newsletter};
@@ -27,6 +26,8 @@ pub fn message_id(links: &Links, delivery: DeliveryId, domain: &str) -> String {
 }
 
 type Key = (i64, i64, String);
+/// The bytes, or why what is personal cannot stand in them.
+type Signed = std::result::Result<Vec<u8>, mail::Error>;
 
 /// Makes the bytes.
 #[derive(Debug)]
@@ -35,8 +36,7 @@ pub(super) struct Composer {
     config: Arc<Config>,
     links: Links,
     signers: Arc<Signers>,
-    /// As many signatures at once as there are processors: they take nothing else.
-    signing: Arc<Semaphore>,
+    signing: Signing,
     /// Few at a time: the revisions of the editions that are being sent, in each of their languages.
     prepared: Mutex<Renderings>,
 }
@@ -87,7 +87,7 @@ pub(super) struct Composed {
     pub(super) unfit: Option<Reply>,
     /// A little more than it will have, where it is not there yet.
     size: usize,
-    signing: Option<JoinHandle<std::result::Result<Vec<u8>, mail::Error>>>,
+    signing: Option<oneshot::Receiver<Signed>>,
 }
 
 impl Composed {
@@ -128,10 +128,8 @@ pub(super) fn signers(config: &Config) -> Result<Signers> {
 }
 
 impl Composer {
-    pub(super) fn new(db: Db, config: Arc<Config>, links: Links, signers: Arc<Signers>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let signing = Arc::new(Semaphore::new(processors));
-        Self { db, config, links, signers, signing, prepared: Mutex::default() }
+    pub(super) fn new(db: Db, config: Arc<Config>, links: Links, signers: Arc<Signers>) -> Result<Self> {
+        Ok(Self { db, config, links, signers, signing: Signing::start()?, prepared: Mutex::default() })
     }
 
     /// The bytes of this delivery.
@@ -217,38 +215,27 @@ impl Composer {
         Ok(Composed { release, envelope, body, unfit, size, signing })
     }
 
-    /// Fills in and signs on another thread: a signature takes as long as ten messages take on the wire.
+    /// Fills in and signs on another thread.
     fn sign(
         &self,
         personal: &Personal<'_>,
         prepared: Arc<Prepared>,
         signer: Arc<Signer>,
-    ) -> JoinHandle<std::result::Result<Vec<u8>, mail::Error>> {
-        let (turns, consent) = (self.signing.clone(), personal.consent.clone());
+    ) -> oneshot::Receiver<Signed> {
+        let consent = personal.consent.clone();
         let (address, message_id) = (personal.address.to_owned(), personal.message_id.to_owned());
         let (date, token) = (personal.date.clone(), personal.subscription_token.to_owned());
-        tokio::spawn(async move {
-            let turn = turns.acquire_owned().await;
-            let signed = spawn_blocking(move || {
-                let _turn = turn;
-                let personal = Personal {
-                    address: &address,
-                    message_id: &message_id,
-                    date: &date,
-                    subscription_token: &token,
-                    consent: &consent,
-                };
-                let mut body = Vec::with_capacity(prepared.len() + 2048);
-                prepared.fill(&personal, Some(&signer), &mut body).map(|()| body)
-            });
-            match signed.await {
-                Ok(signed) => signed,
-                Err(broken) => match broken.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The thread is ending, and with it everybody who could want this.
-                    Err(_) => std::future::pending().await,
-                },
-            }
+        // Made here, where it is given back in the end.
+        let mut body = Vec::with_capacity(prepared.len() + 2048);
+        self.signing.hand(move || {
+            let personal = Personal {
+                address: &address,
+                message_id: &message_id,
+                date: &date,
+                subscription_token: &token,
+                consent: &consent,
+            };
+            prepared.fill(&personal, Some(&signer), &mut body).map(|()| body)
         })
     }
 

@@ -24,6 +24,7 @@ pub mod relay;
 pub mod reply;
 pub mod retry;
 mod session;
+mod signing;
 pub mod store;
 mod worker;
 

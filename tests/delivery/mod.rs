@@ -3,6 +3,7 @@
 mod daemons;
 mod dots;
 mod faults;
+mod gate;
 pub(crate) mod ground;
 mod late;
 mod mx;

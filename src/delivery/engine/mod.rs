@@ -138,7 +138,7 @@ impl Engine {
                 self.config.clone(),
                 self.links.clone(),
                 self.signers.clone(),
-            ),
+            )?,
             committer: committer.clone(),
             rules: self.rules.clone(),
             timeouts: settings.timeouts,

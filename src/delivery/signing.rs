@@ -1,0 +1,49 @@
+//! Signatures, beside the thread that sends: each takes as long as ten messages take on the wire.
+//!
+//! As many threads as there are processors take them from one queue, so that none is woken while it has work.
+
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use tokio::sync::oneshot;
+
+use super::{Error, Result};
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Where work for them goes; the threads end with it.
+#[derive(Debug)]
+pub(super) struct Signing(mpsc::Sender<Work>);
+
+impl Signing {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] when the operating system gives none.
+    pub(super) fn start() -> Result<Self> {
+        let (queue, work) = mpsc::channel::<Work>();
+        let work = Arc::new(Mutex::new(work));
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            let work = work.clone();
+            let next = move || work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let run = move || {
+                while let Ok(work) = next() {
+                    work();
+                }
+            };
+            std::thread::Builder::new().name("signature".to_owned()).spawn(run).map_err(Error::Thread)?;
+        }
+        Ok(Self(queue))
+    }
+
+    /// Has this done by one of them; nothing comes back where it broke.
+    pub(super) fn hand<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (done, waiting) = oneshot::channel();
+        // Who no longer waits has lost its connection; and the threads live as long as this does.
+        drop(self.0.send(Box::new(move || drop(done.send(work())))));
+        waiting
+    }
+}
