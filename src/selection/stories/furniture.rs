@@ -7,6 +7,9 @@ use crate::selection::text;
 
 /// So many sentences of a lead are read.
 const SENTENCES: usize = 3;
+/// And no more signs of them: three sentences of a report are shorter, and whatever has no full stop is not read to its
+/// end.
+const READ: usize = 1200;
 /// A sentence that stands in fewer leads may be an agency's.
 const MANY: usize = 3;
 /// A shorter word says too little to be looked for in a title.
@@ -16,7 +19,7 @@ const TELLING: usize = 4;
 /// same report in many papers speaks of the event that its titles name.
 pub(super) fn telling<'a>(pieces: &[&Piece<'a>]) -> Vec<Vec<&'a str>> {
     let leads: Vec<Vec<&str>> =
-        pieces.iter().map(|piece| text::first_sentences(piece.lead, SENTENCES).collect()).collect();
+        pieces.iter().map(|piece| text::first_sentences(start(piece.lead), SENTENCES).collect()).collect();
     let mut standing: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, sentences) in leads.iter().enumerate() {
         for sentence in sentences {
@@ -39,6 +42,13 @@ pub(super) fn telling<'a>(pieces: &[&Piece<'a>]) -> Vec<Vec<&'a str>> {
         .into_iter()
         .map(|sentences| sentences.into_iter().filter(|sentence| !standing.contains_key(sentence)).collect())
         .collect()
+}
+
+/// What is read of a lead, to the end of a word.
+fn start(lead: &str) -> &str {
+    let Some((end, _)) = lead.char_indices().nth(READ) else { return lead };
+    let start = &lead[..end];
+    start.rfind(char::is_whitespace).map_or(start, |space| &start[..space])
 }
 
 /// Each title without its digits, where it has any: two that differ in nothing else are two of a series, a bulletin and
@@ -75,6 +85,21 @@ mod tests {
         let left = telling(&pieces);
         assert!(left[..3].iter().all(Vec::is_empty), "{left:?}");
         assert!(left[3..].iter().all(|sentences| sentences == &[report]), "{left:?}");
+    }
+
+    #[test]
+    fn a_lead_without_a_full_stop_is_not_read_to_its_end() {
+        let endless = "le barrage de Kandadji cède, ".repeat(10_000);
+        let unbroken = "ب".repeat(10_000);
+        let pieces =
+            [piece("Kandadji", &endless), piece("سد", &unbroken), piece("Niger", "Un barrage cède.")];
+        let pieces: Vec<&Piece<'_>> = pieces.iter().collect();
+        let read = telling(&pieces);
+        let last = read[0][0].rsplit(' ').next().unwrap_or_default();
+        assert!(endless.split(' ').any(|word| word == last), "{last} is no whole word");
+        assert!((READ - 20..=READ).contains(&read[0][0].chars().count()));
+        assert_eq!(read[1][0].chars().count(), READ);
+        assert_eq!(read[2], ["Un barrage cède."]);
     }
 
     #[test]
