@@ -136,7 +136,7 @@ pub fn find_with(pieces: &[Piece<'_>], bonds: &[(usize, usize, Bond)]) -> Storie
         .map(|(a, b, bond)| (place[*a].min(place[*b]), place[*a].max(place[*b]), *bond))
         .collect();
     bonds.sort_unstable_by_key(|(a, b, bond)| (*a, *b, *bond == Bond::Apart));
-    let joined = link::join(similarity.squared(), theta, &bonds);
+    let joined = link::join(sorted.len(), |a, b| similarity.squared(a, b), theta, &bonds);
     let (ours, central) = leads_of(&joined, &similarity, &sorted);
     let of = place.iter().map(|own| order[joined[*own]]).collect();
     let lead = place.iter().map(|own| order[ours[*own]]).collect();
