@@ -85,7 +85,11 @@ fn line(bytes: &[u8], at: usize, now: Timestamp) -> Result<Line, Refused> {
         Some(serde_json::Value::Null) | None => return Err(Refused::new("id", "is missing")),
         Some(_) => return Err(Refused::new("id", "must be a text or a number")),
     };
-    let article = draft.check(&Defaults::default())?.article("file", now);
+    let mut article = draft.check(&Defaults::default())?.article("file", now);
+    if !article.summary.is_empty() {
+        // Nothing of it is looked at beside a standfirst; thousands of them would be held for nothing.
+        article.body = String::new();
+    }
     Ok(Line { id, article: Article { id: ArticleId(i64::try_from(at).unwrap_or(i64::MAX)), ..article } })
 }
 
@@ -129,16 +133,15 @@ pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
     let (lines, faults) = read(&args.file, cx)?;
     let newest = lines.iter().filter_map(|line| line.article.published_at).max();
     let cut_off = args.at.or(newest).unwrap_or_else(|| cx.clock().now());
-    let articles: Vec<Article> = lines
-        .iter()
-        .map(|line| Article { first_seen_at: cut_off, updated_at: cut_off, ..line.article.clone() })
-        .collect();
+    let (ids, articles): (Vec<serde_json::Value>, Vec<Article>) = lines
+        .into_iter()
+        .map(|Line { id, article }| (id, Article { first_seen_at: cut_off, updated_at: cut_off, ..article }))
+        .unzip();
     let settings = settings(args, cx)?;
     let proposal = selection::propose(&articles, &[] as &[Ran], &Standing::default(), &settings, cut_off);
     let mut out = cx.out();
-    let line_of = |candidate: &Candidate| {
-        usize::try_from(candidate.article.0).ok().and_then(|at| lines.get(at)).map(|line| &line.id)
-    };
+    let line_of =
+        |candidate: &Candidate| usize::try_from(candidate.article.0).ok().and_then(|at| ids.get(at));
     if !cx.json {
         let id = |candidate: &Candidate| line_of(candidate).map(plain).unwrap_or_default();
         let shown = Shown { phrases: Phrases::of(&settings.language), id: &id, width: out.width() };
