@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use matinale::clock::{Clock, Random};
 use matinale::config::Config;
-use matinale::db::Db;
+use matinale::db::{Conn, Db};
 use matinale::delivery::due::Morning;
 use matinale::delivery::plan::{Plan, plan};
 use matinale::delivery::{Counts, Engine, Mode, store};
@@ -114,6 +114,18 @@ impl Bench {
 
     pub fn mode(&self) -> Mode {
         Mode { edition: Some(self.edition), ..Mode::default() }
+    }
+
+    /// Freezes a second revision with other words.
+    pub async fn correct(&self, conn: &mut Conn) {
+        let mut content = content();
+        content.items[0].title = "Le cacao baisse".to_owned();
+        let who = Who::command_line();
+        let rendered = mail::render(&content, Language::first_of(["fr"])).unwrap();
+        let renderings = [("fr".to_owned(), Prepared::new(&rendered, &content).to_bytes())];
+        let revision =
+            NewRevision { number: 2, who: &who, why: "mistaken", content: "{}", renderings: &renderings };
+        editions::store::freeze(conn, self.edition, &revision, self.clock.now()).await.unwrap();
     }
 
     pub async fn counts(&self) -> Counts {
