@@ -3,6 +3,7 @@
 //! As many threads as there are processors take them from one queue, so that none is woken while it has work.
 
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
@@ -28,7 +29,8 @@ impl Signing {
             let next = move || work.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let run = move || {
                 while let Ok(work) = next() {
-                    work();
+                    // One message that breaks here costs nobody else their thread.
+                    drop(catch_unwind(AssertUnwindSafe(work)));
                 }
             };
             std::thread::Builder::new().name("signature".to_owned()).spawn(run).map_err(Error::Thread)?;
@@ -45,5 +47,20 @@ impl Signing {
         // Who no longer waits has lost its connection; and the threads live as long as this does.
         drop(self.0.send(Box::new(move || drop(done.send(work())))));
         waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p1_a_message_that_breaks_while_it_is_signed_stops_no_other() {
+        let signing = Signing::start().unwrap();
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) * 2 {
+            let broken = signing.hand::<i32>(|| panic!("it broke"));
+            assert!(broken.await.is_err());
+        }
+        assert_eq!(signing.hand(|| 1).await, Ok(1));
     }
 }
