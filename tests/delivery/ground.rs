@@ -119,7 +119,7 @@ impl Bench {
     /// Freezes a second revision with other words.
     pub async fn correct(&self, conn: &mut Conn) {
         let mut content = content();
-        content.items[0].title = "Le cacao baisse".to_owned();
+        "Le cacao baisse".clone_into(&mut content.items[0].title);
         let who = Who::command_line();
         let rendered = mail::render(&content, Language::first_of(["fr"])).unwrap();
         let renderings = [("fr".to_owned(), Prepared::new(&rendered, &content).to_bytes())];
