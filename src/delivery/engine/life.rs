@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Engine, Mode, pause};
 use crate::clock::timestamp;
@@ -256,15 +256,17 @@ impl<'a> Life<'a> {
     async fn wait(&self, notices: &mut Option<Notices>, shutdown: &Shutdown) {
         // A run that jumps or that is about one edition looks often: somebody waits for it.
         let poll = if self.mode.edition.is_some() { POLL / 25 } else { POLL };
-        match notices {
-            Some(listening) => {
-                tokio::select! {
-                    heard = listening.next() => if heard.is_err() { *notices = None },
-                    () = sleep(poll) => {}
-                    () = shutdown.draining() => {}
-                }
-            }
-            None => pause(shutdown, poll).await,
+        let Some(listening) = notices else {
+            pause(shutdown, poll).await;
+            // A server that was away is listened to again; on SQLite there is nothing to hear.
+            let again = timeout(poll, self.engine.db.listen(CHANNEL)).await;
+            *notices = again.ok().and_then(std::result::Result::ok).flatten();
+            return;
+        };
+        tokio::select! {
+            heard = listening.next() => if heard.is_err() { *notices = None },
+            () = sleep(poll) => {}
+            () = shutdown.draining() => {}
         }
     }
 
