@@ -19,6 +19,11 @@ impl Shutdown {
         Self::default()
     }
 
+    /// One that ends with this one, and may end before it.
+    pub fn child(&self) -> Self {
+        Self { drain: self.drain.child_token(), stop: self.stop.child_token() }
+    }
+
     /// Take on nothing new, finish what is in flight.
     pub fn drain(&self) {
         self.drain.cancel();

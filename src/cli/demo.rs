@@ -29,7 +29,8 @@ pub struct Args {
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     cx.log_plainly();
-    let shutdown = cx.shutdown()?;
+    // Its own, because the inbox is stopped when the morning is over, and nobody was told to stop then.
+    let shutdown = cx.shutdown()?.child();
     let temporary = std::env::temp_dir().join(format!("matinale-demo-{}", std::process::id()));
     let folder = args.dir.as_ref().unwrap_or(&temporary);
     // An earlier demonstration in the same folder is over.

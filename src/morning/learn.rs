@@ -15,7 +15,8 @@ use crate::config::Newsletter;
 use crate::editions::{self, Edition, LineUp, Who};
 use crate::selection::learning::store::{self, KeptLesson};
 use crate::selection::learning::{
-    Drawn, Figures, Lesson, Lots, Morning, Shown, Verdict, Weights, agreement, fit, lots, verdict,
+    self, Agreed, Drawn, Figures, Lesson, Lots, Morning, Shown, Verdict, Weights, agreement, fit, lots,
+    verdict,
 };
 use crate::selection::{self, Candidate, Proposal, Settings, traits_of};
 
@@ -275,6 +276,15 @@ pub async fn report(house: &House, newsletter: &Newsletter) -> Result<Report> {
         learned: fit(&seen_from(&kept, today)),
         in_force,
     })
+}
+
+/// How near given and learned weights came to the editors on the last mornings; `None` before the first was compared.
+pub async fn agreed(house: &House, newsletter: &Newsletter) -> Result<Option<Agreed>> {
+    let mut conn = house.db.read().await?;
+    let kept = store::lessons(&mut conn, &newsletter.id, Date::MAX, MEMORY).await?;
+    let mornings: Vec<Morning> =
+        kept.iter().filter(|lesson| lesson.teaches()).map(|lesson| lesson.morning).collect();
+    Ok(learning::agreed(&mornings))
 }
 
 /// Puts the learned weights in force: a person's word, and only when the mornings warrant it or `anyway`.

@@ -137,6 +137,8 @@ async fn a_month_of_edits_is_kept_learned_from_and_put_in_force_only_by_a_person
         assert_eq!((report.mornings.len(), &report.in_force), (22, &None), "{}", test.name);
         assert!(report.learned.traits["section économie"] > 50, "{:?}", report.learned);
         assert!(report.verdict.gain > 0 && report.verdict.chance < 500, "{:?}", report.verdict);
+        let agreed = learn::agreed(&house, &newsletter).await.unwrap().unwrap();
+        assert!(agreed.mornings == 20 && agreed.learned > agreed.given, "{agreed:?}");
         let now = report.mornings.first().unwrap();
         assert!(now.learned > now.given, "{now:?}");
 

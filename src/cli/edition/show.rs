@@ -90,6 +90,15 @@ pub(super) async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> 
         for said in &shown.said {
             out.line(&crate::cli::story::in_words(said))?;
         }
+        if let Some(agreed) = morning::learn::agreed(&place.house, place.newsletter).await? {
+            let near =
+                |share: i64| format!("{}{}{:03}", share / 10_000, phrases.decimal, share % 10_000 / 10);
+            let count = agreed.mornings.to_string();
+            let (given, learned) = (near(agreed.given), near(agreed.learned));
+            let named = [("count", count.as_str()), ("given", &given), ("learned", &learned)];
+            out.line("")?;
+            out.line(&put(phrases.agreed, &named))?;
+        }
         if edition.revision > 0 {
             out.line("")?;
             out.line(&format!("Deliveries: {}", shown.counts.in_words()))?;

@@ -66,6 +66,29 @@ pub struct Morning {
     pub learned_relaxed: i64,
 }
 
+/// How near both came to the editors at the mean, in ten-thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// Over so many mornings.
+    pub mornings: usize,
+    /// By the given weights.
+    pub given: i64,
+    /// By the learned ones.
+    pub learned: i64,
+}
+
+/// The same of the newest of these mornings, newest first; `None` where there is none.
+pub fn agreed(mornings: &[Morning]) -> Option<Agreed> {
+    let mornings = &mornings[..mornings.len().min(MORNINGS)];
+    let count = i64::try_from(mornings.len()).ok().filter(|count| *count > 0)?;
+    let mean = |of: fn(&Morning) -> i64| mornings.iter().map(of).sum::<i64>() / count;
+    Some(Agreed {
+        mornings: mornings.len(),
+        given: mean(|morning| morning.given),
+        learned: mean(|morning| morning.learned),
+    })
+}
+
 /// The verdict of these mornings, newest first. Each must have been compared before it was learned from.
 ///
 /// A paired test of signs over the differences, exact: were both equally near, each difference could as well stand
@@ -123,6 +146,13 @@ mod tests {
         assert_eq!(agreement(&[4, 5, 6], &[1, 2, 3]), 0);
         assert!(agreement(&[2, 1, 3], &[1, 2, 3]) > agreement(&[3, 2, 1], &[1, 2, 3]));
         assert_eq!(agreement::<i64>(&[], &[]), 0);
+    }
+
+    #[test]
+    fn the_newest_twenty_mornings_are_told_at_their_mean() {
+        assert_eq!(agreed(&[]), None);
+        let told = agreed(&[mornings(&[300; 20]), mornings(&[-9000; 5])].concat());
+        assert_eq!(told, Some(Agreed { mornings: 20, given: 5000, learned: 5300 }));
     }
 
     #[test]

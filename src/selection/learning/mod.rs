@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use agreement::{Morning, Verdict, agreement, verdict};
+pub use agreement::{Agreed, Morning, Verdict, agreed, agreement, verdict};
 pub use event::{Event, What, Wish, steps};
 pub use figures::{Drawn, Figures, Lots, lots};
 pub use fit::fit;

@@ -58,6 +58,7 @@ pub(super) static ARABIC: Phrases = Phrases {
     left_out: "مستبعدة",
     no_candidates: "غير مرشحة",
     by_lot: "اختير بالقرعة",
+    agreed: "التوافق مع هيئة التحرير: {given} بالأوزان المعطاة، {learned} بالأوزان المتعلَّمة (nDCG@10؛ الأيام: {count})",
     learned_country: "تعلُّم عن {name}",
     learned_section: "تعلُّم عن قسم {name}",
     also_in: "أيضا في {name}",

@@ -66,6 +66,7 @@ pub(super) static ENGLISH: Phrases = Phrases {
     left_out: "Left out",
     no_candidates: "No candidates",
     by_lot: "drawn by lot",
+    agreed: "agreement with the editors: {given} by the given weights, {learned} by the learned ones (nDCG@10; mornings: {count})",
     learned_country: "learned for {name}",
     learned_section: "learned for the section {name}",
     also_in: "also in {name}",

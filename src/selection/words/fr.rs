@@ -58,6 +58,7 @@ pub(super) static FRENCH: Phrases = Phrases {
     left_out: "Écartés",
     no_candidates: "Non candidats",
     by_lot: "tiré au sort",
+    agreed: "accord avec la rédaction : {given} selon les poids donnés, {learned} selon les poids appris (nDCG@10 ; matins : {count})",
     learned_country: "appris pour {name}",
     learned_section: "appris pour la rubrique {name}",
     also_in: "aussi dans {name}",

@@ -90,6 +90,8 @@ pub struct Phrases {
     pub left_out: &'static str,
     pub no_candidates: &'static str,
     pub by_lot: &'static str,
+    /// Of `{count}`, `{given}`, `{learned}`.
+    pub agreed: &'static str,
     /// Of `{name}`.
     pub learned_country: &'static str,
     /// Of `{name}`.

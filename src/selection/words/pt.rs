@@ -58,6 +58,7 @@ pub(super) static PORTUGUESE: Phrases = Phrases {
     left_out: "Excluídas",
     no_candidates: "Não candidatas",
     by_lot: "tirada à sorte",
+    agreed: "concordância com a redação: {given} com os pesos dados, {learned} com os aprendidos (nDCG@10; manhãs: {count})",
     learned_country: "aprendido para {name}",
     learned_section: "aprendido para a secção {name}",
     also_in: "também em {name}",
