@@ -9,6 +9,9 @@ use super::proposed::{SUBJECT, first_words};
 use super::tongue::Tongue;
 use super::view::Links;
 
+/// The longest title that is read without a warning, in characters; a text of that length is one where there is none.
+pub(super) const TITLE: usize = 120;
+
 pub(super) struct ItemView {
     pub(super) position: u32,
     pub(super) url: String,
@@ -63,12 +66,9 @@ impl ItemView {
             "" => phrases.read_on.to_owned(),
             source => language.polish(&put(phrases.read_at, &[("source", source)]), newsletter.theme.french),
         };
-        let (title, summary) = (set(&item.title), set(&item.summary));
-        let title = match (title.as_str(), summary.as_str()) {
-            ("", "") => source.clone(),
-            // A heading is never empty.
-            ("", summary) => plain::shortened(summary, SUBJECT),
-            _ => title,
+        let (title, summary) = match (set(&item.title), set(&item.summary)) {
+            (title, summary) if !title.is_empty() => (title, summary),
+            (_, summary) => headed(summary, &[&source, &host(&item.url), &plain::line(&newsletter.name)]),
         };
         let (country, theme) = country_and_theme(item, newsletter, language);
         Self {
@@ -147,7 +147,25 @@ pub(super) fn is_page_of_ours(url: &str, newsletter: &Newsletter) -> bool {
     url.starts_with(&pages)
 }
 
-/// M4: no two links say the same, and each says where it goes.
+/// A text without title, as heading and text: a heading is never empty, and nothing stands twice that has room once.
+fn headed(summary: String, otherwise: &[&str]) -> (String, String) {
+    if summary.is_empty() {
+        let named = otherwise.iter().find(|name| !name.is_empty()).copied().unwrap_or_default();
+        (named.to_owned(), summary)
+    } else if summary.chars().count() <= TITLE {
+        (summary, String::new())
+    } else {
+        (plain::shortened(&summary, SUBJECT), summary)
+    }
+}
+
+/// Whose page this is, as its address says.
+fn host(url: &str) -> String {
+    url::Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default()
+}
+
+/// M4: no two links say the same, and each says where it goes: the title where nobody is named who has it, the menu's
+/// words where one has several.
 pub(super) fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &[&str]) {
     let mut said: BTreeMap<String, usize> = BTreeMap::new();
     for item in items.iter() {
@@ -155,15 +173,17 @@ pub(super) fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &[&s
     }
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for (item, line) in items.iter_mut().zip(menu) {
-        if said[&item.link] > 1 || vague.contains(&item.link.as_str()) {
-            let again = taken.entry(format!("{}\0{}", item.link, line.label)).or_default();
-            *again += 1;
-            let about = match *again {
-                1 => line.label.clone(),
-                _ => format!("{} ({})", line.label, item.position),
-            };
-            item.about = Some((about, line.lang.clone()));
-        }
+        let (about, lang) = if vague.contains(&item.link.as_str()) {
+            (plain::shortened(&item.title, SUBJECT), &item.lang)
+        } else if said[&item.link] > 1 {
+            (line.label.clone(), &line.lang)
+        } else {
+            continue;
+        };
+        let again = taken.entry(format!("{}\0{about}", item.link)).or_default();
+        *again += 1;
+        let about = if *again == 1 { about } else { format!("{about} ({})", item.position) };
+        item.about = Some((about, lang.clone()));
     }
 }
 
@@ -197,6 +217,51 @@ mod tests {
     use super::*;
     use crate::mail::content::Content;
     use crate::mail::view::View;
+
+    #[test]
+    fn an_item_without_title_has_a_heading_and_says_nothing_twice() {
+        let names = ["", "press.example", "Morning"];
+        let long = "word ".repeat(30);
+        let cut = format!("{}…", ["word"; 11].join(" "));
+        for (summary, heading, text) in [
+            ("She lost her way.", "She lost her way.", ""),
+            (long.trim(), cut.as_str(), long.trim()),
+            ("", "press.example", ""),
+        ] {
+            assert_eq!(headed(summary.to_owned(), &names), (heading.to_owned(), text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn m4_a_link_that_names_nobody_says_the_title_and_two_are_never_the_same() {
+        let told = |items: &[(&str, &str)]| {
+            let items: Vec<_> = items
+                .iter()
+                .enumerate()
+                .map(|(at, (source, title))| {
+                    let section = if at == 0 { "sport" } else { "culture" };
+                    serde_json::json!({
+                        "position": at + 1, "url": format!("https://a.example/{at}"), "title": title,
+                        "countries": ["TN"], "section": section, "source": source,
+                    })
+                })
+                .collect();
+            let content = serde_json::from_value(serde_json::json!({
+                "newsletter": {
+                    "id": "m", "name": "M", "language": "en", "list_id": "m.example.org", "from_name": "M",
+                    "from_address": "m@example.org", "public_url": "https://example.org"
+                },
+                "date": "2026-11-24", "items": items
+            }))
+            .unwrap();
+            let view = View::new(&content, Language::of("en").unwrap());
+            let about = |item: &ItemView| item.about.clone().map(|(about, _)| about).unwrap_or_default();
+            view.full.iter().map(about).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[("", "A cinema reopens"), ("A", "Rain")]), ["A cinema reopens", ""]);
+        assert_eq!(told(&[("", "Rain"), ("", "Rain")]), ["Rain", "Rain (2)"]);
+        assert_eq!(told(&[("A", "Rain"), ("A", "Sun")]), ["Sport", "Culture"]);
+    }
 
     #[test]
     fn the_menu_tells_country_and_theme_and_never_the_same_twice() {

@@ -5,6 +5,7 @@
 //! The rule a newcomer would break: whatever comes from outside reaches a page or a header only through escaping,
 //! and a header only without line breaks.
 
+mod around;
 mod consent;
 pub mod content;
 pub mod dkim;

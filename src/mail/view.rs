@@ -3,12 +3,13 @@
 //! Fixed phrases, dates and numbers speak the reader's language; editors' words and items keep their own, and say so
 //! with `lang` and `dir`. Every part may be missing: what is empty here is not in the mail.
 
+use super::around::{Around, FigureView, LighterView, SponsorView};
 use super::content::{Content, Translation};
 use super::item::{self, ItemView, MenuLine, distinguish, held};
 use super::language::{Language, Phrases, is_right_to_left, put};
 use super::plain;
 use super::prepared::{CONSENT, SLOT};
-use super::proposed::{self, JOINT, first_words};
+use super::proposed::{self, JOINT};
 use super::tongue::Tongue;
 use crate::config::theme::Theme;
 
@@ -18,6 +19,7 @@ const PACE: usize = 230;
 pub(super) const BRIEF_FROM: u32 = 8;
 /// The partner's place is after this item.
 const SPONSOR_AFTER: u32 = 3;
+
 pub(super) struct View<'a> {
     pub(super) theme: &'a Theme,
     pub(super) language: Language,
@@ -66,27 +68,6 @@ pub(super) struct Sister {
     pub(super) url: String,
 }
 
-pub(super) struct SponsorView {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) link: Option<(String, String)>,
-}
-
-pub(super) struct FigureView {
-    pub(super) value: String,
-    pub(super) text: String,
-    /// Where it is told, what the link says in the reader's language, and what it is about in the editors'.
-    pub(super) link: Option<(String, String, String)>,
-    pub(super) source: Option<String>,
-}
-
-pub(super) struct LighterView {
-    pub(super) title: String,
-    pub(super) text: String,
-    /// As a figure's.
-    pub(super) link: Option<(String, String, String)>,
-}
-
 impl<'a> View<'a> {
     pub(super) fn new(content: &'a Content, language: Language) -> Self {
         let newsletter = &content.newsletter;
@@ -105,64 +86,9 @@ impl<'a> View<'a> {
             content.items.iter().map(|item| ItemView::new(item, newsletter, language, &links)).collect();
         let menu = item::menu(&items, content, language);
         distinguish(&mut items, &menu, &[phrases.read_on, phrases.browser]);
-        let linked = |url: Option<&String>, source: Option<&String>, about: &str| {
-            let source = source.map(|source| own(source)).filter(|source| !source.is_empty());
-            let text = match source {
-                Some(source) => put(phrases.read_at, &[("source", &source)]),
-                None => phrases.read_on.to_owned(),
-            };
-            Some((plain::page(url?)?, language.polish(&text, french), about.to_owned()))
-        };
-        let opening = content
-            .opening
-            .as_ref()
-            .map(|opening| (own(&opening.text), own(&opening.signature)))
-            .filter(|(text, _)| !text.is_empty());
-        let figure = content.figure.as_ref().map(|figure| FigureView {
-            value: held(&own(&figure.value)),
-            text: own(&figure.text),
-            link: linked(figure.url.as_ref(), figure.source.as_ref(), &own(&figure.value)),
-            source: figure
-                .source
-                .as_ref()
-                .filter(|_| figure.url.is_none())
-                .map(|source| format!("{}{}{}", phrases.source, phrases.colon, plain::line(source))),
-        });
-        let lighter = content.lighter.as_ref().map(|lighter| {
-            let (title, text) = (own(&lighter.title), own(&lighter.text));
-            let about = if title.is_empty() { first_words(&text) } else { title.clone() };
-            LighterView { link: linked(lighter.url.as_ref(), lighter.source.as_ref(), &about), title, text }
-        });
-        let agenda: Vec<(String, String)> = content
-            .agenda
-            .iter()
-            .map(|line| (line.when.as_deref().map_or_else(String::new, own), own(&line.text)))
-            .filter(|(_, text)| !text.is_empty())
-            .collect();
-        let corrections: Vec<(String, String)> = content
-            .corrections
-            .iter()
-            .map(|correction| {
-                let heading = correction.date.map_or_else(
-                    || phrases.correction.to_owned(),
-                    |date| {
-                        let day = put(
-                            phrases.correction_of,
-                            &[("date", &in_sentence(language, &language.date(date)))],
-                        );
-                        format!("{} · {day}", phrases.correction)
-                    },
-                );
-                (heading, own(&correction.text))
-            })
-            .filter(|(_, text)| !text.is_empty())
-            .collect();
+        let around = Around::new(content, language);
         let words: usize = items.iter().map(|item| count(&item.title) + count(&item.summary)).sum::<usize>()
-            + opening.as_ref().map_or(0, |(text, _)| count(text))
-            + figure.as_ref().map_or(0, |figure| count(&figure.value) + count(&figure.text))
-            + agenda.iter().map(|(when, text)| count(when) + count(text)).sum::<usize>()
-            + lighter.as_ref().map_or(0, |lighter| count(&lighter.title) + count(&lighter.text))
-            + corrections.iter().map(|(_, text)| count(text)).sum::<usize>();
+            + around.words();
         let minutes = language.number(words.div_ceil(PACE).max(1));
         let length = put(phrases.length, &[("minutes", &minutes), ("words", &language.number(words))]);
         let (mut full, mut brief) = (Vec::new(), Vec::new());
@@ -173,11 +99,6 @@ impl<'a> View<'a> {
             }
         }
         let last = full.last().map_or(0, |item: &ItemView| item.position);
-        let sponsor = content.sponsor.as_ref().map(|sponsor| SponsorView {
-            name: own(&sponsor.name),
-            text: own(&sponsor.text),
-            link: plain::page(&sponsor.url).map(|url| (url, own(&sponsor.link_text))),
-        });
         let name = plain::line(&newsletter.name);
         let date = match content.number {
             Some(number) => {
@@ -204,16 +125,16 @@ impl<'a> View<'a> {
             publisher: plain::line(&newsletter.publisher),
             date,
             length,
-            opening,
+            opening: around.opening,
             full,
             brief,
             menu: menu.into_iter().filter(|line| !line.label.is_empty()).collect(),
-            sponsor,
+            sponsor: around.sponsor,
             sponsor_after: last.min(SPONSOR_AFTER),
-            figure,
-            agenda,
-            lighter,
-            corrections,
+            figure: around.figure,
+            agenda: around.agenda,
+            lighter: around.lighter,
+            corrections: around.corrections,
             links,
             social: newsletter
                 .theme
@@ -328,15 +249,6 @@ fn page_of(content: &Content, language: Language) -> String {
 fn reply(phrase: &str, address: &str) -> (String, String, String) {
     let (before, after) = phrase.split_once("{address}").unwrap_or((phrase, ""));
     (before.to_owned(), plain::line(address), after.to_owned())
-}
-
-/// A date inside a sentence: French and Portuguese write the weekday small there.
-fn in_sentence(language: Language, date: &str) -> String {
-    let mut chars = date.chars();
-    match chars.next() {
-        Some(first) if matches!(language.tag(), "fr" | "pt") => first.to_lowercase().chain(chars).collect(),
-        _ => date.to_owned(),
-    }
 }
 
 /// How many words; a mark that stands alone is none.

@@ -103,6 +103,7 @@ async fn an_edition_that_went_out_has_a_page_a_place_in_the_archive_and_one_in_e
                 "<link rel=\"canonical\" href=\"https://news.example/archive/m/2026-11-23\">",
                 "<meta property=\"og:image\" content=\"https://news.example/i/ab.jpg\">",
                 "<meta property=\"og:site_name\" content=\"Le &#60;Matin&#62;\">",
+                "<meta property=\"og:locale\" content=\"fr_FR\">",
                 "<h2 lang=\"ar\" dir=\"rtl\">خبر عاجل</h2>",
                 "Un &#38; deux",
             ] {

@@ -5,6 +5,7 @@ use super::{NoticePhrases, Phrases};
 /// What it says.
 pub static ARABIC: Phrases = Phrases {
     tag: "ar",
+    locale: "ar_AR",
     name: "العربية",
     right_to_left: true,
     french_spacing: false,
@@ -54,13 +55,8 @@ pub static ARABIC: Phrases = Phrases {
     asked_at: "مصدر اشتراكك: {place}.",
     reply: "خطأ أو فكرة؟ أجب عن هذه الرسالة أو اكتب إلى {address}، فنحن نقرأ كل رد.",
     also_in: "وتصدر أيضًا بلغات أخرى:",
-    and_more: "وأخبار أخرى عددها {count}",
-    and: "و",
     archive: "كل الأعداد",
-    quote_open: "«",
-    quote_close: "»",
     colon: ": ",
-    arrow: "←",
     empty_links: &["اقرأ المزيد", "المزيد", "هنا", "اضغط هنا", "اقرأ", "رابط"],
     notices: NoticePhrases {
         confirm_subject: "أكّد اشتراكك في {newsletter}",

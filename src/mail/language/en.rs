@@ -5,6 +5,7 @@ use super::{NoticePhrases, Phrases};
 /// What it says.
 pub static ENGLISH: Phrases = Phrases {
     tag: "en",
+    locale: "en_GB",
     name: "English",
     right_to_left: false,
     french_spacing: false,
@@ -54,13 +55,8 @@ pub static ENGLISH: Phrases = Phrases {
     asked_at: "You signed up here: {place}.",
     reply: "A mistake, an idea? Reply to this message or write to {address}; we read everything.",
     also_in: "Also in other languages:",
-    and_more: "and {count} more stories",
-    and: "and",
     archive: "All editions",
-    quote_open: "“",
-    quote_close: "”",
     colon: ": ",
-    arrow: "→",
     empty_links: &[
         "read more",
         "more",

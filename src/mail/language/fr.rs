@@ -5,6 +5,7 @@ use super::{NoticePhrases, Phrases};
 /// What it says.
 pub static FRENCH: Phrases = Phrases {
     tag: "fr",
+    locale: "fr_FR",
     name: "Français",
     right_to_left: false,
     french_spacing: true,
@@ -54,13 +55,8 @@ pub static FRENCH: Phrases = Phrases {
     asked_at: "Votre inscription\u{A0}: {place}.",
     reply: "Une erreur, une idée\u{202F}? Répondez à ce message ou écrivez à {address}\u{202F}; nous lisons tout.",
     also_in: "Cette lettre existe aussi en d’autres langues\u{A0}:",
-    and_more: "et {count} autres infos",
-    and: "et",
     archive: "Toutes les éditions",
-    quote_open: "«\u{202F}",
-    quote_close: "\u{202F}»",
     colon: "\u{A0}: ",
-    arrow: "→",
     empty_links: &[
         "lire la suite",
         "lire",

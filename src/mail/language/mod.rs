@@ -143,6 +143,8 @@ pub fn put(phrase: &str, values: &[(&str, &str)]) -> String {
 #[expect(missing_docs, reason = "each phrase is its own explanation, in four languages")]
 pub struct Phrases {
     pub tag: &'static str,
+    /// Language and country, as Open Graph wants both; the country where most of its press is.
+    pub locale: &'static str,
     /// In itself: "Français".
     pub name: &'static str,
     pub right_to_left: bool,
@@ -196,16 +198,9 @@ pub struct Phrases {
     pub reply: &'static str,
     /// Before links to the newsletter's sisters in other languages.
     pub also_in: &'static str,
-    /// Of `{count}`; stands after the lead in a subject.
-    pub and_more: &'static str,
-    /// Between two stories in a preheader.
-    pub and: &'static str,
     pub archive: &'static str,
-    pub quote_open: &'static str,
-    pub quote_close: &'static str,
     /// Between a link and what it is about.
     pub colon: &'static str,
-    pub arrow: &'static str,
     /// Link texts that say nothing (M4), lower-case.
     pub empty_links: &'static [&'static str],
     pub notices: NoticePhrases,

@@ -5,6 +5,7 @@ use super::{NoticePhrases, Phrases};
 /// What it says.
 pub static PORTUGUESE: Phrases = Phrases {
     tag: "pt",
+    locale: "pt_PT",
     name: "Português",
     right_to_left: false,
     french_spacing: false,
@@ -62,13 +63,8 @@ pub static PORTUGUESE: Phrases = Phrases {
     asked_at: "A sua inscrição: {place}.",
     reply: "Um erro, uma ideia? Responda a esta mensagem ou escreva para {address}; lemos tudo.",
     also_in: "Também noutras línguas:",
-    and_more: "e mais {count} notícias",
-    and: "e",
     archive: "Todas as edições",
-    quote_open: "«",
-    quote_close: "»",
     colon: ": ",
-    arrow: "→",
     empty_links: &["ler mais", "mais", "clique aqui", "aqui", "saiba mais", "ler", "ver", "ligação"],
     notices: NoticePhrases {
         confirm_subject: "Confirme a sua subscrição de {newsletter}",

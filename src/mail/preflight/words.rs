@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::{Asked, Findings, Ran};
 use crate::mail::content::{Content, Item};
-use crate::mail::item::is_page_of_ours;
+use crate::mail::item::{TITLE, is_page_of_ours};
 use crate::mail::language::Language;
 use crate::mail::plain;
 use crate::mail::view::{BRIEF_FROM, count};
@@ -15,7 +15,6 @@ use crate::selection::text::fold;
 /// Two titles with so much in common tell the same story.
 const SAME_TITLE: f64 = 0.6;
 const OPENING_WORDS: usize = 50;
-const TITLE: usize = 120;
 const LABEL_WORDS: usize = 5;
 /// Of all items together: a mail that is finished in five minutes.
 const WORDS: usize = 1_200;
