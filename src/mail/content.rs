@@ -278,6 +278,11 @@ impl Newsletter {
     pub fn reply_address(&self) -> &str {
         self.reply_to.as_deref().map_or(&self.from_address, |reply_to| name_and_address(reply_to).1)
     }
+
+    /// Whether this is the page of one of its own editions: where a text is read that has no page elsewhere.
+    pub fn has_page(&self, url: &str) -> bool {
+        url.starts_with(&format!("{}/e/{}/", self.public_url, self.id))
+    }
 }
 
 /// The parts of `Name <address>`.

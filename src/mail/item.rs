@@ -60,7 +60,7 @@ impl ItemView {
         let phrases = language.phrases();
         let source = plain::line(&item.source);
         // What has no page of its own is read where the whole edition is, and the link says so.
-        let own_page = plain::page(&item.url).filter(|url| !is_page_of_ours(url, newsletter));
+        let own_page = plain::page(&item.url).filter(|url| !newsletter.has_page(url));
         let link = match source.as_str() {
             _ if own_page.is_none() => phrases.browser.to_owned(),
             "" => phrases.read_on.to_owned(),
@@ -70,11 +70,10 @@ impl ItemView {
             (title, summary) if !title.is_empty() => (title, summary),
             (_, summary) => headed(summary, &[&source, &host(&item.url), &plain::line(&newsletter.name)]),
         };
-        let (country, theme) = country_and_theme(item, newsletter, language);
         Self {
             position: item.position,
             url: own_page.unwrap_or_else(|| links.browser.clone()),
-            kicker: joined(&country, &theme),
+            kicker: kicker(item, newsletter, language),
             link,
             about: None,
             reading: item
@@ -141,12 +140,6 @@ pub(super) fn menu(views: &[ItemView], content: &Content, language: Language) ->
         .collect()
 }
 
-/// Whether this is the page of one of this newsletter's own editions.
-pub(super) fn is_page_of_ours(url: &str, newsletter: &Newsletter) -> bool {
-    let pages = format!("{}/e/{}/", newsletter.public_url, newsletter.id);
-    url.starts_with(&pages)
-}
-
 /// A text without title, as heading and text: a heading is never empty, and nothing stands twice that has room once.
 fn headed(summary: String, otherwise: &[&str]) -> (String, String) {
     if summary.is_empty() {
@@ -185,6 +178,12 @@ pub(super) fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &[&s
         let about = if *again == 1 { about } else { format!("{about} ({})", item.position) };
         item.about = Some((about, lang.clone()));
     }
+}
+
+/// The small line above a title.
+pub(crate) fn kicker(item: &Item, newsletter: &Newsletter, language: Language) -> String {
+    let (country, theme) = country_and_theme(item, newsletter, language);
+    joined(&country, &theme)
 }
 
 /// The first country, and the theme as the newsletter names it; either may be empty.

@@ -24,9 +24,11 @@ mod view;
 
 pub use consent::Consent;
 pub use content::Content;
+pub(crate) use item::kicker;
 pub use language::Language;
 pub use prepared::{Personal, Prepared, SLOT};
 pub use render::{Rendered, render};
+pub(crate) use view::BRIEF_FROM;
 
 /// Why a mail cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@ use crate::config::theme::Theme;
 /// Words a minute.
 const PACE: usize = 230;
 /// Items from this position on are short.
-pub(super) const BRIEF_FROM: u32 = 8;
+pub(crate) const BRIEF_FROM: u32 = 8;
 /// The partner's place is after this item.
 const SPONSOR_AFTER: u32 = 3;
 

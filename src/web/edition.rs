@@ -7,12 +7,9 @@ use url::Url;
 use super::tongue::{Switch, switches};
 use crate::config::Newsletter;
 use crate::config::theme::Theme;
-use crate::mail::Language;
 use crate::mail::content::{Content, Item};
 use crate::mail::language::{Phrases, is_right_to_left, put};
-
-/// Items from this position on are short, as in the mail.
-const BRIEF_FROM: u32 = 8;
+use crate::mail::{BRIEF_FROM, Language, kicker};
 
 /// An edition, ready for its page and for the feeds.
 pub(super) struct Edition<'a> {
@@ -215,8 +212,9 @@ impl Shown {
         };
         Self {
             position: item.position,
-            url: led(&item.url),
-            kicker: kicker(item, content, language),
+            // What has no page elsewhere is read here.
+            url: if content.newsletter.has_page(&item.url) { String::new() } else { led(&item.url) },
+            kicker: kicker(item, &content.newsletter, language),
             title: setting.polish(&item.title, french),
             summary: setting.polish(&item.summary, french),
             link: language.polish(&link, french),
@@ -250,13 +248,6 @@ fn heading(of: Option<Date>, language: Language) -> String {
         Some(date) => format!("{} · {}", phrases.correction, language.date(date)),
         None => phrases.correction.to_owned(),
     }
-}
-
-fn kicker(item: &Item, content: &Content, language: Language) -> String {
-    let country = item.countries.first().map(|code| language.country(code));
-    let sections = &content.newsletter.theme.sections;
-    let section = item.section.as_ref().map(|section| sections.get(section).unwrap_or(section).clone());
-    [country, section].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 /// A theme as the variables that the pages' style sheet is written with.

@@ -76,6 +76,15 @@ fn every_broken_rule_is_told_with_its_place() {
     told(|c| c.items[3].summary = "Lorem ipsum dolor".into(), "leftover", "item 4", Error);
     told(|c| c.items[3].url = "http://203.0.113.7/x".into(), "M19", "item 4", Error);
     told(|c| c.items[3].source = "www.kivu.example".into(), "M19", "item 4", Warning);
+    told(
+        |c| {
+            c.items[3].url = format!("{}/e/{}/{}#4", c.newsletter.public_url, c.newsletter.id, c.date);
+            c.items[3].title = "What www.bank.example knew".into();
+        },
+        "M19",
+        "link",
+        Warning,
+    );
     told(|c| c.items[3].url = "https://bit.ly/x".into(), "M19", "item 4", Warning);
     told(|c| c.items[3].url = "https://a.example:8443/x".into(), "M19", "item 4", Warning);
     told(|c| c.agenda[0].text = "Cabinet meets on 23 November".into(), "leftover", "agenda", Warning);

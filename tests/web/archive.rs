@@ -47,6 +47,7 @@ fn content(date: &str) -> Value {
                 "image": { "url": "https://news.example/i/ab.jpg", "alt": "Le port", "width": 1200, "height": 675 },
             },
             { "position": 2, "url": "javascript:alert(2)", "title": "خبر\u{7} عاجل\u{202E}", "language": "ar" },
+            { "position": 3, "url": format!("https://news.example/e/m/{date}"), "title": "Lu ici", "source": "M" },
         ],
         "sponsor": { "name": "Café", "text": "Bon.", "url": "javascript:alert(3)", "link_text": "Voir" },
     })
@@ -110,6 +111,10 @@ async fn an_edition_that_went_out_has_a_page_a_place_in_the_archive_and_one_in_e
                 assert!(page.contains(expected), "{}: {path}: {expected} is not in\n{page}", test.name);
             }
             assert!(!page.contains("<script") && !page.contains("javascript:"), "{path}");
+            assert!(
+                page.contains("Lu ici") && !page.contains("/e/m/"),
+                "{path}: a text that is read here leads nowhere"
+            );
             // Who came to ask for it is told how to get it.
             let invited = page.contains("href=\"mailto:m@news.example?subject=Le%20%3CMatin%3E\"");
             assert_eq!(invited, ["/s/m", "/"].contains(&path), "{path}");

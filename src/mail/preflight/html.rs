@@ -258,12 +258,15 @@ fn links(content: &Content, pieces: &[Piece<'_>], language: Language, findings: 
         } else if language.phrases().empty_links.contains(&text.to_lowercase().as_str()) {
             findings.error("M4", place.as_str(), format!("{text:?} does not say where it goes"));
         }
+        let ours =
+            own.as_ref().is_some_and(|own| Url::parse(&href).is_ok_and(|url| own.origin() == url.origin()));
         if let Some(named) = host_in(&text)
             && !href.contains(&named)
         {
             let message = format!("{text:?} leads to {href}: say where it goes");
-            // A source may be called by an address that is not quite its own; a partner's words are somebody's.
-            if place.starts_with("item") {
+            // A source may be called by an address that is not quite its own, and a title that leads to our own page may
+            // name one; a partner's words are somebody's.
+            if place.starts_with("item") || ours {
                 findings.warn("M19", place.as_str(), message);
             } else {
                 findings.error("M19", place.as_str(), message);
@@ -284,7 +287,6 @@ fn links(content: &Content, pieces: &[Piece<'_>], language: Language, findings: 
             findings.error("M19", place.as_str(), format!("{href:?} is no address"));
             continue;
         };
-        let ours = own.as_ref().is_some_and(|own| own.origin() == url.origin());
         match url.host() {
             Some(Host::Domain(domain)) => {
                 if SHORTENERS.contains(&domain) {

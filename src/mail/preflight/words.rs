@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::{Asked, Findings, Ran};
 use crate::mail::content::{Content, Item};
-use crate::mail::item::{TITLE, is_page_of_ours};
+use crate::mail::item::TITLE;
 use crate::mail::language::Language;
 use crate::mail::plain;
 use crate::mail::view::{BRIEF_FROM, count};
@@ -159,7 +159,7 @@ fn together(items: &[Item], what: &str, findings: &mut Findings, missing: impl F
 fn repeated(content: &Content, before: &[Ran], findings: &mut Findings) {
     let items = &content.items;
     // Two texts without a page of their own are both read on the edition's.
-    let same_page = |one: &str, other: &str| one == other && !is_page_of_ours(one, &content.newsletter);
+    let same_page = |one: &str, other: &str| one == other && !content.newsletter.has_page(one);
     for (at, item) in items.iter().enumerate() {
         let place = format!("item {}", item.position);
         for earlier in &items[..at] {
