@@ -29,10 +29,7 @@ impl People {
     pub(super) async fn act(&self, mix: &Mix, bench: &Bench, server: &Faulty) {
         for (moment, deed) in &mix.deeds {
             server.until(*moment).await;
-            // The database may be away just now: a person would come back as well.
-            while self.do_it(deed, bench, server).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            again(|| self.do_it(deed, bench, server)).await;
         }
         std::future::pending::<()>().await;
     }
@@ -45,11 +42,22 @@ impl People {
         }
     }
 
+    /// Each step is tried until it is done, and none of them twice: a hold whose commit got no answer, or that was
+    /// followed by a database that went away, is still theirs to end.
     async fn hold(&self, bench: &Bench, server: &Faulty) -> Done {
-        if !set_state(bench, EditionState::Held).await? {
+        let mut first = true;
+        let mut hold = || {
+            let first = std::mem::take(&mut first);
+            async move {
+                let moved = set_state(bench, EditionState::Held).await?;
+                // What is held at a second try was held by the first, whose commit got no answer.
+                Ok(moved || (!first && is_held(bench).await?))
+            }
+        };
+        if !again(&mut hold).await {
             return Ok(());
         }
-        let open = open_attempts(bench, None).await?;
+        let open = again(|| open_attempts(bench, None)).await;
         let most = server.dots() + open;
         // That nothing happens is seen only by waiting.
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -59,9 +67,7 @@ impl People {
                 "p4: {dots} bodies ended by the end of a hold, {most} could have been released before it"
             ));
         }
-        while set_state(bench, EditionState::Sending).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        again(|| set_state(bench, EditionState::Sending)).await;
         Ok(())
     }
 
@@ -102,6 +108,24 @@ async fn end(conn: &mut Conn, address: &str, suppress: bool, bench: &Bench) -> D
         readers::store::end(conn, SubscriptionId(wish.id), "page", now).await?;
     }
     Ok(())
+}
+
+/// The database may be away just now: a person would come back as well.
+async fn again<T, F>(mut deed: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, matinale::db::Error>>,
+{
+    loop {
+        if let Ok(done) = deed().await {
+            return done;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn is_held(bench: &Bench) -> Result<bool, matinale::db::Error> {
+    let edition = editions::store::load(&mut bench.db.read().await?, bench.edition).await?;
+    Ok(edition.state == EditionState::Held)
 }
 
 /// Moves the edition as its desk would; `false` where it is not in the state before.
