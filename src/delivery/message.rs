@@ -16,7 +16,7 @@ use crate::clock::{time_zone, timestamp};
 use crate::config::{Config, Newsletter};
 use crate::db::Db;
 use crate::mail::dkim::Signer;
-use crate::mail::{self, Personal, Prepared};
+use crate::mail::{self, Message, Personal, Prepared};
 use crate::readers::SubscriptionId;
 use crate::readers::links::Links;
 
@@ -25,9 +25,12 @@ pub fn message_id(links: &Links, delivery: DeliveryId, domain: &str) -> String {
     format!("<m.{}@{domain}>", links.delivery_token(delivery.0))
 }
 
+/// Bytes: more than the headers of most have, signed.
+const HEAD: usize = 4096;
+
 type Key = (i64, i64, String);
-/// The bytes, or why what is personal cannot stand in them.
-type Signed = std::result::Result<Vec<u8>, mail::Error>;
+/// The message, or why what is personal cannot stand in it.
+type Signed = std::result::Result<Message, mail::Error>;
 
 /// Makes the bytes.
 #[derive(Debug)]
@@ -81,8 +84,8 @@ impl Wanted<'_> {
 pub(super) struct Composed {
     pub(super) release: Release,
     pub(super) envelope: Envelope,
-    /// Empty while it is being signed.
-    pub(super) body: Vec<u8>,
+    /// `None` while it is being signed, and where it is unfit.
+    message: Option<Message>,
     /// What stands against it whatever the relay says: there is no body then.
     pub(super) unfit: Option<Reply>,
     /// A little more than it will have, where it is not there yet.
@@ -99,13 +102,18 @@ impl Composed {
         let Some(signing) = self.signing.take() else { return Ok(()) };
         let told = |message: String| Error::Message { edition, revision: self.release.revision, message };
         let signed = signing.await.map_err(|error| told(error.to_string()))?;
-        self.body = signed.map_err(|error| told(error.to_string()))?;
+        self.message = Some(signed.map_err(|error| told(error.to_string()))?);
         Ok(())
     }
 
     /// How many bytes the body has, or a little more.
     pub(super) fn size(&self) -> usize {
-        if self.signing.is_some() { self.size } else { self.body.len() }
+        self.message.as_ref().map_or(self.size, Message::len)
+    }
+
+    /// Its bytes, in pieces; none before it is signed.
+    pub(super) fn pieces(&self) -> Vec<&[u8]> {
+        self.message.as_ref().map(Message::pieces).unwrap_or_default()
     }
 }
 
@@ -191,14 +199,16 @@ impl Composer {
             consent: &held.consent,
         };
         let size = prepared.len() + 2048;
-        let (mut body, mut signing) = (Vec::new(), None);
+        let (mut message, mut signing) = (None, None);
         let filled = if let Some(signer) = self.signers.get(newsletter.domain()) {
             let fits = personal.fits().map(drop);
             signing = fits.is_ok().then(|| self.sign(&personal, prepared.clone(), signer.clone()));
             fits
         } else {
-            body.reserve(size);
-            prepared.fill(&personal, None, &mut body)
+            prepared
+                .clone()
+                .message(&personal, None, Vec::with_capacity(HEAD))
+                .map(|made| message = Some(made))
         };
         let unfit = match filled {
             Ok(()) => None,
@@ -212,7 +222,7 @@ impl Composer {
         let domain = self.config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
         let from = format!("b.{}@{domain}", self.links.delivery_token(held.id.0));
         let envelope = Envelope { from, to: wire_address(&held.address) };
-        Ok(Composed { release, envelope, body, unfit, size, signing })
+        Ok(Composed { release, envelope, message, unfit, size, signing })
     }
 
     /// Fills in and signs on another thread.
@@ -226,7 +236,7 @@ impl Composer {
         let (address, message_id) = (personal.address.to_owned(), personal.message_id.to_owned());
         let (date, token) = (personal.date.clone(), personal.subscription_token.to_owned());
         // Made here, where it is given back in the end.
-        let mut body = Vec::with_capacity(prepared.len() + 2048);
+        let head = Vec::with_capacity(HEAD);
         self.signing.hand(move || {
             let personal = Personal {
                 address: &address,
@@ -235,7 +245,7 @@ impl Composer {
                 subscription_token: &token,
                 consent: &consent,
             };
-            prepared.fill(&personal, Some(&signer), &mut body).map(|()| body)
+            prepared.message(&personal, Some(&signer), head)
         })
     }
 

@@ -26,7 +26,7 @@ pub use consent::Consent;
 pub use content::Content;
 pub(crate) use item::kicker;
 pub use language::Language;
-pub use prepared::{Personal, Prepared, SLOT};
+pub use prepared::{Message, Personal, Prepared, SLOT};
 pub use render::{Rendered, render};
 pub(crate) use view::BRIEF_FROM;
 

@@ -1,10 +1,11 @@
 //! One revision in one language as bytes, with places for what is personal.
 //!
 //! Encoded and folded once, so that the body on the wire, the body that is read and the body that is signed are the
-//! same bytes; filling one subscriber in is copying, and one signature. The places stand where nothing that fills
+//! same bytes; filling one subscriber in is a few headers, and one signature. The places stand where nothing that fills
 //! them can need encoding or move a line: tokens are letters and digits, and what is not is refused.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::ZonedDateTime;
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,33 @@ impl Prepared {
         signer: Option<&Signer>,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        let said = self.write_head(personal, signer, out)?;
+        out.reserve(self.len());
+        self.each(personal.subscription_token, &said, |piece| out.extend_from_slice(piece.as_bytes()));
+        Ok(())
+    }
+
+    /// The same message without a copy of its body. `head` is where its headers go.
+    ///
+    /// # Errors
+    /// As of [`fill`](Self::fill).
+    pub fn message(
+        self: Arc<Self>,
+        personal: &Personal<'_>,
+        signer: Option<&Signer>,
+        mut head: Vec<u8>,
+    ) -> Result<Message, Error> {
+        let said = self.write_head(personal, signer, &mut head)?;
+        Ok(Message { head, token: personal.subscription_token.to_owned(), said, prepared: self })
+    }
+
+    /// Writes the headers and the blank line behind them; gives back what the body says of the reader's consent.
+    fn write_head(
+        &self,
+        personal: &Personal<'_>,
+        signer: Option<&Signer>,
+        out: &mut Vec<u8>,
+    ) -> Result<Said, Error> {
         let token = personal.subscription_token;
         let to = personal.fits()?;
         let date = personal.date.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
@@ -167,7 +195,6 @@ impl Prepared {
             ("List-Unsubscribe", &unsubscribe),
         ];
         let said = said(&self.sentences, personal.consent);
-        out.reserve(self.len());
         if let Some(signer) = signer {
             let names: Vec<&str> =
                 self.signed.iter().map(String::as_str).chain(own.iter().map(|(name, _)| *name)).collect();
@@ -185,8 +212,7 @@ impl Prepared {
             }
         }
         out.extend_from_slice(b"\r\n");
-        self.each(token, &said, |piece| out.extend_from_slice(piece.as_bytes()));
-        Ok(())
+        Ok(said)
     }
 
     /// About how long a message is.
@@ -226,7 +252,7 @@ impl Prepared {
     }
 
     /// The pieces of the body, and what fills the places between them.
-    fn each(&self, token: &str, said: &Said, mut to: impl FnMut(&str)) {
+    fn each<'a>(&'a self, token: &'a str, said: &'a Said, mut to: impl FnMut(&'a str)) {
         for (at, piece) in self.body.iter().enumerate() {
             if at > 0 {
                 to(match self.places.get(at - 1).unwrap_or(&Place::Token) {
@@ -237,6 +263,35 @@ impl Prepared {
             }
             to(piece);
         }
+    }
+}
+
+/// One subscriber's message: headers of its own, and a body whose pieces it shares with everybody else's. Not copied
+/// together, they are still in the processor's cache when the next message takes them from there.
+#[derive(Clone, Debug)]
+pub struct Message {
+    head: Vec<u8>,
+    token: String,
+    said: Said,
+    prepared: Arc<Prepared>,
+}
+
+impl Message {
+    /// What [`Prepared::fill`] writes, in its order.
+    pub fn pieces(&self) -> Vec<&[u8]> {
+        let mut pieces = vec![self.head.as_slice()];
+        self.prepared.each(&self.token, &self.said, |piece| pieces.push(piece.as_bytes()));
+        pieces
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.pieces().iter().map(|piece| piece.len()).sum()
+    }
+
+    /// Never: a message has headers.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty()
     }
 }
 
@@ -268,7 +323,7 @@ fn lay_out(part: &str, said: Place, body: &mut Vec<String>, places: &mut Vec<Pla
 }
 
 /// What is said of a reader's consent, encoded: whole lines, or nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Said {
     text: String,
     html: String,

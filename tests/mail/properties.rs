@@ -1,5 +1,7 @@
 //! A thousand editions of whatever sources and editors may write, and what none of them may do.
 
+use std::sync::Arc;
+
 use matinale::mail::content::{Appointment, Content, Correction, Item, Sponsor};
 use matinale::mail::dkim::Signer;
 use matinale::mail::{Consent, Error, Language, Personal, Prepared, render};
@@ -183,6 +185,9 @@ fn fill(prepared: &Prepared, signer: Option<&Signer>) -> Vec<u8> {
     };
     let mut out = Vec::new();
     prepared.fill(&personal, signer, &mut out).expect("fit values");
+    let sent = Arc::new(prepared.clone()).message(&personal, signer, Vec::new()).expect("fit values");
+    assert!(sent.pieces().concat() == out, "what is sent in pieces is what is read");
+    assert_eq!(sent.len(), out.len());
     out
 }
 

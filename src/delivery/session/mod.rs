@@ -7,13 +7,14 @@ mod open;
 pub(super) mod tls;
 mod wire;
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use lettre::transport::smtp::commands::Quit;
 use tokio::time::timeout;
 
 use self::open::Offer;
-use self::wire::{Misread, Wire};
+use self::wire::{Misread, Wire, length, stretch};
 use super::reply::Reply;
 use crate::config::Timeouts;
 
@@ -23,6 +24,8 @@ const REFUSED_IN_A_ROW: u32 = 5;
 /// After so many of the last hundred, DATA waits for the answer to RCPT: a refused one then costs one error, not two.
 const REFUSED_OF_HUNDRED: u32 = 10;
 
+/// What ends a body.
+const DOT: &[u8] = b".\r\n";
 /// The end of a body that waits for its release.
 const HELD_BACK: usize = 512;
 /// A shorter beginning is not worth a write of its own.
@@ -256,13 +259,13 @@ impl Session {
 
     /// Writes what of a body may be on its way before its release: all but its end. The server reads it meanwhile, and
     /// the commit costs no time on the wire.
-    pub(super) async fn begin(&mut self, body: &[u8]) -> Result<usize, Lost> {
-        let begun = body.len().saturating_sub(HELD_BACK);
+    pub(super) async fn begin(&mut self, body: &[&[u8]]) -> Result<usize, Lost> {
+        let begun = length(body).saturating_sub(HELD_BACK);
         if begun < WORTH_BEGINNING {
             return Ok(0);
         }
         self.over = true;
-        match timeout(self.timeouts.block, self.wire.write(&body[..begun])).await {
+        match timeout(self.timeouts.block, self.wire.write(&mut stretch(body, 0, begun))).await {
             Ok(Ok(())) => {
                 self.over = false;
                 Ok(begun)
@@ -276,19 +279,19 @@ impl Session {
     /// takes it, the next envelope in the same write. Only ever called behind a committed open attempt.
     pub(super) async fn body(
         &mut self,
-        bytes: &mut Vec<u8>,
+        body: &[&[u8]],
         begun: usize,
         next: Option<&Envelope>,
     ) -> (Ended, Option<Result<Received, Lost>>) {
         let next = next.filter(|_| self.pipelines());
         let with_data = self.with_data();
-        bytes.extend_from_slice(b".\r\n");
-        let through_dot = self.wire.written() + (bytes.len() - begun) as u64;
-        if let Some(envelope) = next {
-            bytes.extend_from_slice(Self::group(envelope, with_data).as_bytes());
-        }
+        let through = length(body);
+        let behind = next.map_or_else(String::new, |envelope| Self::group(envelope, with_data));
+        let mut rest = stretch(body, begun, through);
+        rest.extend([IoSlice::new(DOT), IoSlice::new(behind.as_bytes())]);
+        let through_dot = self.wire.written() + (through - begun + DOT.len()) as u64;
         self.sent += 1;
-        let reply = match self.exchange(&bytes[begun..], self.timeouts.block + self.timeouts.dot).await {
+        let reply = match self.exchange(&mut rest, self.timeouts.block + self.timeouts.dot).await {
             Ok(reply) => reply,
             Err(lost) => {
                 // Less than the whole dot was taken by the socket: the server cannot have seen an end.
@@ -320,20 +323,20 @@ impl Session {
     pub(super) async fn quit(mut self) {
         if !self.over {
             // Whether the relay says goodbye too matters to nobody.
-            drop(self.exchange(Quit.to_string().as_bytes(), Duration::from_secs(2)).await);
+            drop(self.say(&Quit.to_string(), Duration::from_secs(2)).await);
         }
     }
 
     async fn say(&mut self, text: &str, within: Duration) -> Result<Reply, Lost> {
-        self.exchange(text.as_bytes(), within).await
+        self.exchange(&mut [IoSlice::new(text.as_bytes())], within).await
     }
 
     async fn hear(&mut self, within: Duration) -> Result<Reply, Lost> {
-        self.exchange(&[], within).await
+        self.exchange(&mut [], within).await
     }
 
     /// Writes these bytes, if any, and reads one reply.
-    async fn exchange(&mut self, bytes: &[u8], within: Duration) -> Result<Reply, Lost> {
+    async fn exchange(&mut self, bytes: &mut [IoSlice<'_>], within: Duration) -> Result<Reply, Lost> {
         if self.over {
             return Err(Lost::Gone("the session is over".to_owned()));
         }
@@ -386,7 +389,7 @@ pub(super) async fn send_over(mut session: Session, from: &str, to: &str, body: 
         Ok(Received::Refused { reply, .. }) => return Err(reply.to_string()),
         Err(lost) => return Err(lost.to_string()),
     }
-    let (ended, _) = session.body(&mut body.to_vec(), 0, None).await;
+    let (ended, _) = session.body(&[body], 0, None).await;
     session.quit().await;
     match ended {
         Ended::Answered(reply) if reply.is_positive() => Ok(()),

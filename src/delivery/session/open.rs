@@ -3,6 +3,7 @@
 //! Commands and mechanisms are lettre's; what is asked for in which order, and what a refusal means, is decided here.
 
 use std::fmt::Display;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -222,7 +223,8 @@ impl<'a> Opening<'a> {
 
     async fn say(&mut self, command: impl Display, late: &str) -> Result<Reply, Lost> {
         let text = command.to_string();
-        let written = timeout(self.timeouts.mail, self.wire.write(text.as_bytes())).await;
+        let written =
+            timeout(self.timeouts.mail, self.wire.write(&mut [IoSlice::new(text.as_bytes())])).await;
         match written {
             Ok(Ok(())) => self.hear(late, self.timeouts.mail).await,
             Ok(Err(error)) => Err(self.down(error)),

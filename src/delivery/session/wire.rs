@@ -3,7 +3,7 @@
 //! Reads only replies, and reads them whole: lettre's reader joins the lines of a refusal and takes a code like 571
 //! for no reply at all, which at the dot would make an answered mail uncertain. Its writer copies each body twice.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs};
@@ -73,18 +73,31 @@ impl Wire {
         self.written
     }
 
-    /// Writes all of it.
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
+    /// Writes all of it, in as few writes as the socket takes it in.
+    pub(super) async fn write(&mut self, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        if matches!(self.socket, Socket::Tls(_)) && pieces.len() > 1 {
+            // Each write under encryption would be a record of its own.
+            let mut together = Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
+            pieces.iter().for_each(|piece| together.extend_from_slice(piece));
+            self.write_out(&mut [IoSlice::new(&together)]).await
+        } else {
+            self.write_out(pieces).await
+        }
+    }
+
+    async fn write_out(&mut self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        // Takes what is empty off the front, or nothing would seem to have been written.
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
             let count = match &mut self.socket {
-                Socket::Plain(socket) => socket.write(bytes).await?,
-                Socket::Tls(stream) => stream.write(bytes).await?,
+                Socket::Plain(socket) => socket.write_vectored(pieces).await?,
+                Socket::Tls(stream) => stream.write_vectored(pieces).await?,
             };
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.written += count as u64;
-            bytes = &bytes[count..];
+            IoSlice::advance_slices(&mut pieces, count);
         }
         match &mut self.socket {
             Socket::Plain(_) => Ok(()),
@@ -112,6 +125,26 @@ impl Wire {
             }
         }
     }
+}
+
+/// How many bytes these pieces have together.
+pub(super) fn length(pieces: &[&[u8]]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}
+
+/// The bytes of these pieces from one place to another.
+pub(super) fn stretch<'a>(pieces: &[&'a [u8]], from: usize, to: usize) -> Vec<IoSlice<'a>> {
+    let mut at = 0;
+    let mut stretch = Vec::with_capacity(pieces.len() + 2);
+    for piece in pieces {
+        let within = |place: usize| place.clamp(at, at + piece.len()) - at;
+        let (first, last) = (within(from), within(to));
+        if first < last {
+            stretch.push(IoSlice::new(&piece[first..last]));
+        }
+        at += piece.len();
+    }
+    stretch
 }
 
 /// The reply at the beginning of these bytes and its length; `None` while it is not all there.
@@ -160,6 +193,20 @@ fn begins_like_one(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p1_a_stretch_of_pieces_is_the_stretch_of_the_whole() {
+        let pieces: [&[u8]; 5] = [b"", b"abc", b"", b"d", b"efgh"];
+        let whole = pieces.concat();
+        assert_eq!(length(&pieces), whole.len());
+        for from in 0..=whole.len() {
+            for to in from..=whole.len() {
+                let written: Vec<u8> =
+                    stretch(&pieces, from, to).iter().flat_map(|piece| piece.to_vec()).collect();
+                assert_eq!(written, whole[from..to], "{from} to {to}");
+            }
+        }
+    }
 
     #[test]
     fn p6_a_reply_is_kept_as_it_was_said() {

@@ -185,7 +185,7 @@ impl Worker {
             }
             let rules = &self.dispatch.shared.rules;
             let Some(session) = self.held.as_mut().map(|held| &mut held.session) else { break };
-            if let Some(reply) = session.unfit(&letter.composed.envelope, letter.composed.body.len()) {
+            if let Some(reply) = session.unfit(&letter.composed.envelope, letter.composed.size()) {
                 let verdict = Verdict::of(&reply, false, rules);
                 if self.refused(&mut pending, letter, verdict).await == Answer::Fenced {
                     return Answer::Fenced;
@@ -242,12 +242,12 @@ impl Worker {
             let limit = self.lane.messages_per_connection.saturating_sub(1);
             let may_follow = held.session.pipelines() && held.session.may_go_on(limit);
             let (dispatch, relay, lane) = (&self.dispatch, &self.relay, &self.lane);
+            let pieces = letter.composed.pieces();
             // The body goes ahead while the ledger is written, and the next letter is made; the end of this one waits.
-            let (begun, answer, following) = tokio::join!(
-                held.session.begin(&letter.composed.body),
-                dispatch.shared.committer.commit(request),
-                async { if may_follow { following(dispatch, relay, lane, &held.carried) } else { None } },
-            );
+            let (begun, answer, following) =
+                tokio::join!(held.session.begin(&pieces), dispatch.shared.committer.commit(request), async {
+                    if may_follow { following(dispatch, relay, lane, &held.carried) } else { None }
+                },);
             match answer {
                 Answer::Released => letter.job.share.take().into_iter().for_each(Share::spend),
                 // 354 and a recipient who may no longer be written to: the socket closes, never a lone dot.
@@ -271,7 +271,7 @@ impl Worker {
             };
             let envelope = following.as_ref().map(|next| &next.composed.envelope);
             let (ended, answered) = match (begun, self.session()) {
-                (Ok(begun), Some(session)) => session.body(&mut letter.composed.body, begun, envelope).await,
+                (Ok(begun), Some(session)) => session.body(&pieces, begun, envelope).await,
                 (Err(lost), _) => (Ended::Unsent(lost.to_string()), None),
                 (Ok(_), None) => (Ended::Unsent("the session is gone".to_owned()), None),
             };
