@@ -267,14 +267,10 @@ fn objects(lines: Vec<Line>, first: usize) -> Vec<(Place, Result<Draft, Refused>
                     format!("is longer than {} MiB ({bytes} bytes)", MAX_LINE_BYTES >> 20),
                 )),
                 Line::Whole(bytes) => {
-                    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-                    if bytes.trim_ascii().is_empty() {
+                    if bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii().is_empty() {
                         return None;
                     }
-                    match serde_json::from_slice(bytes) {
-                        Ok(value) => record::draft(&value),
-                        Err(error) => Err(Refused::new("line", format!("is no JSON: {error}"))),
-                    }
+                    record::line(&bytes).and_then(|value| record::draft(&value))
                 }
             };
             Some((Place::Line(first + at), draft))

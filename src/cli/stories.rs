@@ -1,11 +1,12 @@
 //! `stories` and `pick`: the selection alone, on a file. They need no configuration.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::candidates::{self, Shown};
 use super::{Context, Exit, Misuse, Table};
@@ -38,6 +39,9 @@ pub struct PickArgs {
     explain: bool,
 }
 
+/// A date further ahead than this is a wrong one.
+const AHEAD: SignedDuration = SignedDuration::from_hours(366 * 24);
+
 /// One line: an article as the store would keep it, and what the caller calls it.
 struct Line {
     id: serde_json::Value,
@@ -46,7 +50,7 @@ struct Line {
 
 /// Reads a file of JSON Lines, or standard input; what `article import` would refuse is refused here too, each line with
 /// its number and field, and the rest is read on. Gives the lines, and whether one was refused.
-fn read(path: &Path, cx: &Context) -> anyhow::Result<(Vec<Line>, bool)> {
+fn read(path: &Path, now: Timestamp, cx: &Context) -> anyhow::Result<(Vec<Line>, bool)> {
     let (shown, input): (String, Box<dyn BufRead>) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), Box::new(std::io::stdin().lock()))
     } else {
@@ -54,14 +58,24 @@ fn read(path: &Path, cx: &Context) -> anyhow::Result<(Vec<Line>, bool)> {
         let file = File::open(path).with_context(|| shown.clone())?;
         (shown, Box::new(BufReader::new(file)))
     };
-    let now = cx.clock().now();
     let (mut lines, mut faults) = (Vec::new(), false);
+    let mut known: HashMap<String, usize> = HashMap::new();
     for (bytes, number) in input.split(b'\n').zip(1..) {
         let bytes = bytes.with_context(|| format!("{shown}:{number}"))?;
-        if bytes.trim_ascii().is_empty() {
+        if bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii().is_empty() {
             continue;
         }
-        match line(&bytes, lines.len(), now) {
+        let line = line(&bytes, lines.len(), now).and_then(|line| {
+            // Two of one id could not be told apart in the answer.
+            match known.insert(line.id.to_string(), number) {
+                None => Ok(line),
+                Some(first) => {
+                    known.insert(line.id.to_string(), first);
+                    Err(Refused::new("id", format!("{} stands on line {first} already", line.id)))
+                }
+            }
+        });
+        match line {
             Ok(line) => lines.push(line),
             Err(refused) => {
                 faults = true;
@@ -75,22 +89,32 @@ fn read(path: &Path, cx: &Context) -> anyhow::Result<(Vec<Line>, bool)> {
     Ok((lines, faults))
 }
 
+/// The article of one line; `at` is its place among them.
 fn line(bytes: &[u8], at: usize, now: Timestamp) -> Result<Line, Refused> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let value: serde_json::Value = serde_json::from_slice(bytes)
-        .map_err(|error| Refused::new("line", format!("is no JSON: {error}")))?;
-    let draft = record::draft(&value)?;
+    let value = record::line(bytes)?;
+    let mut draft = record::draft(&value)?;
     let id = match value.get("id") {
         Some(id) if id.is_string() || id.is_number() => id.clone(),
         Some(serde_json::Value::Null) | None => return Err(Refused::new("id", "is missing")),
         Some(_) => return Err(Refused::new("id", "must be a text or a number")),
     };
+    // A file may tell of another day than today, of a later one too; but one wrong year would make all others old.
+    if let Some(at) = draft.published_at.filter(|at| at.duration_since(now) > AHEAD) {
+        return Err(Refused::new("published_at", format!("lies more than a year ahead, found {at}")));
+    }
+    // Nothing further down is looked at; thousands of whole texts would be cleaned and held for nothing.
+    draft.body = draft.body.map(|body| selection::head(&body).to_owned());
     let mut article = draft.check(&Defaults::default())?.article("file", now);
     if !article.summary.is_empty() {
-        // Nothing of it is looked at beside a standfirst; thousands of them would be held for nothing.
+        // Nor anything of it beside a standfirst.
         article.body = String::new();
     }
     Ok(Line { id, article: Article { id: ArticleId(i64::try_from(at).unwrap_or(i64::MAX)), ..article } })
+}
+
+/// The cut-off where none was asked for: the newest article's date, or now. What bears no date came in then.
+fn newest(lines: &[Line], now: Timestamp) -> Timestamp {
+    lines.iter().filter_map(|line| line.article.published_at).max().unwrap_or(now)
 }
 
 fn exit(faults: bool) -> Exit {
@@ -98,7 +122,9 @@ fn exit(faults: bool) -> Exit {
 }
 
 pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> {
-    let (lines, faults) = read(&args.file, cx)?;
+    let now = cx.clock().now();
+    let (lines, faults) = read(&args.file, now, cx)?;
+    let newest = newest(&lines, now);
     let pieces: Vec<stories::Piece<'_>> = lines
         .iter()
         .map(|Line { article, .. }| stories::Piece {
@@ -106,7 +132,7 @@ pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> 
             title: &article.title,
             lead: selection::lead(article),
             language: article.language.as_deref(),
-            at: article.published_at.map_or(0, Timestamp::as_millisecond),
+            at: article.published_at.unwrap_or(newest).as_millisecond(),
         })
         .collect();
     let found = stories::find(&pieces);
@@ -130,9 +156,10 @@ pub(super) fn stories(args: &StoriesArgs, cx: &Context) -> anyhow::Result<Exit> 
 }
 
 pub(super) fn pick(args: &PickArgs, cx: &Context) -> anyhow::Result<Exit> {
-    let (lines, faults) = read(&args.file, cx)?;
-    let newest = lines.iter().filter_map(|line| line.article.published_at).max();
-    let cut_off = args.at.or(newest).unwrap_or_else(|| cx.clock().now());
+    let now = cx.clock().now();
+    // Who asks for a later morning means the dates up to it.
+    let (lines, faults) = read(&args.file, args.at.map_or(now, |at| at.max(now)), cx)?;
+    let cut_off = args.at.unwrap_or_else(|| newest(&lines, now));
     let (ids, articles): (Vec<serde_json::Value>, Vec<Article>) = lines
         .into_iter()
         .map(|Line { id, article }| (id, Article { first_seen_at: cut_off, updated_at: cut_off, ..article }))

@@ -4,7 +4,7 @@
 //! their own, by points, date and URL.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
@@ -41,9 +41,18 @@ pub(super) struct Entry<'a> {
     pub(super) pinned: Option<i64>,
 }
 
-/// What stands under an article's title: the standfirst, or the text.
+/// So many characters of a text without standfirst are looked at: what a report is about stands at its head, and
+/// thousands of whole texts would take seconds and hundreds of megabytes.
+const LEAD_CHARS: usize = 3_000;
+
+/// What stands under an article's title: the standfirst, or the head of the text.
 pub fn lead(article: &Article) -> &str {
-    if article.summary.is_empty() { &article.body } else { &article.summary }
+    if article.summary.is_empty() { head(&article.body) } else { &article.summary }
+}
+
+/// As much of a text as is looked at.
+pub fn head(text: &str) -> &str {
+    text.char_indices().nth(LEAD_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Judges these articles.
@@ -92,7 +101,7 @@ pub(super) fn pool<'a>(
     for (at, story) in stories.of.iter().enumerate() {
         members.entry(*story).or_default().push(at);
     }
-    let owners: Vec<String> = eligible.iter().map(|article| rules.owner(&article.source)).collect();
+    let owners = numbered(eligible.iter().map(|article| rules.owner(&article.source)));
     let sure = settings.rules.points.coverage_sure * 10;
     let past = Past::new(ran, &eligible, &settings.rules.seen.by_age);
     let mut entries: Vec<Entry<'a>> = eligible
@@ -189,15 +198,27 @@ pub(super) fn likeness(squared: i64) -> i64 {
     (squared * 1000).isqrt()
 }
 
+/// A number for each name, the same for the same one.
+fn numbered(names: impl Iterator<Item = String>) -> Vec<usize> {
+    let mut known: HashMap<String, usize> = HashMap::new();
+    names
+        .map(|name| {
+            let next = known.len();
+            *known.entry(name).or_insert(next)
+        })
+        .collect()
+}
+
 /// Who reports a story, seen from one of its articles: each owner once, by its report that is most like this one. A
 /// report that is hardly like it may have been joined by chance, and counts in part.
-fn coverage(at: usize, story: &[usize], owners: &[String], stories: &Stories, sure: i64) -> points::Coverage {
-    let mut counted: BTreeMap<&str, i64> = BTreeMap::new();
+fn coverage(at: usize, story: &[usize], owners: &[usize], stories: &Stories, sure: i64) -> points::Coverage {
+    let mut counted: BTreeMap<usize, i64> = BTreeMap::from([(owners[at], sure)]);
     for other in story {
-        let alike =
-            if owners[*other] == owners[at] { sure } else { likeness(stories.alike(at, *other)).min(sure) };
-        let known = counted.entry(&owners[*other]).or_default();
-        *known = alike.max(*known);
+        let known = counted.entry(owners[*other]).or_default();
+        // One text in thousands of places is one story: what cannot count for more is not compared again.
+        if *known < sure {
+            *known = likeness(stories.alike(at, *other)).min(sure).max(*known);
+        }
     }
     points::Coverage { sources: counted.len(), sure: counted.values().map(|alike| alike * 1000 / sure).sum() }
 }

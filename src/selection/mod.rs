@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::articles::{Article, ArticleId, Lifetime};
 use crate::config;
 
-pub use candidates::lead;
+pub use candidates::{head, lead};
 pub use explain::{Bar, Relaxed, Stopped};
 
 /// One term of a candidate's points.

@@ -38,6 +38,9 @@ fn p10_stories_and_pick_refuse_what_an_import_refuses_with_file_line_and_field()
         r#"{"id": 5, "url": "https://press.example/5", "title": "Un titre", "lifetime": "eternal"}"#,
         r#"{"url": "https://press.example/6", "title": "Un titre"}"#,
         r#"{"id": 7, "url": "https://press.example/7", "title": 7}"#,
+        r#"{"id": "a", "url": "https://press.example/8", "title": "Un titre"}"#,
+        r#"{"id": 9, "url": "https://press.example/9", "title": "T", "published_at": "9998-01-01T00:00:00Z"}"#,
+        r#"{"id": 1e400, "url": "https://press.example/10", "title": "Un titre"}"#,
     ];
     std::fs::write(folder.path().join("x.jsonl"), lines.join("\n")).unwrap();
     for command in ["stories", "pick"] {
@@ -51,6 +54,9 @@ fn p10_stories_and_pick_refuse_what_an_import_refuses_with_file_line_and_field()
             "x.jsonl:6: lifetime: must be short, medium or long, found \"eternal\"",
             "x.jsonl:7: id: is missing",
             "x.jsonl:8: title: must be a text, found a number",
+            "x.jsonl:9: id: \"a\" stands on line 1 already",
+            "x.jsonl:10: published_at: lies more than a year ahead, found 9998-01-01T00:00:00Z",
+            "x.jsonl:11: line: holds a number out of range at column 12",
         ] {
             assert!(told.contains(expected), "{command}: {expected}\n-- not in --\n{told}");
         }

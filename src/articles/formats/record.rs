@@ -12,6 +12,25 @@ use crate::articles::article::Lifetime;
 use crate::articles::draft::{Draft, Refused};
 use crate::articles::text;
 
+/// The value that stands on one line.
+///
+/// # Errors
+/// What is wrong with it: bytes that are no text, a number that nothing can hold, or no JSON at all.
+pub fn line(bytes: &[u8]) -> Result<Value, Refused> {
+    let refused = |why: String| Refused::new("line", why);
+    let text = std::str::from_utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+        .map_err(|error| refused(format!("is no UTF-8 after byte {}", error.valid_up_to())))?;
+    serde_json::from_str(text).map_err(|error| {
+        let why = error.to_string();
+        // The line is the caller's to name: to the parser each is the first.
+        let why = why.replace(&format!("line {} column", error.line()), "column");
+        refused(match why.strip_prefix("number out of range") {
+            Some(place) => format!("holds a number out of range{place}"),
+            None => format!("is no JSON: {why}"),
+        })
+    })
+}
+
 /// Whether this is a JSON Feed.
 pub fn is_json_feed(value: &Value) -> bool {
     value.get("version").and_then(Value::as_str).is_some_and(|version| version.contains("jsonfeed.org"))
@@ -190,6 +209,19 @@ mod tests {
         ] {
             assert_eq!(draft(&value).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn p10_a_line_that_is_no_json_says_what_it_is() {
+        for (bytes, expected) in [
+            (&b"{\"id\": "[..], "line: is no JSON: EOF while parsing a value at column 7"),
+            (b"{\"id\": NaN}", "line: is no JSON: expected value at column 8"),
+            (b"{\"id\": 1e400}", "line: holds a number out of range at column 12"),
+            (b"{\"id\": \"\xff\"}", "line: is no UTF-8 after byte 8"),
+        ] {
+            assert_eq!(line(bytes).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(line(b"\xef\xbb\xbf{\"id\": 7}\r").unwrap(), json!({"id": 7}));
     }
 
     #[test]
