@@ -192,14 +192,17 @@ impl Picker<'_> {
         (Reverse(self.points(at)), at)
     }
 
-    /// Notes for everybody still free the first limit that stops it.
+    /// Notes for everybody still free the first limit that stops it; but once its story is in by another report, or
+    /// one like it, that is what stops it, whatever did before: nobody wants it in reserve.
     fn note_stops(&mut self) {
         let caps = self.caps();
         for at in 0..self.pool.entries.len() {
-            if self.stops.contains_key(&at) || self.chosen.contains(&at) {
+            let known = self.stops.get(&at).map(|stop| stop.bar);
+            if matches!(known, Some(Bar::Story | Bar::Alike | Bar::Seat)) || self.chosen.contains(&at) {
                 continue;
             }
-            if let Some(bar) = self.bar(at, &caps, None) {
+            let bar = self.bar(at, &caps, None);
+            if let Some(bar) = bar.filter(|bar| known.is_none() || matches!(bar, Bar::Story | Bar::Alike)) {
                 self.stops.insert(at, Stop { bar, seat: "" });
             }
         }

@@ -355,3 +355,26 @@ fn reserves_drawn_by_lot_are_marked_and_points_add_up_all_the_same() {
     assert!(all(&without).all(|one| !selection::is_drawn(&one.reasons)));
     assert_eq!(all(&with).count(), 40);
 }
+
+#[test]
+fn what_is_in_by_another_report_stands_ready_for_nothing() {
+    // One newspaper has every story first; others have them too, and its limit lets those in.
+    let mut articles = Vec::new();
+    for id in 0..14 {
+        let mut first = article(id, &title(id), 2);
+        first.source = "Gazette".to_owned();
+        let mut second = article(id + 100, &title(id), 3);
+        second.source = format!("Source {id}");
+        articles.extend([first, second]);
+    }
+    let proposal = propose(&articles, &Standing::default(), &Settings::default());
+    let stories: Vec<&str> = proposal.chosen.iter().map(|one| one.story.as_str()).collect();
+    assert!(proposal.chosen.iter().any(|one| one.source != "Gazette"), "{stories:?}");
+    for candidate in proposal.reserves.iter().chain(&proposal.left_out) {
+        let in_already = stories.contains(&candidate.story.as_str());
+        let stopped = candidate.stopped.as_ref().unwrap();
+        assert_eq!(in_already, stopped.by == Bar::Story, "{stopped:?}");
+    }
+    assert_eq!(proposal.reserves.len(), 4, "one report of each story that is not in");
+    assert!(proposal.reserves.iter().all(|one| !stories.contains(&one.story.as_str())));
+}
