@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::candidates::{self, Shown};
 use super::{Context, Exit, Misuse, Table};
-use crate::articles::formats::record;
+use crate::articles::formats::{html, record};
 use crate::articles::{Article, ArticleId, Defaults, Refused};
 use crate::selection::learning::Weights;
 use crate::selection::words::Phrases;
@@ -91,7 +91,13 @@ fn read(path: &Path, now: Timestamp, cx: &Context) -> anyhow::Result<(Vec<Line>,
 
 /// The article of one line; `at` is its place among them.
 fn line(bytes: &[u8], at: usize, now: Timestamp) -> Result<Line, Refused> {
-    let value = record::line(bytes)?;
+    let mut value = record::line(bytes)?;
+    // Nothing further down is looked at; thousands of whole texts would be cleaned and held for nothing.
+    if let Some(serde_json::Value::String(body)) = value.get_mut("body")
+        && !html::looks_like_markup(body)
+    {
+        body.truncate(selection::head(body).len());
+    }
     let mut draft = record::draft(&value)?;
     let id = match value.get("id") {
         Some(id) if id.is_string() || id.is_number() => id.clone(),
@@ -102,7 +108,6 @@ fn line(bytes: &[u8], at: usize, now: Timestamp) -> Result<Line, Refused> {
     if let Some(at) = draft.published_at.filter(|at| at.duration_since(now) > AHEAD) {
         return Err(Refused::new("published_at", format!("lies more than a year ahead, found {at}")));
     }
-    // Nothing further down is looked at; thousands of whole texts would be cleaned and held for nothing.
     draft.body = draft.body.map(|body| selection::head(&body).to_owned());
     let mut article = draft.check(&Defaults::default())?.article("file", now);
     if !article.summary.is_empty() {

@@ -1,8 +1,13 @@
 //! `story`: which articles report the same event, and the editors' word on it.
 
+use jiff::tz::TimeZone;
+
 use super::{Context, Exit, Refusal, Table};
 use crate::editions::Who;
 use crate::morning::stories::{self, Said};
+use crate::morning::words;
+use crate::selection::stories::Bond;
+use crate::selection::words::{Phrases, put};
 
 /// What `story` takes.
 #[derive(Debug, clap::Subcommand)]
@@ -40,8 +45,10 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                     table.row(&[article.source.clone(), article.title.clone(), article.url.clone()]);
                 }
                 out.table(&table)?;
-                for line in story.said.iter().map(in_words) {
-                    out.line(&line)?;
+                // A story is no one newsletter's.
+                let phrases = Phrases::of("en");
+                for said in &story.said {
+                    out.line(&in_words(said, phrases, &TimeZone::UTC))?;
                 }
             }
             out.finish()?;
@@ -62,7 +69,12 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// What an editor said of two articles, as a line.
-pub(super) fn in_words(said: &Said) -> String {
-    format!("{} by {} at {}: {:?} and {:?}", said.what, said.who, said.at, said.one, said.other)
+/// What an editor said of two articles, as a line in the reader's language and zone.
+pub(super) fn in_words(said: &Said, phrases: &Phrases, zone: &TimeZone) -> String {
+    let phrase = match said.what {
+        Bond::Together => phrases.joined,
+        Bond::Apart => phrases.split,
+    };
+    let at = words::instant(said.at, zone);
+    put(phrase, &[("who", &said.who), ("at", &at), ("one", &said.one), ("other", &said.other)])
 }

@@ -29,7 +29,8 @@ pub struct AlsoIn {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Said {
     /// `joined` or `split`.
-    pub what: &'static str,
+    #[serde(serialize_with = "in_a_word")]
+    pub what: Bond,
     /// One title.
     pub one: String,
     /// The other title.
@@ -38,6 +39,14 @@ pub struct Said {
     pub who: String,
     /// When.
     pub at: jiff::Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn in_a_word<S: serde::Serializer>(bond: &Bond, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_str(match bond {
+        Bond::Together => "joined",
+        Bond::Apart => "split",
+    })
 }
 
 /// The other reports of a story, in the order of arrival, retracted ones left out.
@@ -75,10 +84,7 @@ pub(super) async fn said(conn: &mut Conn, about: &[ArticleId]) -> Result<Vec<Sai
     Ok(bonds
         .iter()
         .map(|bond| Said {
-            what: match bond.bond {
-                Bond::Together => "joined",
-                Bond::Apart => "split",
-            },
+            what: bond.bond,
             one: title(&bond.one),
             other: title(&bond.other),
             who: bond.who.clone(),

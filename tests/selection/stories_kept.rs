@@ -11,6 +11,7 @@ use matinale::config::Config;
 use matinale::editions::Who;
 use matinale::morning::{House, line_up, stories};
 use matinale::selection::Candidate;
+use matinale::selection::stories::Bond;
 
 use crate::support::databases::both;
 
@@ -115,9 +116,9 @@ async fn p8_ids_stay_and_what_editors_split_and_joined_stays_so_at_every_refresh
         let ebola = shown.items.iter().find(|item| item.story == third["ebola-1"]).unwrap();
         let both = BTreeSet::from([ebola.url.as_str(), ebola.also_in[0].url.as_str()]);
         assert_eq!(both, urls(&["ebola-1", "ebola-2"]).iter().map(String::as_str).collect());
-        let said: BTreeSet<(&str, &str)> =
+        let said: BTreeSet<(Bond, &str)> =
             shown.said.iter().map(|said| (said.what, said.who.as_str())).collect();
-        assert_eq!(said, BTreeSet::from([("joined", "Awa"), ("split", "Awa")]));
+        assert_eq!(said, BTreeSet::from([(Bond::Together, "Awa"), (Bond::Apart, "Awa")]));
 
         // And an editor may think again.
         stories::join(&house, &urls(&["kano-1", "lagos-1"]), &who).await.unwrap().unwrap();

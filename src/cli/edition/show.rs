@@ -30,8 +30,9 @@ pub(super) async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
         let mut out = cx.out();
         explain(&proposal, place.newsletter, &mut out)?;
         if !cx.json {
+            let phrases = Phrases::of(&place.newsletter.language);
             for said in &morning::stories::said_of(&place.house, &proposal).await? {
-                out.line(&crate::cli::story::in_words(said))?;
+                out.line(&crate::cli::story::in_words(said, phrases, &place.newsletter.timezone))?;
             }
         }
         out.finish()?;
@@ -74,13 +75,15 @@ pub(super) async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> 
     if cx.json {
         out.json(&shown)?;
     } else {
-        out.line(&format!("{}, edition of {}: {}", place.newsletter.name, edition.date, edition.state))?;
+        let phrases = Phrases::of(&place.newsletter.language);
+        let (date, state) = (edition.date.to_string(), edition.state.to_string());
+        let head = [("name", place.newsletter.name.as_str()), ("date", &date), ("state", &state)];
+        out.line(&put(phrases.edition, &head))?;
         if let Some(reason) = &edition.reason {
             out.line(reason)?;
         }
-        out.line(&format!("Subject: {}", shown.subject))?;
+        out.line(&put(phrases.subject, &[("subject", &shown.subject)]))?;
         out.line("")?;
-        let phrases = Phrases::of(&place.newsletter.language);
         out.table(&items(&shown.items, phrases))?;
         if !shown.reserves.is_empty() {
             out.line("")?;
@@ -88,7 +91,7 @@ pub(super) async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> 
             out.table(&items(&shown.reserves, phrases))?;
         }
         for said in &shown.said {
-            out.line(&crate::cli::story::in_words(said))?;
+            out.line(&crate::cli::story::in_words(said, phrases, &place.newsletter.timezone))?;
         }
         if let Some(agreed) = morning::learn::agreed(&place.house, place.newsletter).await? {
             let near =

@@ -67,4 +67,8 @@ pub(super) static ARABIC: Phrases = Phrases {
     pinned: "مثبت",
     too_many_seated: "{rank} في {name}؛ {points} نقطة، وكان لا بد من شغل المقاعد",
     seated: "{points} نقطة، وكان لا بد من شغل المقاعد",
+    edition: "{name}، عدد {date}: {state}",
+    subject: "الموضوع: {subject}",
+    joined: "{who}، {at}: «{one}» و«{other}» خبر واحد",
+    split: "{who}، {at}: «{one}» و«{other}» خبران مختلفان",
 };

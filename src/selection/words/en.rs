@@ -75,4 +75,8 @@ pub(super) static ENGLISH: Phrases = Phrases {
     pinned: "pinned",
     too_many_seated: "{rank} of {name}; {points} points, and seats had to be filled",
     seated: "{points} points, and seats had to be filled",
+    edition: "{name}, edition of {date}: {state}",
+    subject: "Subject: {subject}",
+    joined: "{who}, {at}: “{one}” and “{other}” are one story",
+    split: "{who}, {at}: “{one}” and “{other}” are two stories",
 };

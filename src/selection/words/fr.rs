@@ -67,4 +67,8 @@ pub(super) static FRENCH: Phrases = Phrases {
     pinned: "épinglé",
     too_many_seated: "{rank} sujet {name} ; {points} points, et des sièges étaient à pourvoir",
     seated: "{points} points, et des sièges étaient à pourvoir",
+    edition: "{name}, édition du {date} : {state}",
+    subject: "Objet : {subject}",
+    joined: "{who}, {at} : « {one} » et « {other} » sont une même histoire",
+    split: "{who}, {at} : « {one} » et « {other} » sont deux histoires",
 };

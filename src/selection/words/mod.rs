@@ -105,6 +105,14 @@ pub struct Phrases {
     pub title: &'static str,
     pub why: &'static str,
     pub pinned: &'static str,
+    /// Of `{name}`, `{date}`, `{state}`: the head of an edition; states are named as in commands and the ledger.
+    pub edition: &'static str,
+    /// Of `{subject}`.
+    pub subject: &'static str,
+    /// Of `{who}`, `{at}`, `{one}`, `{other}`: what an editor said of two articles.
+    pub joined: &'static str,
+    /// Of `{who}`, `{at}`, `{one}`, `{other}`.
+    pub split: &'static str,
 }
 
 impl Phrases {
@@ -185,6 +193,11 @@ mod tests {
                 phrases.also_in,
                 phrases.too_many_seated,
                 phrases.seated,
+                phrases.agreed,
+                phrases.edition,
+                phrases.subject,
+                phrases.joined,
+                phrases.split,
             ]
             .map(places)
         };

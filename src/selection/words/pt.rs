@@ -67,4 +67,8 @@ pub(super) static PORTUGUESE: Phrases = Phrases {
     pinned: "fixada",
     too_many_seated: "{rank} notícia de {name}; {points} pontos, e havia assentos por ocupar",
     seated: "{points} pontos, e havia assentos por ocupar",
+    edition: "{name}, edição de {date}: {state}",
+    subject: "Assunto: {subject}",
+    joined: "{who}, {at}: «{one}» e «{other}» são uma só história",
+    split: "{who}, {at}: «{one}» e «{other}» são duas histórias",
 };
