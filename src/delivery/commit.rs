@@ -87,6 +87,14 @@ impl Committer {
         answered.await.unwrap_or(Answer::Fenced)
     }
 
+    /// Ends when nothing can be recorded any more, because the loop behind it broke.
+    pub(super) async fn broken(&self) {
+        match &self.requests {
+            Some(requests) => requests.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Counts a connection at work while the guard lives.
     pub(super) fn at_work(&self) -> AtWork {
         self.at_work.fetch_add(1, Ordering::AcqRel);
@@ -218,5 +226,25 @@ impl Loop {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p1_a_loop_that_broke_is_noticed_and_what_it_was_asked_may_not_leave() {
+        let (requests, inbox) = mpsc::channel(1);
+        let committer = Committer { requests: Some(requests), at_work: Arc::default() };
+        let asked = committer.commit(Request::default());
+        let breaks = tokio::spawn(async move {
+            let _first = { inbox }.recv().await;
+            panic!("it broke");
+        });
+        assert_eq!(asked.await, Answer::Fenced);
+        committer.broken().await;
+        assert!(breaks.await.is_err());
+        assert_eq!(committer.commit(Request::default()).await, Answer::Fenced);
     }
 }

@@ -255,6 +255,9 @@ pub enum Error {
     /// Another daemon declared this one dead and took its work over: it must stop.
     #[error("another daemon took this one's work over")]
     Fenced,
+    /// What keeps the ledger broke off: this life can record nothing more, and its lease is left to run out.
+    #[error("what keeps the ledger broke off")]
+    Broken,
 }
 
 /// What this room's functions give back.

@@ -1,8 +1,8 @@
 //! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
 //!
-//! A life (`life`) ends when it is told to stop, or when another daemon declared it dead (it was stopped for longer than
-//! its lease): then a new one begins. They have a thread of their own (`apart`). What sending needs from files is read
-//! once, before anything is claimed.
+//! A life (`life`) ends when it is told to stop, when another daemon declared it dead (it was stopped for longer than its
+//! lease), or when it can record nothing more: then a new one begins. They have a thread of their own (`apart`). What
+//! sending needs from files is read once, before anything is claimed.
 
 mod apart;
 mod life;
@@ -115,6 +115,7 @@ impl Engine {
             loop {
                 match engine.live(mode, &shutdown).await {
                     Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
+                    Err(error @ Error::Broken) => tracing::error!(%error, "joining anew"),
                     result => return result,
                 }
             }
@@ -163,9 +164,10 @@ impl Engine {
         let result = tokio::select! {
             result = life.clone().go(shutdown) => result,
             error = pulse => Err(error),
+            () = committer.broken() => Err(Error::Broken),
             () = shutdown.stopping() => Ok(()),
         };
-        life.end(matches!(result, Err(Error::Fenced)), shutdown).await;
+        life.end(matches!(result, Err(Error::Fenced | Error::Broken)), shutdown).await;
         result
     }
 }
