@@ -6,6 +6,7 @@ use super::item::held;
 use super::language::{Language, put};
 use super::plain;
 use super::proposed::first_words;
+use super::tongue::Named;
 use super::view::count;
 
 pub(super) struct Around {
@@ -30,15 +31,15 @@ pub(super) struct FigureView {
     pub(super) value: String,
     pub(super) text: String,
     /// Where it is told, what the link says in the reader's language, and what it is about in the editors'.
-    pub(super) link: Option<(String, String, String)>,
-    pub(super) source: Option<String>,
+    pub(super) link: Option<(String, Named, String)>,
+    pub(super) source: Option<Named>,
 }
 
 pub(super) struct LighterView {
     pub(super) title: String,
     pub(super) text: String,
     /// As a figure's.
-    pub(super) link: Option<(String, String, String)>,
+    pub(super) link: Option<(String, Named, String)>,
 }
 
 /// Two languages: the editors' own words keep theirs, fixed phrases and dates are in the reader's.
@@ -108,7 +109,11 @@ impl Setting<'_> {
         FigureView {
             value: held(&value),
             text: self.own(&figure.text),
-            source: source.map(|source| format!("{}{}{source}", phrases.source, phrases.colon)),
+            source: source.map(|name| Named {
+                before: format!("{}{}", phrases.source, phrases.colon),
+                name,
+                after: String::new(),
+            }),
             link,
         }
     }
@@ -124,13 +129,12 @@ impl Setting<'_> {
         url: Option<&String>,
         source: Option<&String>,
         about: &str,
-    ) -> Option<(String, String, String)> {
+    ) -> Option<(String, Named, String)> {
         let phrases = self.reader.phrases();
         let text = match source.map(|source| self.own(source)).filter(|source| !source.is_empty()) {
-            Some(source) => put(phrases.read_at, &[("source", &source)]),
-            None => phrases.read_on.to_owned(),
+            Some(source) => Named::new(phrases.read_at, "{source}", source),
+            None => Named::alone(phrases.read_on),
         };
-        let text = self.reader.polish(&text, self.content.newsletter.theme.french);
         Some((plain::page(url?)?, text, about.to_owned()))
     }
 

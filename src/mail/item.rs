@@ -6,7 +6,7 @@ use super::content::{Content, Item, Newsletter};
 use super::language::{Language, put};
 use super::plain;
 use super::proposed::{SUBJECT, first_words};
-use super::tongue::Tongue;
+use super::tongue::{Named, Tongue};
 use super::view::Links;
 
 /// The longest title that is read without a warning, in characters; a text of that length is one where there is none.
@@ -19,7 +19,7 @@ pub(super) struct ItemView {
     pub(super) title: String,
     pub(super) summary: String,
     /// What the link says, in the reader's language.
-    pub(super) link: String,
+    pub(super) link: Named,
     /// What it is about, and in which language; where another link says the same, or nothing says where it goes.
     pub(super) about: Option<(String, String)>,
     /// How long it takes to read there.
@@ -38,7 +38,7 @@ pub(super) struct ImageView {
     /// How its words run, where they stand in its place.
     pub(super) dir: &'static str,
     pub(super) align: &'static str,
-    pub(super) credit: Option<String>,
+    pub(super) credit: Option<Named>,
 }
 
 pub(super) struct MenuLine {
@@ -62,9 +62,11 @@ impl ItemView {
         // What has no page of its own is read where the whole edition is, and the link says so.
         let own_page = plain::page(&item.url).filter(|url| !newsletter.has_page(url));
         let link = match source.as_str() {
-            _ if own_page.is_none() => phrases.browser.to_owned(),
-            "" => phrases.read_on.to_owned(),
-            source => language.polish(&put(phrases.read_at, &[("source", source)]), newsletter.theme.french),
+            _ if own_page.is_none() => Named::alone(phrases.browser),
+            "" => Named::alone(phrases.read_on),
+            source => {
+                Named::new(phrases.read_at, "{source}", language.polish(source, newsletter.theme.french))
+            }
         };
         let (title, summary) = match (set(&item.title), set(&item.summary)) {
             (title, summary) if !title.is_empty() => (title, summary),
@@ -90,7 +92,7 @@ impl ItemView {
                     credit: image
                         .credit
                         .as_ref()
-                        .map(|credit| put(phrases.photo, &[("credit", &plain::line(credit))])),
+                        .map(|credit| Named::new(phrases.photo, "{credit}", plain::line(credit))),
                 })
             }),
             heading: tongue.of(&title),
@@ -162,18 +164,19 @@ fn host(url: &str) -> String {
 pub(super) fn distinguish(items: &mut [ItemView], menu: &[MenuLine], vague: &[&str]) {
     let mut said: BTreeMap<String, usize> = BTreeMap::new();
     for item in items.iter() {
-        *said.entry(item.link.clone()).or_default() += 1;
+        *said.entry(item.link.to_string()).or_default() += 1;
     }
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for (item, line) in items.iter_mut().zip(menu) {
-        let (about, lang) = if vague.contains(&item.link.as_str()) {
+        let link = item.link.to_string();
+        let (about, lang) = if vague.contains(&link.as_str()) {
             (plain::shortened(&item.title, SUBJECT), &item.lang)
-        } else if said[&item.link] > 1 {
+        } else if said[&link] > 1 {
             (line.label.clone(), &line.lang)
         } else {
             continue;
         };
-        let again = taken.entry(format!("{}\0{about}", item.link)).or_default();
+        let again = taken.entry(format!("{link}\0{about}")).or_default();
         *again += 1;
         let about = if *again == 1 { about } else { format!("{about} ({})", item.position) };
         item.about = Some((about, lang.clone()));

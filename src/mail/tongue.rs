@@ -1,5 +1,7 @@
 //! In which language a text is, how it runs, and where its lines begin on a page of another.
 
+use std::fmt;
+
 use super::language::{Language, is_right_to_left};
 use super::plain;
 
@@ -41,5 +43,34 @@ impl Tongue {
             }
             _ => self.clone(),
         }
+    }
+}
+
+/// A phrase of the reader's around a name that keeps its own order in it (L3).
+#[derive(Clone)]
+pub(super) struct Named {
+    pub(super) before: String,
+    pub(super) name: String,
+    pub(super) after: String,
+}
+
+impl Named {
+    /// The phrase with the name in this place of it; the phrase alone where it has no such place.
+    pub(super) fn new(phrase: &str, place: &str, name: String) -> Self {
+        match phrase.split_once(place) {
+            Some((before, after)) => Self { before: before.to_owned(), name, after: after.to_owned() },
+            None => Self::alone(phrase),
+        }
+    }
+
+    /// A phrase that names nobody.
+    pub(super) fn alone(phrase: &str) -> Self {
+        Self { before: phrase.to_owned(), name: String::new(), after: String::new() }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.before, self.name, self.after)
     }
 }

@@ -10,7 +10,7 @@ use super::language::{Language, Phrases, is_right_to_left, put};
 use super::plain;
 use super::prepared::{CONSENT, SLOT};
 use super::proposed::{self, JOINT};
-use super::tongue::Tongue;
+use super::tongue::{Named, Tongue};
 use crate::config::theme::Theme;
 
 /// Words a minute.
@@ -47,8 +47,8 @@ pub(super) struct View<'a> {
     pub(super) why: String,
     /// The place where it is said when and where this reader asked for it.
     pub(super) consent: &'static str,
-    /// What stands before the address that answers reach, the address, and what stands behind it.
-    pub(super) reply: (String, String, String),
+    /// How to answer, around the address that answers reach.
+    pub(super) reply: Named,
     pub(super) sisters: Vec<Sister>,
     pub(super) social: Vec<(String, String)>,
 }
@@ -119,7 +119,7 @@ impl<'a> View<'a> {
             own: Tongue::new(&newsletter.language, language),
             why: language.polish(&put(phrases.why, &[("newsletter", &name)]), french),
             consent: CONSENT,
-            reply: reply(phrases.reply, newsletter.reply_address()),
+            reply: Named::new(phrases.reply, "{address}", plain::line(newsletter.reply_address())),
             sisters: newsletter.translations.iter().map(|sister| Sister::new(sister, base)).collect(),
             name,
             publisher: plain::line(&newsletter.publisher),
@@ -243,12 +243,6 @@ fn page_of(content: &Content, language: Language) -> String {
     } else {
         format!("{page}?lang={}", language.tag())
     }
-}
-
-/// How to answer: the phrase around the address.
-fn reply(phrase: &str, address: &str) -> (String, String, String) {
-    let (before, after) = phrase.split_once("{address}").unwrap_or((phrase, ""));
-    (before.to_owned(), plain::line(address), after.to_owned())
 }
 
 /// How many words; a mark that stands alone is none.
