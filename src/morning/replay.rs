@@ -31,6 +31,7 @@ impl std::str::FromStr for Setting {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (name, value) = text
             .split_once('=')
+            .filter(|(name, _)| !name.trim().is_empty())
             .ok_or_else(|| "expected NAME=VALUE, such as freshness=1.5 or limits.country=2".to_owned())?;
         let name = name.trim();
         // As they were called before.
@@ -41,15 +42,16 @@ impl std::str::FromStr for Setting {
             other => other,
         };
         let name = name.to_owned();
-        let value = value
-            .trim()
-            .parse::<f64>()
-            .ok()
-            .filter(|value| (0.0..=100.0).contains(value))
-            .ok_or_else(|| format!("{name}: expected a number from 0 to 100"))?;
-        if LIMITS.contains(&name.as_str()) && (value.fract() != 0.0 || value < 1.0) {
-            return Err(format!("{name}: expected a whole number from 1 on"));
-        }
+        let limit = LIMITS.contains(&name.as_str());
+        let value = value.trim().parse::<f64>().ok().filter(|value| {
+            if limit {
+                value.fract() == 0.0 && (1.0..=100.0).contains(value)
+            } else {
+                (0.0..=100.0).contains(value)
+            }
+        });
+        let wanted = if limit { "a whole number from 1 to 100" } else { "a number from 0 to 100" };
+        let value = value.ok_or_else(|| format!("{name}: expected {wanted}"))?;
         Ok(Self { name, value })
     }
 }
@@ -227,6 +229,8 @@ mod tests {
             "limits.alike=1.5",
             "items=2.5",
             "a=NaN",
+            "=",
+            "items=101",
         ] {
             assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
         }
