@@ -19,6 +19,12 @@ pub(super) struct Shown<'a> {
     pub(super) width: Option<usize>,
 }
 
+/// What a line-up does not keep, a line each.
+pub(super) fn broken(proposal: &Proposal) -> impl Iterator<Item = String> {
+    let words = proposal.relaxed.iter().map(|relaxed| &relaxed.words).chain(&proposal.short);
+    words.map(|words| format!("! {words}"))
+}
+
 impl Shown<'_> {
     /// The chosen, a line each, their terms in columns; and what the line-up does not keep.
     pub(super) fn chosen(&self, proposal: &Proposal, out: &mut Out) -> io::Result<()> {
@@ -48,9 +54,8 @@ impl Shown<'_> {
         if !rows.is_empty() {
             self.table(&head, rows, 1, out)?;
         }
-        let broken = proposal.relaxed.iter().map(|relaxed| &relaxed.words).chain(&proposal.short);
-        for words in broken {
-            out.line(&format!("! {words}"))?;
+        for line in broken(proposal) {
+            out.line(&line)?;
         }
         Ok(())
     }

@@ -131,6 +131,20 @@ fn a_lock_by_hand_that_is_refused_decides_nothing_and_leaves_no_edition_behind()
 }
 
 #[test]
+fn p7_an_edition_that_is_shown_says_in_the_newsletters_language_what_it_does_not_keep() {
+    let house = house();
+    let run =
+        |command: &str| matinale(house.path(), &["edition", command, "test", "--date", "2026-11-25"], "");
+    assert!(run("build").status.success());
+    let done = run("show");
+    let shown = text(&done.stdout);
+    for expected in ["Test, édition du 2026-11-25 : open\n", "\n! places pourvues : 1 sur 10, rien d’autre"]
+    {
+        assert!(shown.contains(expected), "{expected}\n-- not in --\n{shown}");
+    }
+}
+
+#[test]
 fn p10_a_document_that_cannot_be_is_refused_with_its_field_and_is_given_with_titles() {
     let house = house();
     let edit = |document: &str| {

@@ -85,6 +85,10 @@ pub(super) async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> 
         out.line(&put(phrases.subject, &[("subject", &shown.subject)]))?;
         out.line("")?;
         out.table(&items(&shown.items, phrases))?;
+        let record = morning::learn::record(&place.house, place.newsletter, edition.date).await?;
+        for words in record.iter().filter(|record| is_of(record, &shown.items)).flat_map(candidates::broken) {
+            out.line(&words)?;
+        }
         if !shown.reserves.is_empty() {
             out.line("")?;
             out.line(phrases.in_reserve)?;
@@ -109,6 +113,11 @@ pub(super) async fn show(place: &Place<'_>, edition: &Edition, cx: &Context) -> 
     }
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// Whether this proposal is the line-up that is shown: only then it tells what of its limits gave way.
+fn is_of(proposal: &Proposal, items: &[ShownItem]) -> bool {
+    proposal.chosen.iter().map(|one| one.url.as_str()).eq(items.iter().map(|item| item.url.as_str()))
 }
 
 /// Items as an editor reads them, in the newsletter's language.
