@@ -192,26 +192,38 @@ fn add_cosines(
     near: impl Fn(usize, usize) -> u64,
     similarity: &mut Triangle,
 ) {
-    let mut postings: Vec<Vec<(u32, u16)>> = vec![Vec::new(); vectors.terms];
+    // All postings in one piece: of each term those in the window stand from `first` to `filled`.
+    let mut first = vec![0_u32; vectors.terms];
+    for (term, _) in vectors.rows.iter().flatten() {
+        first[*term as usize] += 1;
+    }
+    let mut all = 0;
+    for count in &mut first {
+        all += std::mem::replace(count, all);
+    }
+    let mut filled = first.clone();
+    let mut postings = vec![(0_u32, 0_u16); all as usize];
     let mut sums = vec![0_u32; vectors.rows.len()];
     for (row, vector) in (0_u32..).zip(&vectors.rows) {
         let at = row as usize;
         let begin = since[at];
         for (term, weight) in vector {
-            let list = &postings[*term as usize];
-            let from = list.partition_point(|(other, _)| (*other as usize) < begin);
-            for (other, known) in &list[from..] {
+            let term = *term as usize;
+            let list = &postings[first[term] as usize..filled[term] as usize];
+            let gone = list.iter().take_while(|(other, _)| (*other as usize) < begin).count();
+            first[term] += u32::try_from(gone).unwrap_or(u32::MAX);
+            for (other, known) in &list[gone..] {
                 sums[*other as usize] += u32::from(*weight) * u32::from(*known);
             }
+            // Its own comes last: no article is compared with itself.
+            postings[filled[term] as usize] = (row, *weight);
+            filled[term] += 1;
         }
         for (other, sum) in sums.iter_mut().enumerate().take(at).skip(begin) {
             if *sum > 0 {
                 similarity.add(at, other, scaled(*sum, share, near(at, other)));
                 *sum = 0;
             }
-        }
-        for (term, weight) in vector {
-            postings[*term as usize].push((row, *weight));
         }
     }
 }
