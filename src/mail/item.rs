@@ -220,6 +220,18 @@ mod tests {
     use crate::mail::content::Content;
     use crate::mail::view::View;
 
+    /// An English edition of these items.
+    fn content(items: &[serde_json::Value]) -> Content {
+        serde_json::from_value(serde_json::json!({
+            "newsletter": {
+                "id": "m", "name": "M", "language": "en", "list_id": "m.example.org", "from_name": "M",
+                "from_address": "m@example.org", "public_url": "https://example.org"
+            },
+            "date": "2026-11-24", "items": items
+        }))
+        .unwrap()
+    }
+
     #[test]
     fn an_item_without_title_has_a_heading_and_says_nothing_twice() {
         let names = ["", "press.example", "Morning"];
@@ -248,14 +260,7 @@ mod tests {
                     })
                 })
                 .collect();
-            let content = serde_json::from_value(serde_json::json!({
-                "newsletter": {
-                    "id": "m", "name": "M", "language": "en", "list_id": "m.example.org", "from_name": "M",
-                    "from_address": "m@example.org", "public_url": "https://example.org"
-                },
-                "date": "2026-11-24", "items": items
-            }))
-            .unwrap();
+            let content = content(&items);
             let view = View::new(&content, Language::of("en").unwrap());
             let about = |item: &ItemView| item.about.clone().map(|(about, _)| about).unwrap_or_default();
             view.full.iter().map(about).collect::<Vec<_>>()
@@ -279,14 +284,7 @@ mod tests {
                     })
                 })
                 .collect();
-            let content: Content = serde_json::from_value(serde_json::json!({
-                "newsletter": {
-                    "id": "m", "name": "M", "language": "en", "list_id": "m.example.org", "from_name": "M",
-                    "from_address": "m@example.org", "public_url": "https://example.org"
-                },
-                "date": "2026-11-24", "items": items
-            }))
-            .unwrap();
+            let content = content(&items);
             let view = View::new(&content, Language::of("en").unwrap());
             view.menu.iter().map(|line| line.label.clone()).collect::<Vec<_>>()
         };

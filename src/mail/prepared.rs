@@ -286,7 +286,9 @@ impl Message {
 
     /// Bytes.
     pub fn len(&self) -> usize {
-        self.pieces().iter().map(|piece| piece.len()).sum()
+        let mut bytes = self.head.len();
+        self.prepared.each(&self.token, &self.said, |piece| bytes += piece.len());
+        bytes
     }
 
     /// Never: a message has headers.
