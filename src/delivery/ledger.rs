@@ -214,10 +214,10 @@ pub struct Record {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn held(doubtful: bool) -> Claimed {
+    pub(in crate::delivery) fn held(doubtful: bool) -> Claimed {
         Claimed {
             id: DeliveryId(1),
             edition: 1,

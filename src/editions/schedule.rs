@@ -141,12 +141,12 @@ fn civil_times(rule: &str, start: Civil) -> Result<impl Iterator<Item = Civil>, 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
 
-    fn newsletter(zone: &str, lock: &str, more: &str) -> Newsletter {
+    pub(crate) fn newsletter(zone: &str, lock: &str, more: &str) -> Newsletter {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("matinale.toml");

@@ -1,15 +1,18 @@
-//! What is told of relays: once for each change, and until it is over.
+//! What is told of relays, once for each change and until it is over; and who takes what waits for one that takes nothing.
 
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use matinale::clock::Clock;
-use matinale::delivery::{Mode, relay};
+use matinale::delivery::{Mode, relay, store};
 use matinale::lifecycle::Shutdown;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::ground::prepare_with;
-use crate::support::databases::{both, free_port, sqlite};
+use super::ground::{Bench, prepare_with};
+use crate::support::databases::{TestDb, both, free_port, sqlite};
+use crate::support::faulty::{Fault, Faulty, Offer, Opening, Stray};
 
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -61,5 +64,100 @@ async fn why_a_relay_is_down_outlives_a_pause_and_a_resume() {
         relay::store::pause(&mut tx, "main", None, None).await.unwrap();
         let known = relay::store::list(&mut tx).await.unwrap().remove(0);
         assert_eq!((known.reason, known.paused_until), (None, None), "{}", test.name);
+    }
+}
+
+/// What ends the first relay's part in the middle of an edition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// It says that it blocks us: it is left alone for ten minutes.
+    Blocks,
+    /// It says 421, and lets nobody in any more.
+    Leaves,
+    /// It is silent, and an operator pauses it.
+    Paused,
+}
+
+const READERS: usize = 120;
+/// So many the first relay has taken by then.
+const BEFORE: usize = 30;
+
+/// Two relays, of which the second takes what the first does not.
+async fn two_relays(test: &TestDb, ends: Ends) -> (Bench, Faulty, Faulty) {
+    let addresses: Vec<String> = (0..READERS).map(|n| format!("r{n}@example.org")).collect();
+    let nth = u32::try_from(BEFORE).unwrap() + 1;
+    let stray = |fault| vec![Stray { verb: "MAIL", nth, fault }];
+    let blocked = "550 5.7.1 part of their network is on our block list (S3150)\r\n".to_owned();
+    let (strays, openings) = match ends {
+        Ends::Blocks => (stray(Fault::Reply(blocked)), Vec::new()),
+        // Only the first connection is let in, and for the rest of the test nobody.
+        Ends::Leaves => {
+            (stray(Fault::Goodbye), [vec![Opening::Slow], vec![Opening::Refused; 5_000]].concat())
+        }
+        Ends::Paused => {
+            (stray(Fault::After(1, Box::new(Fault::Reply("250 2.1.0 ok\r\n".to_owned())))), Vec::new())
+        }
+    };
+    let offer = Offer { pipelining: true, ..Offer::default() };
+    let first = Faulty::start(offer, HashMap::new(), openings.into(), strays).await;
+    let spare = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+    let relays = format!(
+        "url = \"smtp://{}?tls=none\"\nconnections = 1\nweight = 1\n\
+         [relay.spare]\nurl = \"smtp://{}?tls=none\"\nconnections = 2\nweight = 0",
+        first.address, spare.address
+    );
+    let delivery = "retry = [\"20ms\"]";
+    let bench = prepare_with(test.db.clone(), delivery, &relays, Clock::system(), &addresses).await;
+    (bench, first, spare)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_what_waits_for_a_relay_that_takes_nothing_any_more_leaves_by_the_other_at_once() {
+    for ends in [Ends::Blocks, Ends::Leaves, Ends::Paused] {
+        for test in both().await {
+            let what = format!("{}: {ends:?}", test.name);
+            let (bench, first, spare) = two_relays(&test, ends).await;
+            let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
+            let daemon = tokio::spawn(async move { engine.run_edition(mode, &shutdown).await });
+            let rest = async {
+                if ends == Ends::Paused {
+                    first.until(BEFORE as u64).await;
+                    let mut tx = bench.db.write().await.unwrap();
+                    let why = Some("an operator paused it");
+                    relay::store::pause(&mut tx, "main", Some(i64::MAX), why).await.unwrap();
+                    tx.commit().await.unwrap();
+                    // What the first relay has in hand is its own; everything else does not wait for it.
+                    spare.until((READERS - BEFORE - 1) as u64).await;
+                    first.let_go(1);
+                }
+                daemon.await.unwrap().unwrap();
+            };
+            // The first relay takes nothing for minutes: whatever waited for it would be missing here.
+            tokio::time::timeout(Duration::from_secs(60), rest).await.expect(&what);
+            assert_eq!(bench.counts().await.accepted, i64::try_from(READERS).unwrap(), "{what}");
+
+            let (first, spare) = (first.record_as_it_is(), spare.record_as_it_is());
+            assert_eq!(spare.violations, Vec::<String>::new(), "{what}");
+            assert_eq!(first.violations, Vec::<String>::new(), "{what}");
+            assert!(!spare.taken.is_empty() && first.taken.len() >= BEFORE - 1, "{what}: in the middle");
+            let mut conn = bench.db.read().await.unwrap();
+            let page = store::page(&mut conn, bench.edition, 0, None, 1000, &bench.links, "example.org");
+            let (records, _) = page.await.unwrap().unwrap();
+            assert_eq!(records.len(), READERS, "{what}");
+            for delivery in records {
+                let to = delivery.email.as_deref().unwrap();
+                let copies = [("main", &first), ("spare", &spare)]
+                    .map(|(name, server)| (name, server.taken.get(to).map_or(0, Vec::len)));
+                // Each is with the one relay that the ledger names, once.
+                let last = delivery.attempts.last().unwrap();
+                assert_eq!(last.outcome.as_deref(), Some("accepted"), "{what}: {to}");
+                for (name, count) in copies {
+                    assert_eq!(count, usize::from(name == last.relay), "{what}: {to} at {name}: p6");
+                }
+                // The one that was refused was tried there; whoever only waited was not.
+                let most = if ends == Ends::Blocks { 2 } else { 1 };
+                assert!(delivery.attempts.len() <= most, "{what}: {to}: {:?}", delivery.attempts);
+            }
+        }
     }
 }

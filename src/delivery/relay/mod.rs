@@ -241,3 +241,132 @@ impl Relay {
         self.state().closed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Tls;
+    use crate::delivery::DeliveryId;
+    use crate::delivery::ledger::tests::held;
+    use crate::editions::schedule::tests::newsletter;
+
+    fn relay(providers: bool) -> Relay {
+        Relay::new(config::Relay {
+            name: "main".to_owned(),
+            kind: RelayKind::Smtp,
+            host: "127.0.0.1".to_owned(),
+            port: 25,
+            tls: Tls::None,
+            connections: 2,
+            messages_per_connection: 100,
+            rate: None,
+            username: None,
+            password: None,
+            weight: 1,
+            helo: None,
+            providers,
+            warm_up: None,
+        })
+    }
+
+    fn sending(edition: i64, revision: i64) -> Sending {
+        Sending { id: edition, newsletter: "test".to_owned(), revision }
+    }
+
+    /// A delivery of that edition, with what was its newest revision when it was claimed.
+    fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
+        Job {
+            held: Claimed { id: DeliveryId(id), edition, ..held(doubtful) },
+            sending: sending(edition, revision),
+            newsletter: Arc::new(newsletter("UTC", "0 0 5 * * *", "")),
+            choices: Vec::new(),
+            route: None,
+            nowhere: None,
+            share: None,
+            spread: 0,
+        }
+    }
+
+    fn ids(jobs: &[Job]) -> Vec<i64> {
+        jobs.iter().map(|job| job.held.id.0).collect()
+    }
+
+    /// A relay with a lane where these wait.
+    fn with(jobs: Vec<Job>) -> (Relay, Arc<Lane>) {
+        let relay = relay(false);
+        let lane = relay.lane("", &Providers::built_in());
+        assert!(lane.take_in(jobs, 0).is_empty());
+        (relay, lane)
+    }
+
+    type Ends = fn(&Relay) -> Vec<Job>;
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_what_was_in_hand() {
+        let ends: [(&str, Duration, Ends); 3] = [
+            ("down", Duration::from_secs(1), |relay| relay.down().0),
+            ("paused", Duration::from_secs(600), |relay| relay.pause(Duration::from_secs(600))),
+            ("stopped", Duration::from_secs(60), |relay| {
+                relay.stop_until(Some(Instant::now() + Duration::from_secs(60)))
+            }),
+        ];
+        for (what, length, end) in ends {
+            let (relay, lane) = with((1..=3).map(|id| job(id, 1, 1, false)).collect());
+            let Next::Job(in_hand) = relay.next(&lane, None, false, 0) else { panic!("{what}: it is up") };
+            let sent = [sending(1, 1)];
+            assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: nothing comes back of one that is up");
+            assert_eq!(ids(&end(&relay)), [2, 3], "{what}");
+            let blocked = Instant::now();
+            assert!(!relay.is_up(0), "{what}");
+            // A worker had it, and could not go on with it: nobody else looks at this relay for as long as it is away.
+            lane.return_one(*in_hand);
+            let Next::NotBefore(until) = relay.next(&lane, None, false, 0) else {
+                panic!("{what}: it is away")
+            };
+            assert_eq!(until - blocked, length, "{what}");
+            assert_eq!(ids(&relay.recall(&sent)), [1], "{what}");
+            assert_eq!(relay.waiting(), 0, "{what}");
+            tokio::time::advance(length + Duration::from_millis(1)).await;
+            assert!(relay.is_up(0), "{what}: it is back");
+            lane.return_one(job(4, 1, 1, false));
+            assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: it is back");
+            assert!(matches!(relay.next(&lane, None, false, 0), Next::Job(_)), "{what}: it is back");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p4_what_was_held_or_corrected_comes_back_and_the_rest_keeps_its_place() {
+        let mut jobs =
+            vec![job(1, 1, 1, false), job(2, 2, 1, false), job(3, 3, 1, false), job(4, 2, 1, true)];
+        jobs.extend([job(5, 3, 1, false), job(6, 1, 1, true), job(7, 2, 2, false)]);
+        let (relay, lane) = with(jobs);
+        // The first edition is held, the second was corrected, nothing happened to the third.
+        let back = relay.recall(&[sending(2, 2), sending(3, 1)]);
+        assert_eq!(ids(&back), [1, 2, 6], "in doubt, the corrected one repeats what it carried");
+        let mut left = Vec::new();
+        while let Next::Job(job) = relay.next(&lane, None, false, 0) {
+            left.push(job.held.id.0);
+        }
+        assert_eq!(left, [3, 4, 5, 7]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p4_every_lane_gives_back_what_waits_there() {
+        let relay = relay(true);
+        let lanes = ["one", "two"].map(|provider| relay.lane(provider, &Providers::built_in()));
+        let ends: [(&str, Ends); 4] = [
+            ("held", |relay| relay.recall(&[])),
+            ("paused", |relay| relay.pause(Duration::from_secs(1))),
+            ("put back while it is paused", |relay| relay.recall(&[sending(1, 1)])),
+            ("closed", Relay::close),
+        ];
+        for (what, end) in ends {
+            for (id, lane) in (1..).zip(&lanes) {
+                lane.return_one(job(id, 1, 1, false));
+            }
+            assert_eq!(ids(&end(&relay)), [1, 2], "{what}");
+            assert_eq!(relay.waiting(), 0, "{what}");
+        }
+        assert!(matches!(relay.next(&lanes[0], None, false, 0), Next::Closed));
+    }
+}
