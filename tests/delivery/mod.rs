@@ -1,5 +1,6 @@
 //! Tests of the room `delivery`.
 
+mod calls;
 mod daemons;
 mod dots;
 mod faults;

@@ -1,4 +1,4 @@
-//! A way to PostgreSQL that loses things: the answer to a COMMIT, a COMMIT itself, every connection at once.
+//! A way to PostgreSQL that loses things: the answer to a COMMIT, a COMMIT itself, a LISTEN, every connection at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ struct Shared {
     unanswered: AtomicU32,
     /// So many further COMMITs never arrive.
     unheard: AtomicU32,
+    /// So many further LISTENs never arrive.
+    deaf: AtomicU32,
     /// Counts the cuts: every connection ends when it changes.
     cuts: watch::Sender<u32>,
     /// Nothing goes either way, and nobody is told.
@@ -27,6 +29,7 @@ struct Shared {
 }
 
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+const LISTEN: &[u8] = b"LISTEN ";
 
 impl Lossy {
     /// A way to the server of this URL, as the tests' own harness gives it: a folder with a socket, and a port.
@@ -42,6 +45,7 @@ impl Lossy {
             server: Path::new(&host).join(&socket),
             unanswered: AtomicU32::new(0),
             unheard: AtomicU32::new(0),
+            deaf: AtomicU32::new(0),
             cuts: watch::Sender::new(0),
             frozen: watch::Sender::new(false),
         });
@@ -62,6 +66,16 @@ impl Lossy {
 
     pub fn lose_commits(&self, count: u32) {
         self.shared.unheard.store(count, Ordering::SeqCst);
+    }
+
+    /// Whoever wants to listen finds that the connection is gone, so many times.
+    pub fn lose_listens(&self, count: u32) {
+        self.shared.deaf.store(count, Ordering::SeqCst);
+    }
+
+    /// How many of these are still to be lost.
+    pub fn listens_to_lose(&self) -> u32 {
+        self.shared.deaf.load(Ordering::SeqCst)
     }
 
     /// From now on the server is silent, as behind a cable that was pulled.
@@ -111,6 +125,10 @@ impl Shared {
                     self.thawed().await;
                     let commits = up[..count].ends_with(COMMIT);
                     if commits && spend(&self.unheard) {
+                        return Ok(());
+                    }
+                    let listens = up[..count].windows(LISTEN.len()).any(|piece| piece == LISTEN);
+                    if listens && spend(&self.deaf) {
                         return Ok(());
                     }
                     server.write_all(&up[..count]).await?;
