@@ -133,6 +133,55 @@ async fn section_4_a_signal_suspends_its_provider_for_every_daemon_and_nobody_el
     }
 }
 
+/// The newsletter's other relay, for what the first does not take.
+fn with_spare(spare: &Faulty) -> String {
+    format!("weight = 1\n[relay.spare]\nurl = \"smtp://{}?tls=none\"\nweight = 0", spare.address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_what_waits_for_a_provider_that_another_daemon_suspends_leaves_by_the_other_relay() {
+    for test in both().await {
+        let slow: Vec<String> = readers("slow.example", 6).collect();
+        let waits = Step { phase: Phase::Dot, fault: Fault::After(1, Box::new(Fault::Drip)), taken: true };
+        let scripts = slow.iter().map(|to| (to.clone(), VecDeque::from([waits.clone()]))).collect();
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let spare = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let (bench, _folder) = straight(test.db, server.address.port(), &with_spare(&spare), &slow).await;
+        let (engine, mode) = (bench.engine(), bench.mode());
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
+        // One connection: a body that waits for its answer, an envelope behind it, and four that wait for these.
+        server.until(1).await;
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "INSERT INTO pace (relay, provider, suspended_until, holds_until, step, signalled_at)
+                   VALUES ('main', 'slow', $1, $1, 60000, $2)
+                   ON CONFLICT (relay, provider) DO UPDATE
+                   SET suspended_until = $1, holds_until = $1, step = 60000, signalled_at = $2";
+        let now = bench.clock.now_ms();
+        on!(&mut tx, |c| sqlx::query(sql)
+            .bind(now + 3_600_000)
+            .bind(now)
+            .execute(c)
+            .await
+            .map(drop)
+            .unwrap());
+        tx.commit().await.unwrap();
+        let rest = async {
+            spare.until(4).await;
+            server.let_go(1);
+            daemon.await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(60), rest).await.expect(test.name);
+        assert_eq!(bench.counts().await.accepted, 6, "{}", test.name);
+        let (server, spare) = (server.record_as_it_is(), spare.record_as_it_is());
+        assert_eq!((server.taken.len(), spare.taken.len()), (2, 4), "{}", test.name);
+        for (to, record) in ledger(&bench).await {
+            let copies = [&server, &spare].map(|server| server.taken.get(&to).map_or(0, Vec::len));
+            assert_eq!((copies.iter().sum::<usize>(), record.attempts.len()), (1, 1), "{}: {to}", test.name);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p3_two_daemons_keep_one_rate_together() {
     for test in both().await {

@@ -1,5 +1,6 @@
 //! Limits that all daemons keep together: blocks of starts, what signals asked for, and what was said.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Dispatch;
@@ -35,9 +36,9 @@ impl Dispatch {
         }
     }
 
-    /// Changes the limit of a lane, for every daemon; what waits goes back where nothing is sent for a while.
+    /// Changes the limit of a lane, for every daemon; what cannot leave soon any more does not wait for it.
     pub(in crate::delivery) async fn limit(
-        &self,
+        self: &Arc<Self>,
         relay: &Relay,
         lane: &Lane,
         make: impl Fn(Limit, Base, i64) -> Limit,
@@ -64,7 +65,21 @@ impl Dispatch {
         if let Some(until) = holds.suspended_until {
             let wait = Duration::from_millis(u64::try_from(until - now).unwrap_or(0));
             tracing::warn!(relay.name = %relay.config.name, provider = %lane.provider, seconds = wait.as_secs(), "sending nothing for a while");
-            self.put_off(lane.drain(), wait.min(Duration::from_secs(600))).await;
+        }
+        self.place_elsewhere(lane.surplus(now)).await;
+    }
+
+    /// What waits for a lane whose limit another daemon or a command lowered, or that got back what it had given out, and
+    /// cannot leave soon any more.
+    pub(in crate::delivery) async fn relieve(self: &Arc<Self>) {
+        let now = self.shared.clock.now_ms();
+        for relay in self.relays.values().filter(|relay| relay.config.providers) {
+            for lane in relay.lanes() {
+                let jobs = lane.surplus(now);
+                if !jobs.is_empty() {
+                    self.place_elsewhere(jobs).await;
+                }
+            }
         }
     }
 

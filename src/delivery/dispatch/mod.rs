@@ -164,8 +164,7 @@ impl Dispatch {
 
     /// Gives jobs that waited for a lane back to the ledger, until it may take them.
     pub(super) async fn put_off(&self, jobs: Vec<Job>, wait: Duration) {
-        let spread = |job: &Job| wait + wait.mul_f64(0.2 * f64::from(job.spread) / 1000.0);
-        let later = jobs.iter().map(|job| self.later(job, spread(job))).collect();
+        let later = jobs.iter().map(|job| self.later(job, job.spread_over(wait))).collect();
         self.give(Vec::new(), later).await;
     }
 

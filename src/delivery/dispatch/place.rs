@@ -84,10 +84,24 @@ impl Dispatch {
 
     /// Gives each to the first of its choices that takes it, and the rest back to the ledger until somebody could.
     pub(in crate::delivery) async fn place(self: &Arc<Self>, jobs: Vec<Job>) {
+        self.go_down(jobs.into_iter().map(|job| (job, None)).collect()).await;
+    }
+
+    /// What a lane took and can do nothing with for so long goes to the others of its choices, and waits in the ledger
+    /// where there is none.
+    pub(in crate::delivery) async fn place_elsewhere(self: &Arc<Self>, jobs: Vec<(Job, Duration)>) {
+        let waited = |(mut job, wait): (Job, Duration)| {
+            // What it may have elsewhere is asked for there.
+            job.share = None;
+            (job, Some(wait))
+        };
+        self.go_down(jobs.into_iter().map(waited).collect()).await;
+    }
+
+    /// Each goes down its choices, with the shortest wait that it was told.
+    async fn go_down(self: &Arc<Self>, mut open: Vec<Waited>) {
         let mut later: Vec<Later> = Vec::new();
         let mut back: Vec<i64> = Vec::new();
-        // Each goes down its choices, with the shortest wait that it was told.
-        let mut open: Vec<Waited> = jobs.into_iter().map(|job| (job, None)).collect();
         while !open.is_empty() {
             let mut lanes: BTreeMap<(String, String), Vec<Waited>> = BTreeMap::new();
             let mut unknown: BTreeMap<String, Vec<Job>> = BTreeMap::new();

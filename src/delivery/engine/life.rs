@@ -98,6 +98,7 @@ impl<'a> Life<'a> {
                 self.heed_operators().await?;
                 editions = self.editions().await?;
                 self.recall(&editions).await;
+                self.dispatch.relieve().await;
             }
             // Looked at before claiming: what went back since then is claimed in the next turn, not forgotten by the last.
             let idle = !self.dispatch.is_busy();

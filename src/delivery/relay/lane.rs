@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::Job;
 use super::health::Health;
 use crate::delivery::mx::Route;
+use crate::delivery::pace::limit::Now;
 use crate::delivery::pace::store::Said;
 use crate::delivery::pace::{Bucket, Start};
 
@@ -47,6 +48,11 @@ impl Carried {
             _ => false,
         }
     }
+}
+
+/// From one start to the next.
+fn gap(holds: &Now) -> Duration {
+    holds.interval.map_or(USUAL_GAP, |wait| Duration::from_micros(u64::try_from(wait).unwrap_or(0)))
 }
 
 /// One lane.
@@ -126,14 +132,8 @@ impl Lane {
     pub(in crate::delivery) fn take_in(&self, jobs: Vec<Job>, now: i64) -> Vec<(Job, Duration)> {
         let holds = self.bucket.now(now);
         let moment = Instant::now();
-        let micros = |wait: i64| Duration::from_micros(u64::try_from(wait).unwrap_or(0));
-        let gap = holds.interval.map_or(USUAL_GAP, micros);
-        let room = if self.shared {
-            let soon = HELD.as_micros() / gap.as_micros().max(1);
-            usize::try_from(soon).unwrap_or(usize::MAX).max(holds.connections as usize * 2)
-        } else {
-            usize::MAX
-        };
+        let gap = gap(&holds);
+        let room = self.room(&holds);
         let suspended = holds.suspended_until.and_then(|until| u64::try_from(until - now).ok());
         let suspended = suspended.map(|left| moment + Duration::from_millis(left));
         let mut later = Vec::new();
@@ -161,6 +161,26 @@ impl Lane {
         drop(state);
         self.wake.notify_waiters();
         later
+    }
+
+    /// What waits and could not begin soon any more, because its limit fell meanwhile; each with how long it would wait.
+    pub(in crate::delivery) fn surplus(&self, now: i64) -> Vec<(Job, Duration)> {
+        let holds = self.bucket.now(now);
+        let room = if holds.suspended_until.is_some() { 0 } else { self.room(&holds) };
+        let mut state = self.state();
+        let stay = state.waiting.len().min(room);
+        let back = state.waiting.split_off(stay);
+        drop(state);
+        if back.is_empty() { Vec::new() } else { self.take_in(back.into(), now) }
+    }
+
+    /// How many may wait here.
+    fn room(&self, holds: &Now) -> usize {
+        if !self.shared {
+            return usize::MAX;
+        }
+        let soon = HELD.as_micros() / gap(holds).as_micros().max(1);
+        usize::try_from(soon).unwrap_or(usize::MAX).max(holds.connections as usize * 2)
     }
 
     /// One that was taken out goes back to the front.

@@ -50,6 +50,13 @@ pub(super) struct Job {
     pub(super) spread: u16,
 }
 
+impl Job {
+    /// So long, and up to a fifth more: what waits for one thing does not come at one moment.
+    pub(super) fn spread_over(&self, wait: Duration) -> Duration {
+        wait + wait.mul_f64(0.2 * f64::from(self.spread) / 1000.0)
+    }
+}
+
 /// What a connection gets when it asks for work.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -368,5 +375,32 @@ mod tests {
             assert_eq!(relay.waiting(), 0, "{what}");
         }
         assert!(matches!(relay.next(&lanes[0], None, false, 0), Next::Closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
+        let usual = (1..=100).map(|id| job(id, 1, 1, false));
+        let lane = relay(true).lane("one", &Providers::built_in());
+        assert!(lane.take_in(usual.collect(), 0).is_empty());
+        let surplus = || lane.surplus(0).into_iter().map(|(job, wait)| (job.held.id.0, wait)).unzip();
+        let (ids, _): (Vec<i64>, Vec<Duration>) = surplus();
+        assert_eq!(ids, [0; 0], "it can do all of it within two seconds");
+        let slowed = limit::Limit {
+            interval: Some(100_000),
+            holds_until: 60_000,
+            signalled_at: 1,
+            ..limit::Limit::default()
+        };
+        lane.bucket.renew(slowed);
+        let (ids, waits) = surplus();
+        assert_eq!(ids, (21..=100).collect::<Vec<_>>(), "ten a second");
+        assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "each has a moment of its own: {waits:?}");
+        assert_eq!(waits[0], Duration::from_millis(2_100), "behind those that stay");
+        assert_eq!(surplus().0, [0; 0], "the rest can stay");
+        let suspended = limit::Limit { suspended_until: Some(60_000), signalled_at: 2, ..slowed };
+        lane.bucket.renew(suspended);
+        let (ids, waits) = surplus();
+        assert_eq!(ids, (1..=20).collect::<Vec<_>>());
+        assert!(waits[0] >= Duration::from_secs(60), "nothing before it may go on: {waits:?}");
     }
 }
