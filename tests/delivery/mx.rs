@@ -44,6 +44,8 @@ async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench, tempfile:
         ("second.example", "MX 10 mx.gone.example"),
         ("second.example", "MX 20 mx.one.example"),
         ("mx.gone.example", "A 127.0.0.9"),
+        // And here at none.
+        ("gone.example", "MX 10 mx.gone.example"),
         ("bare.example", "A 127.0.0.1"),
         ("null.example", "MX 0 ."),
     ])
@@ -178,6 +180,27 @@ async fn p1_what_waits_for_a_provider_that_another_daemon_suspends_leaves_by_the
         for (to, record) in ledger(&bench).await {
             let copies = [&server, &spare].map(|server| server.taken.get(&to).map_or(0, Vec::len));
             assert_eq!((copies.iter().sum::<usize>(), record.attempts.len()), (1, 1), "{}: {to}", test.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_what_nobody_can_be_reached_for_leaves_by_the_other_relay() {
+    for test in both().await {
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let [server, spare] = [0, 1].map(|_| Faulty::start(offer, HashMap::new(), [].into(), Vec::new()));
+        let (server, spare) = tokio::join!(server, spare);
+        let addresses: Vec<String> = readers("gone.example", 8).chain(readers("one.example", 8)).collect();
+        let more = with_spare(&spare);
+        let (bench, _folder) = straight(test.db, server.address.port(), &more, &addresses).await;
+        let sent = tokio::time::timeout(Duration::from_secs(60), bench.send()).await;
+        assert_eq!(sent.expect(test.name).accepted, 16, "{}", test.name);
+        for (to, record) in ledger(&bench).await {
+            let relay = if to.ends_with("@gone.example") { "spare" } else { "main" };
+            let by: Vec<&str> = record.attempts.iter().map(|attempt| attempt.relay.as_str()).collect();
+            assert_eq!(by, [relay], "{}: {to}: who cannot be reached was not tried", test.name);
+            let server = if relay == "main" { &server } else { &spare };
+            assert_eq!(server.dots_to(&to), 1, "{}: {to}", test.name);
         }
     }
 }

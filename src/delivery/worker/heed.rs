@@ -54,6 +54,7 @@ impl Worker {
         self.record_refusal(pending, letter, verdict).await
     }
 
+    /// Nobody of this way takes anything for a while: what waits for them leaves by another relay, where there is one.
     async fn out_of_reach(&self, route: Option<&Arc<Route>>, job: Job, why: &str) {
         let (mut jobs, wait, anew) = self.lane.down(route);
         jobs.push(job);
@@ -64,7 +65,11 @@ impl Worker {
             tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything yet");
         }
         self.note_down(Some(why)).await;
-        self.dispatch.put_off(jobs, wait).await;
+        let spread = |job: Job| {
+            let wait = job.spread_over(wait);
+            (job, wait)
+        };
+        self.dispatch.place_elsewhere(jobs.into_iter().map(spread).collect()).await;
     }
 
     async fn note_down(&self, why: Option<&str>) {
