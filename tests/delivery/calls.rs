@@ -127,12 +127,12 @@ async fn p3_p4_a_daemon_whose_listening_connection_was_lost_listens_anew_and_com
         terminate(&db, old).await;
         listener_beside(&db, Some(old)).await;
         assert_eq!(lossy.listens_to_lose(), 0, "it was lost as often as it should");
-        // Each begins right after the daemon looked, so that it would look by itself half a second later.
+        // Each but the first begins right after the daemon looked, so that it would look by itself half a second later.
         let mut took = Vec::new();
         for number in 1..=ROUNDS {
             took.push(round(&bench, &server, number).await);
         }
-        let shortest = took.iter().min().unwrap();
+        let shortest = took[1..].iter().min().unwrap();
         assert!(*shortest < Duration::from_millis(200), "lost {lost} times more: p4: {took:?}");
         stop.drain();
         tokio::time::timeout(LONG, daemon).await.expect("it ends").unwrap();
