@@ -132,8 +132,10 @@ async fn p3_p4_a_daemon_whose_listening_connection_was_lost_listens_anew_and_com
         for number in 1..=ROUNDS {
             took.push(round(&bench, &server, number).await);
         }
-        let shortest = took[1..].iter().min().unwrap();
-        assert!(*shortest < Duration::from_millis(200), "lost {lost} times more: p4: {took:?}");
+        took.remove(0);
+        took.sort_unstable();
+        // All but one: a look by itself may happen to fall together with a call, and the machine may be busy once.
+        assert!(took[took.len() - 2] < Duration::from_millis(250), "lost {lost} times more: p4: {took:?}");
         stop.drain();
         tokio::time::timeout(LONG, daemon).await.expect("it ends").unwrap();
         assert_eq!(bench.counts().await.accepted, i64::try_from(ROUNDS).unwrap());
