@@ -115,6 +115,7 @@ async fn everything(db: &Db) -> Vec<String> {
     ledger::forget(&mut tx, id).await.unwrap();
 
     relays::mark_down(&mut tx, "main", now, "refused").await.unwrap();
+    relays::block(&mut tx, "main", now, now, "blocked").await.unwrap();
     relays::pause(&mut tx, "main", Some(5), Some("by hand")).await.unwrap();
     say("relays", &relays::list(&mut tx).await.unwrap());
     relays::mark_up(&mut tx, "main").await.unwrap();

@@ -84,12 +84,12 @@ pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> 
         let reason = one.and_then(|one| one.reason.as_deref());
         let paused = one.and_then(|one| one.paused_until).filter(|until| *until > now);
         if let Some(until) = paused {
+            let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             out.push(format!(
-                "Relay {name} is paused until {}; `matinale relay resume` ends that.",
+                "Relay {name} is paused until {}{why}; `matinale relay resume` ends that.",
                 at(until)
             ));
-        }
-        if let Some(since) = one.and_then(|one| one.down_since) {
+        } else if let Some(since) = one.and_then(|one| one.down_since) {
             out.push(format!(
                 "Relay {name} has taken nothing since {} ({}); it is tried again and again.",
                 at(since),

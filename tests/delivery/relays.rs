@@ -161,3 +161,64 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_any_more_leaves_by_the_oth
         }
     }
 }
+
+/// Until the ledger knows so much of the first relay.
+async fn until_known(bench: &Bench, what: &str, is_so: impl Fn(&relay::store::Known) -> bool) {
+    let known = async {
+        loop {
+            let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+            if known.iter().any(|one| one.name == "main" && is_so(one)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), known).await.expect(what);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_refuses_us_is_left_alone_by_every_daemon_until_an_operator_lets_it_go_on() {
+    for test in both().await {
+        let addresses: Vec<String> = (0..READERS).map(|n| format!("r{n}@example.org")).collect();
+        let said = "5.7.1 part of their network is on our block list (S3150)";
+        let nth = u32::try_from(BEFORE).unwrap();
+        let stray = Stray { verb: "MAIL", nth, fault: Fault::Reply(format!("550 {said}\r\n")) };
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), vec![stray]).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 2", server.address);
+        let delivery = "retry = [\"20ms\"]\nbatch = 10";
+        let bench = prepare_with(test.db.clone(), delivery, &relay, Clock::system(), &addresses).await;
+        let daemons = [(); 2].map(|()| {
+            let (engine, mode) = (bench.engine(), bench.mode());
+            tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() })
+        });
+        // What was refused only once would be tried again by whoever does not keep the pause.
+        until_known(&bench, test.name, |known| known.paused_until.is_some()).await;
+        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap().remove(0);
+        assert_eq!(known.reason.as_deref(), Some(said), "{}", test.name);
+        assert!(known.down_since.is_some(), "{}: t16: somebody is told", test.name);
+        let left = known.paused_until.unwrap() - bench.clock.now_ms();
+        assert!((500_000..=600_000).contains(&left), "{}: {left} ms", test.name);
+        // Both have given back what waited for it, and what was on the wire is recorded.
+        let at_rest = async {
+            while bench.counts().await.claimed > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), at_rest).await.expect(test.name);
+        let counts = bench.counts().await;
+        assert!(counts.planned > 0 && counts.deferred > 0, "{}: in the middle: {counts:?}", test.name);
+        let mut tx = bench.db.write().await.unwrap();
+        relay::store::pause(&mut tx, "main", None, None).await.unwrap();
+        tx.commit().await.unwrap();
+        let rest = async {
+            for daemon in daemons {
+                daemon.await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), rest).await.expect(test.name);
+        assert_eq!(bench.counts().await.accepted, i64::try_from(READERS).unwrap(), "{}", test.name);
+        let record = server.record_as_it_is();
+        assert_eq!(record.taken.values().map(Vec::len).collect::<Vec<_>>(), [1; READERS], "{}", test.name);
+    }
+}

@@ -1,12 +1,14 @@
-//! Limits that all daemons keep together: blocks of starts, what signals asked for, and what was said.
+//! Limits that all daemons keep together: blocks of starts, pauses, what signals asked for, and what was said.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Dispatch;
 use crate::delivery::pace::store::{self as paces, Row};
 use crate::delivery::pace::{Base, Limit};
-use crate::delivery::relay::{Lane, Relay};
+use crate::delivery::relay::{Lane, Relay, store as relays};
 use crate::delivery::{Error, Result, protocol};
 
 impl Dispatch {
@@ -81,6 +83,24 @@ impl Dispatch {
                 }
             }
         }
+    }
+
+    /// Relays that are given nothing for a while, or go on, by the ledger's word.
+    pub(in crate::delivery) async fn heed_pauses(&self) -> Result<()> {
+        // One look at a time: heeded late, an older one would let go on what was paused since.
+        let turn = self.looking.lock().await;
+        let known = relays::list(&mut self.shared.db.read().await?).await?;
+        let now = self.shared.clock.now_ms();
+        let mut back = Vec::new();
+        for (name, relay) in &self.relays {
+            let until = known.iter().find(|known| known.name == *name).and_then(|known| known.paused_until);
+            let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
+            let jobs = relay.stop_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
+            back.extend(jobs.iter().map(|job| job.held.id.0));
+        }
+        drop(turn);
+        self.give(back, Vec::new()).await;
+        Ok(())
     }
 
     /// What other daemons and commands made of the limits.

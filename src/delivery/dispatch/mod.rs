@@ -44,6 +44,8 @@ pub(super) struct Dispatch {
     asking: AtomicUsize,
     /// Of each relay that needs one, whether a resolver answers, as it was told last.
     answered: Mutex<BTreeMap<String, bool>>,
+    /// Whoever looks which relays are paused.
+    looking: tokio::sync::Mutex<()>,
     /// Cancelled when this life ends.
     closing: CancellationToken,
 }
@@ -70,6 +72,7 @@ impl Dispatch {
             questions: Semaphore::new(QUESTIONS),
             asking: AtomicUsize::new(0),
             answered: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             closing: CancellationToken::new(),
         }
     }

@@ -14,7 +14,7 @@ use crate::db::Notices;
 use crate::delivery::dispatch::Dispatch;
 use crate::delivery::ledger::Me;
 use crate::delivery::protocol::{self, Doubt, Due, Sending};
-use crate::delivery::{CHANNEL, Error, Result, pace, relay, store};
+use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::lifecycle::Shutdown;
 
 /// How often due work is looked for when nobody says that there is some.
@@ -95,7 +95,7 @@ impl<'a> Life<'a> {
             }
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + LOOK;
-                self.heed_operators().await?;
+                self.heed_others().await?;
                 editions = self.editions().await?;
                 self.recall(&editions).await;
                 self.dispatch.relieve().await;
@@ -129,22 +129,13 @@ impl<'a> Life<'a> {
     }
 
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
-    async fn heed_operators(&self) -> Result<()> {
+    async fn heed_others(&self) -> Result<()> {
+        self.dispatch.heed_pauses().await?;
         let mut conn = self.engine.db.read().await?;
-        let known = relay::store::list(&mut conn).await?;
         let since = self.engine.clock.now_ms() - LONGEST_LIMIT;
         let limits = pace::store::limited(&mut conn, since.max(0)).await?;
         drop(conn);
         self.dispatch.heed(&limits);
-        let now = self.engine.clock.now_ms();
-        let mut back = Vec::new();
-        for (name, relay) in &self.dispatch.relays {
-            let until = known.iter().find(|known| known.name == *name).and_then(|known| known.paused_until);
-            let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
-            let jobs = relay.stop_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
-            back.extend(jobs.iter().map(|job| job.held.id.0));
-        }
-        self.dispatch.give(back, Vec::new()).await;
         Ok(())
     }
 

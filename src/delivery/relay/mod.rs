@@ -90,8 +90,9 @@ struct State {
     lanes: BTreeMap<String, Arc<Lane>>,
     closed: bool,
     health: Health,
+    /// It refuses us as a sender, and the ledger was not told yet: until when nothing is given to it.
     paused_until: Option<Instant>,
-    /// Until when an operator wants nothing given to it.
+    /// Until when the ledger says that nothing is given to it: an operator wants it so, or a daemon was refused.
     stopped_until: Option<Instant>,
 }
 
@@ -197,14 +198,19 @@ impl Relay {
         self.state().health.up()
     }
 
-    /// Nothing is given to it for so long. Returns what waited, to go back.
+    /// Nothing is given to it for so long, until the ledger is told. Returns what waited, to go back.
     pub(super) fn pause(&self, length: Duration) -> Vec<Job> {
         let mut state = self.state();
         state.paused_until = Some(Instant::now() + length);
         state.drain()
     }
 
-    /// An operator wants nothing given to it until then, or lets it go on. Returns what waited, to go back.
+    /// The ledger was told: from now on its word counts, so that whoever ends the pause there ends it here.
+    pub(super) fn pause_is_told(&self) {
+        self.state().paused_until = None;
+    }
+
+    /// The ledger says that nothing is given to it until then, or that it goes on. Returns what waited, to go back.
     pub(super) fn stop_until(&self, until: Option<Instant>) -> Vec<Job> {
         let mut state = self.state();
         let resumed = state.stopped_until.is_some() && until.is_none();

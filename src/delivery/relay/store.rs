@@ -58,6 +58,36 @@ pub async fn mark_up(conn: &mut Conn, name: &str) -> Result<()> {
     Ok(())
 }
 
+const BLOCKED: &str = "
+INSERT INTO relay (name, down_since, reason, paused_until)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE
+SET down_since = COALESCE(relay.down_since, excluded.down_since), reason = excluded.reason,
+    -- An operator may want it left alone for longer.
+    paused_until = CASE
+        WHEN relay.paused_until > excluded.paused_until THEN relay.paused_until
+        ELSE excluded.paused_until
+    END";
+
+/// It refuses us as a sender: no daemon gives it anything until then, unless an operator lets it go on.
+pub async fn block(
+    conn: &mut Conn,
+    name: &str,
+    since: Timestamp,
+    until: Timestamp,
+    reason: &str,
+) -> Result<()> {
+    on!(conn, |c| sqlx::query(BLOCKED)
+        .bind(name)
+        .bind(since.as_millisecond())
+        .bind(reason)
+        .bind(until.as_millisecond())
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
 const PAUSE: &str = "
 INSERT INTO relay (name, paused_until, reason)
 VALUES ($1, $2, $3)

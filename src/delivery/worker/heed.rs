@@ -7,10 +7,10 @@ use super::{
     Answer, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, STOP_AFTER,
     Verdict, Who, Worker, editions, paces,
 };
-use crate::delivery::Outcome;
 use crate::delivery::pace::limit::Limit;
 use crate::delivery::pace::providers::Asks;
 use crate::delivery::relay::store;
+use crate::delivery::{CHANNEL, Outcome};
 
 impl Worker {
     /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
@@ -101,6 +101,25 @@ impl Worker {
         }
     }
 
+    /// Every daemon leaves the relay alone, until the pause is over or an operator ends it.
+    async fn note_pause(&self, why: &str) {
+        let name = &self.relay.config.name;
+        let now = self.shared().clock.now();
+        let noted = async {
+            let mut tx = self.shared().db.write().await?;
+            store::block(&mut tx, name, now, now + PAUSE, why).await?;
+            tx.notify(CHANNEL).await?;
+            tx.commit().await?;
+            self.dispatch.heed_pauses().await
+        };
+        match noted.await {
+            Ok(()) => self.relay.pause_is_told(),
+            Err(error) => {
+                tracing::error!(%error, relay.name = %name, "the pause could not be noted: only this daemon keeps it");
+            }
+        }
+    }
+
     /// Somebody answered about a message: whoever was down is back.
     async fn back_again(&self, job: &Job) {
         if self.relay.is_mx() {
@@ -179,7 +198,7 @@ impl Worker {
                 tracing::error!(relay.name = %self.relay.config.name, class = class.as_str(), "refused as a sender: pausing the relay");
                 let back = self.relay.pause(PAUSE).iter().map(|job| job.held.id.0).collect();
                 self.dispatch.give(back, Vec::new()).await;
-                self.note(Some(said)).await;
+                self.note_pause(said).await;
             }
             Run::Stop => {
                 let enough = {
