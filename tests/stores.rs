@@ -116,6 +116,7 @@ async fn everything(db: &Db) -> Vec<String> {
 
     relays::mark_down(&mut tx, "main", now, "refused").await.unwrap();
     relays::block(&mut tx, "main", now, now, "blocked").await.unwrap();
+    relays::mark_answered(&mut tx, "main", 0).await.unwrap();
     relays::pause(&mut tx, "main", Some(5), Some("by hand")).await.unwrap();
     say("relays", &relays::list(&mut tx).await.unwrap());
     relays::mark_up(&mut tx, "main").await.unwrap();

@@ -218,7 +218,26 @@ async fn a_relay_that_refuses_us_is_left_alone_by_every_daemon_until_an_operator
         };
         tokio::time::timeout(Duration::from_secs(60), rest).await.expect(test.name);
         assert_eq!(bench.counts().await.accepted, i64::try_from(READERS).unwrap(), "{}", test.name);
+        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap().remove(0);
+        assert_eq!((known.down_since, known.reason), (None, None), "{}: it takes mail again", test.name);
         let record = server.record_as_it_is();
         assert_eq!(record.taken.values().map(Vec::len).collect::<Vec<_>>(), [1; READERS], "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_an_earlier_daemon_found_down_is_back_once_it_answers_another() {
+    for test in both().await {
+        let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
+        let readers = ["awa@example.org".to_owned()];
+        let bench = prepare_with(test.db.clone(), "", &relay, Clock::system(), &readers).await;
+        let mut tx = bench.db.write().await.unwrap();
+        let since = bench.clock.now() - Duration::from_secs(60);
+        relay::store::mark_down(&mut tx, "main", since, "connection refused").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(bench.send().await.accepted, 1, "{}", test.name);
+        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap().remove(0);
+        assert_eq!((known.down_since, known.reason), (None, None), "{}", test.name);
     }
 }

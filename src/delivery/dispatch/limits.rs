@@ -139,6 +139,10 @@ impl Dispatch {
         for (relay, provider, said) in all {
             let name = &relay.config.name;
             paces::tell(&mut tx, name, &provider, &said).await?;
+            // Where receivers' own servers answer, the relay itself was only without a resolver.
+            if let Some(at) = said.answered_at.filter(|_| !relay.is_mx()) {
+                relays::mark_answered(&mut tx, name, at).await?;
+            }
             if relay.config.warm_up.is_some() {
                 if said.deferred > 0 {
                     paces::warm_tell(&mut tx, name, &provider, &day, 0, said.deferred).await?;

@@ -58,6 +58,20 @@ pub async fn mark_up(conn: &mut Conn, name: &str) -> Result<()> {
     Ok(())
 }
 
+const ANSWERED: &str = "
+UPDATE relay
+SET down_since = NULL, reason = NULL
+WHERE name = $1
+  AND down_since < $2
+  -- What was on the wire when it refused us is answered after that.
+  AND (paused_until IS NULL OR paused_until <= $2)";
+
+/// It answered about a message then: whatever is marked before that, by whichever daemon, is over.
+pub async fn mark_answered(conn: &mut Conn, name: &str, at: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(ANSWERED).bind(name).bind(at).execute(c).await.map(drop)?);
+    Ok(())
+}
+
 const BLOCKED: &str = "
 INSERT INTO relay (name, down_since, reason, paused_until)
 VALUES ($1, $2, $3, $4)

@@ -135,6 +135,9 @@ impl Worker {
     fn tally(&self, verdict: &Verdict) {
         let now = self.shared().clock.now_ms();
         self.lane.note(|said| {
+            if verdict.code.is_some() && !refuses_us(verdict) {
+                said.answered_at = Some(now);
+            }
             match verdict.outcome {
                 Outcome::Accepted => said.accepted += 1,
                 Outcome::Rejected => said.rejected += 1,
@@ -162,7 +165,7 @@ impl Worker {
 
     /// What a verdict asks of the rest of the run.
     pub(super) async fn learn(&mut self, job: &Job, verdict: &Verdict) {
-        if verdict.code.is_some() {
+        if verdict.code.is_some() && !refuses_us(verdict) {
             self.back_again(job).await;
         }
         self.tally(verdict);
@@ -242,4 +245,9 @@ impl Worker {
             tracing::error!(%error, edition.id = job.sending.id, "the edition could not be held");
         }
     }
+}
+
+/// Whoever refuses us as a sender answers, and takes nothing all the same.
+fn refuses_us(verdict: &Verdict) -> bool {
+    verdict.class.is_some_and(|class| class.run() == Run::Pause)
 }

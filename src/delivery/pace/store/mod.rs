@@ -212,6 +212,8 @@ pub(in crate::delivery) struct Said {
     pub(in crate::delivery) rejected: i64,
     /// The last reply that was no yes, and when it came.
     pub(in crate::delivery) reply: Option<(String, i64)>,
+    /// When a message was answered last by whoever does not refuse us as a sender.
+    pub(in crate::delivery) answered_at: Option<i64>,
     /// What was taken of a day's cap and did not leave.
     pub(in crate::delivery) back: BTreeMap<Date, i64>,
 }
@@ -226,7 +228,10 @@ const TELL: &str = "
 INSERT INTO pace (relay, provider, reply, replied_at, accepted, deferred, rejected)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (relay, provider) DO UPDATE
-SET reply = COALESCE(excluded.reply, pace.reply), replied_at = COALESCE(excluded.replied_at, pace.replied_at),
+-- Whoever answered since is no longer out of reach, whichever daemon found that they were.
+SET down_since = CASE WHEN pace.down_since < $8 THEN NULL ELSE pace.down_since END,
+    reason = CASE WHEN pace.down_since < $8 THEN NULL ELSE pace.reason END,
+    reply = COALESCE(excluded.reply, pace.reply), replied_at = COALESCE(excluded.replied_at, pace.replied_at),
     accepted = pace.accepted + excluded.accepted, deferred = pace.deferred + excluded.deferred,
     rejected = pace.rejected + excluded.rejected";
 
@@ -246,6 +251,7 @@ pub(in crate::delivery) async fn tell(
         .bind(said.accepted)
         .bind(said.deferred)
         .bind(said.rejected)
+        .bind(said.answered_at)
         .execute(c)
         .await
         .map(drop)?);
