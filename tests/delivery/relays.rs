@@ -26,14 +26,18 @@ impl Write for Heard {
     }
 }
 
-#[tokio::test]
-async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
+/// What is told of this thread alone, on which all of such a test runs.
+fn listen() -> (Heard, tracing::subscriber::DefaultGuard) {
     let heard = Heard::default();
     let own = heard.clone();
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || own.clone());
     let layered = tracing_subscriber::registry().with(layer).with(tracing::level_filters::LevelFilter::WARN);
-    // Of this thread alone, on which all of this test runs.
-    let _listening = tracing::subscriber::set_default(layered);
+    (heard, tracing::subscriber::set_default(layered))
+}
+
+#[tokio::test]
+async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
+    let (heard, _listening) = listen();
     let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
     let relay = format!("url = \"smtp://127.0.0.1:{}?tls=none\"\nconnections = 8", free_port());
     let test = sqlite().await;
@@ -43,6 +47,33 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
     assert_eq!(bench.counts().await.planned, 40, "nothing of it was tried");
     let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches("the relay takes nothing").count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_relay_that_refuses_us_is_told_once_and_not_for_each_connection() {
+    let (heard, _listening) = listen();
+    let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
+    let said = "550 5.7.1 part of their network is on our block list (S3150)\r\n".to_owned();
+    // Every connection hears it before the first of them can end the others' part.
+    let fault = Fault::After(1, Box::new(Fault::Reply(said)));
+    let strays = (1..=4).map(|nth| Stray { verb: "MAIL", nth, fault: fault.clone() }).collect();
+    let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), strays).await;
+    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 4", server.address);
+    let test = sqlite().await;
+    let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
+    let mode = Mode { once: true, ..bench.mode() };
+    let (engine, shutdown) = (bench.engine(), Shutdown::new());
+    let all_wait = async {
+        while server.record_as_it_is().most_open < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.let_go(1);
+    };
+    let (sent, ()) = tokio::join!(engine.run_edition(mode, &shutdown), all_wait);
+    sent.unwrap();
+    assert!(bench.counts().await.deferred > 1, "more than one was refused");
+    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("pausing the relay").count(), 1, "{text}");
 }
 
 #[tokio::test]

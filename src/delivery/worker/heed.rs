@@ -198,7 +198,13 @@ impl Worker {
                 self.note_down(Some(said)).await;
             }
             Run::Pause => {
-                tracing::error!(relay.name = %self.relay.config.name, class = class.as_str(), "refused as a sender: pausing the relay");
+                let name = &self.relay.config.name;
+                // Once, and not for each connection.
+                if self.relay.is_up(self.shared().clock.now_ms()) {
+                    tracing::error!(relay.name = %name, class = class.as_str(), "refused as a sender: pausing the relay");
+                } else {
+                    tracing::debug!(relay.name = %name, class = class.as_str(), "refused as a sender once more");
+                }
                 let back = self.relay.pause(PAUSE).iter().map(|job| job.held.id.0).collect();
                 self.dispatch.give(back, Vec::new()).await;
                 self.note_pause(said).await;
