@@ -6,6 +6,7 @@ mod dots;
 mod faults;
 mod gate;
 pub(crate) mod ground;
+mod keys;
 mod late;
 mod mx;
 mod outcomes;
