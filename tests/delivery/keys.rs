@@ -9,7 +9,7 @@ use super::ground::prepare;
 use crate::support::databases;
 use crate::support::smtp::Scripted;
 
-const READERS: usize = 400;
+const READERS: i64 = 400;
 
 /// How many attempts the server counted as made, and how many it read one after the other to find others.
 async fn attempts(db: &Db) -> (i64, i64) {
@@ -34,11 +34,11 @@ async fn p1_a_first_edition_finds_attempts_by_their_keys_though_there_were_none_
     let counted = async {
         loop {
             match attempts(&bench.db).await {
-                (made, read) if made == READERS as i64 => return read,
+                (made, read) if made == READERS => return read,
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }
     };
     let read = tokio::time::timeout(Duration::from_secs(60), counted).await.expect("all are counted");
-    assert!(read < READERS as i64, "{read} attempts were read one after the other to find {READERS}");
+    assert!(read < READERS, "{read} attempts were read one after the other to find {READERS}");
 }
