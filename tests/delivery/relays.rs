@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::ground::{Bench, prepare_with};
 use crate::support::databases::{TestDb, both, free_port, sqlite};
-use crate::support::faulty::{Fault, Faulty, Offer, Opening, Stray};
+use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
 
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -190,6 +190,32 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_any_more_leaves_by_the_oth
                 assert!(delivery.attempts.len() <= most, "{what}: {to}: {:?}", delivery.attempts);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn p1_a_relay_that_takes_mail_and_never_says_so_doubles_a_few_and_not_everybody() {
+    // What it takes to be no chance, and what the other connections have in hand by then.
+    const MOST: usize = 10 + 4;
+    for test in both().await {
+        let addresses: Vec<String> = (0..READERS).map(|n| format!("r{n}@example.org")).collect();
+        let silent = Step { phase: Phase::Dot, fault: Fault::Close, taken: true };
+        let scripts = addresses.iter().map(|to| (to.clone(), vec![silent.clone(); 3].into())).collect();
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let first = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let spare = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let relays = format!(
+            "url = \"smtp://{}?tls=none\"\nconnections = 4\nweight = 1\n\
+             [relay.spare]\nurl = \"smtp://{}?tls=none\"\nconnections = 2\nweight = 0",
+            first.address, spare.address
+        );
+        let bench = prepare_with(test.db, "retry = [\"20ms\"]", &relays, Clock::system(), &addresses).await;
+        let sent = tokio::time::timeout(Duration::from_secs(60), bench.send());
+        let counts = sent.await.unwrap_or_else(|_| panic!("{}: it does not end", test.name));
+        assert_eq!(counts.accepted, i64::try_from(READERS).unwrap(), "{}: {counts:?}", test.name);
+        let doubled = first.record_as_it_is().taken.len();
+        assert!((10..=MOST).contains(&doubled), "{}: {doubled} of {READERS} have two copies", test.name);
+        assert_eq!(spare.dots(), READERS, "{}: each has one from the relay that says so", test.name);
     }
 }
 

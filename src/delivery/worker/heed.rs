@@ -21,26 +21,46 @@ impl Worker {
         }
         // A server may end a session for its own reasons; one that lets nobody in is left alone for a while.
         let chance = stood && matches!(lost, Lost::Gone(_) | Lost::Ended(_));
-        let mut back = vec![job.held.id.0];
-        if self.relay.is_mx() {
-            let route = job.route.clone();
-            if !chance || self.lane.gone(route.as_ref()) {
-                back.clear();
-                self.out_of_reach(route.as_ref(), job, &lost.to_string()).await;
-            }
-        } else if !chance || self.relay.gone() {
-            let (waited, anew) = self.relay.down();
-            back.extend(waited.iter().map(|job| job.held.id.0));
-            let name = &self.relay.config.name;
-            // Once, and not for each connection and each further try.
-            if anew {
-                tracing::warn!(relay.name = %name, reason = %lost, "the relay takes nothing");
-            } else {
-                tracing::debug!(relay.name = %name, reason = %lost, "the relay takes nothing yet");
-            }
-            self.note(Some(&lost.to_string())).await;
-        }
+        let route = job.route.clone();
+        let back = if !chance || self.gone_too_often(route.as_ref()) {
+            self.leave_alone(route.as_ref(), vec![job], &lost.to_string()).await
+        } else {
+            vec![job.held.id.0]
+        };
         self.keep(&mut pending, back).await
+    }
+
+    /// A dot went unanswered. Where that happens time after time, a server takes mail and never says so, and each reader
+    /// would have another copy from every further try: it is left alone for a while, longer each time.
+    pub(super) async fn unanswered(&self, route: Option<&Arc<Route>>, why: &str) {
+        if self.gone_too_often(route) {
+            let back = self.leave_alone(route, Vec::new(), why).await;
+            self.dispatch.give(back, Vec::new()).await;
+        }
+    }
+
+    /// A session ended without an answer; `true` when that happened too often in a row to be chance.
+    fn gone_too_often(&self, route: Option<&Arc<Route>>) -> bool {
+        if self.relay.is_mx() { self.lane.gone(route) } else { self.relay.gone() }
+    }
+
+    /// Nothing is given to them for a while. Returns what is to go back, these and whatever waited with them, where it
+    /// does not leave by another relay at once.
+    async fn leave_alone(&self, route: Option<&Arc<Route>>, jobs: Vec<Job>, why: &str) -> Vec<i64> {
+        if self.relay.is_mx() {
+            self.out_of_reach(route, jobs, why).await;
+            return Vec::new();
+        }
+        let (waited, anew) = self.relay.down();
+        let name = &self.relay.config.name;
+        // Once, and not for each connection and each further try.
+        if anew {
+            tracing::warn!(relay.name = %name, reason = %why, "the relay takes nothing");
+        } else {
+            tracing::debug!(relay.name = %name, reason = %why, "the relay takes nothing yet");
+        }
+        self.note(Some(why)).await;
+        jobs.iter().chain(&waited).map(|job| job.held.id.0).collect()
     }
 
     /// None of a receiver's servers is as safe as it must be: the try is told, and what waits for them waits.
@@ -55,9 +75,9 @@ impl Worker {
     }
 
     /// Nobody of this way takes anything for a while: what waits for them leaves by another relay, where there is one.
-    async fn out_of_reach(&self, route: Option<&Arc<Route>>, job: Job, why: &str) {
-        let (mut jobs, wait, anew) = self.lane.down(route);
-        jobs.push(job);
+    async fn out_of_reach(&self, route: Option<&Arc<Route>>, mut jobs: Vec<Job>, why: &str) {
+        let (waited, wait, anew) = self.lane.down(route);
+        jobs.extend(waited);
         let (name, provider) = (&self.relay.config.name, &self.lane.provider);
         if anew {
             tracing::warn!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything");

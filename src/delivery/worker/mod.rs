@@ -287,6 +287,9 @@ impl Worker {
                 }
             };
             self.learn(&letter.job, &verdict).await;
+            if let Ended::Unknown(why) = &ended {
+                self.unanswered(letter.job.route.as_ref(), why).await;
+            }
             let over = !matches!(ended, Ended::Answered(_));
             *pending = Some((letter.job.held, letter.composed.release.number, verdict));
             match (following, answered) {
