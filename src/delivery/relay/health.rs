@@ -14,7 +14,7 @@ const GONE_TOO_OFTEN: u32 = 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Health {
     failures: u32,
-    /// Sessions in a row that were gone before they took anything.
+    /// Sessions in a row that ended without an answer about a message, before it or after its dot.
     gone: u32,
     down_until: Option<Instant>,
 }
@@ -33,7 +33,7 @@ impl Health {
         (delay, self.failures == 1)
     }
 
-    /// A session was gone before it took anything; `true` when that happened too often to be chance.
+    /// A session ended without an answer; `true` when that happened too often to be chance.
     pub(super) fn gone(&mut self) -> bool {
         self.gone += 1;
         self.gone >= GONE_TOO_OFTEN

@@ -285,7 +285,7 @@ impl Lane {
         (back, wait, anew)
     }
 
-    /// A session was gone before it took anything; `true` when that happened too often to be chance.
+    /// A session ended without an answer; `true` when that happened too often to be chance.
     pub(in crate::delivery) fn gone(&self, route: Option<&Arc<Route>>) -> bool {
         self.state().health.entry(route.cloned()).or_default().gone()
     }

@@ -188,7 +188,7 @@ impl Relay {
         (state.drain(), anew)
     }
 
-    /// A session was gone before it took anything; `true` when that happened too often to be chance.
+    /// A session ended without an answer; `true` when that happened too often to be chance.
     pub(super) fn gone(&self) -> bool {
         self.state().health.gone()
     }
