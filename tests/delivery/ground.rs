@@ -18,6 +18,9 @@ use matinale::readers::links::Links;
 use crate::support::readers;
 use crate::support::smtp::Scripted;
 
+/// What takes longer will not end by itself, on however busy a machine.
+pub const LONGEST: Duration = Duration::from_secs(300);
+
 pub struct Bench {
     pub db: Db,
     pub config: Arc<Config>,
@@ -133,7 +136,10 @@ impl Bench {
     }
 
     pub async fn send(&self) -> Counts {
-        self.engine().run_edition(self.mode(), &Shutdown::new()).await.unwrap();
-        self.counts().await
+        let (engine, shutdown) = (self.engine(), Shutdown::new());
+        let sent = tokio::time::timeout(LONGEST, engine.run_edition(self.mode(), &shutdown)).await;
+        let counts = self.counts().await;
+        sent.unwrap_or_else(|_| panic!("it did not end: {counts:?}")).unwrap();
+        counts
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the room `delivery`.
 
 mod calls;
+mod connections;
 mod daemons;
 mod dots;
 mod faults;

@@ -16,6 +16,9 @@ use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 use crate::support::names;
 use crate::support::smtp::Scripted;
 
+/// Domains with a server each, `d1.example` and so on.
+pub(super) const DOMAINS: usize = 12;
+
 const PROVIDERS: &str = r#"
 [default]
 connections = 4
@@ -29,13 +32,26 @@ suspend = "1h"
 "#;
 
 /// An edition to these, over `mx:` to whatever listens on this port; `more` stands behind `[relay.main]`.
-async fn straight(db: Db, port: u16, more: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
+pub(super) async fn straight(
+    db: Db,
+    port: u16,
+    more: &str,
+    addresses: &[String],
+) -> (Bench, tempfile::TempDir) {
     through(db, &format!("url = \"mx://?port={port}\"\n{more}"), addresses).await
 }
 
 /// The same over this relay.
 async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
-    let resolver = names::start(&[
+    let own: Vec<[String; 2]> =
+        (1..=DOMAINS).map(|n| [format!("d{n}.example"), format!("mx.d{n}.example")]).collect();
+    let own: Vec<[(&str, String); 2]> = own
+        .iter()
+        .map(|[domain, host]| {
+            [(domain.as_str(), format!("MX 10 {host}")), (host.as_str(), "A 127.0.0.1".to_owned())]
+        })
+        .collect();
+    let mut entries = vec![
         ("one.example", "MX 10 mx.one.example"),
         ("mx.one.example", "A 127.0.0.1"),
         ("slow.example", "MX 10 mx.slow.example"),
@@ -48,8 +64,9 @@ async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench, tempfile:
         ("gone.example", "MX 10 mx.gone.example"),
         ("bare.example", "A 127.0.0.1"),
         ("null.example", "MX 0 ."),
-    ])
-    .await;
+    ];
+    entries.extend(own.iter().flatten().map(|(name, value)| (*name, value.as_str())));
+    let resolver = names::start(&entries).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("providers.toml");
     std::fs::write(&file, PROVIDERS).unwrap();
@@ -67,7 +84,7 @@ async fn ledger(bench: &Bench) -> BTreeMap<String, Record> {
     records.into_iter().map(|record| (record.email.clone().unwrap(), record)).collect()
 }
 
-fn readers(domain: &str, count: usize) -> impl Iterator<Item = String> {
+pub(super) fn readers(domain: &str, count: usize) -> impl Iterator<Item = String> + use<> {
     let domain = domain.to_owned();
     (0..count).map(move |n| format!("ok-n{n}@{domain}"))
 }
@@ -374,36 +391,4 @@ async fn a_single_message_goes_where_the_mx_says() {
     assert_eq!(server.by_recipient()["ok-a@one.example"], 1);
     assert!(send("ok-a@null.example").await.unwrap_err().contains("takes no mail"));
     assert!(send("reject-x@one.example").await.unwrap_err().contains("no such user"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p3_all_daemons_together_open_no_more_connections_than_a_provider_bears() {
-    for test in both().await {
-        let offer = Offer { pipelining: true, pace: Duration::from_millis(10), ..Offer::default() };
-        let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
-        let addresses: Vec<String> = readers("slow.example", 60).collect();
-        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
-        let engines = [bench.engine(), bench.engine()];
-        let shutdown = Shutdown::new();
-        let sent = async {
-            let [one, two] = &engines;
-            tokio::join!(one.run_edition(bench.mode(), &shutdown), two.run_edition(bench.mode(), &shutdown))
-        };
-        let watched = async {
-            loop {
-                let mut conn = bench.db.read().await.unwrap();
-                for (_, provider, open) in paces::connections(&mut conn).await.unwrap() {
-                    assert!(open <= 1, "{}: {open} connections to {provider}", test.name);
-                }
-                drop(conn);
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::select! {
-            (one, two) = sent => { one.unwrap(); two.unwrap(); }
-            () = watched => {}
-        }
-        assert_eq!(bench.counts().await.accepted, 60, "{}", test.name);
-        assert_eq!(server.record().most_open, 1, "{}", test.name);
-    }
 }

@@ -1,6 +1,6 @@
 //! Limits that all daemons keep together: blocks of starts, pauses, what signals asked for, and what was said.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -71,16 +71,18 @@ impl Dispatch {
         self.place_elsewhere(lane.surplus(now)).await;
     }
 
-    /// What waits for a lane whose limit another daemon or a command lowered, or that got back what it had given out, and
-    /// cannot leave soon any more.
+    /// Looks after every lane: what waits for one whose limit another daemon or a command lowered, or that got back what
+    /// it had given out, and cannot leave soon any more, goes elsewhere; and where more connections may be than there
+    /// are, because a limit rose or another daemon's ended, there are more.
     pub(in crate::delivery) async fn relieve(self: &Arc<Self>) {
         let now = self.shared.clock.now_ms();
-        for relay in self.relays.values().filter(|relay| relay.config.providers) {
+        for relay in self.relays.values() {
             for lane in relay.lanes() {
                 let jobs = lane.surplus(now);
                 if !jobs.is_empty() {
                     self.place_elsewhere(jobs).await;
                 }
+                self.staff(relay, &lane);
             }
         }
     }
@@ -104,19 +106,22 @@ impl Dispatch {
     }
 
     /// What other daemons and commands made of the limits.
-    pub(in crate::delivery) fn heed(&self, rows: &[Row]) {
+    pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) {
         for relay in self.relays.values() {
-            let of = |provider: &str| {
-                let mut rows = rows.iter();
-                rows.find(|row| row.relay == relay.config.name && row.provider == provider)
-                    .map(Row::limit)
-                    .unwrap_or_default()
-            };
-            relay.bucket.renew(of(""));
+            relay.bucket.renew(limit_of(&rows, relay, ""));
             for lane in relay.lanes().iter().filter(|lane| lane.shared) {
-                lane.bucket.renew(of(&lane.provider));
+                lane.bucket.renew(limit_of(&rows, relay, &lane.provider));
             }
             relay.tidy();
+        }
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+
+    /// What is known already of a lane's limit, however new the lane is.
+    pub(super) fn heed_for(&self, relay: &Relay, lane: &Lane) {
+        if lane.shared {
+            let rows = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            lane.bucket.renew(limit_of(&rows, relay, &lane.provider));
         }
     }
 
@@ -155,4 +160,9 @@ impl Dispatch {
         tx.commit().await?;
         Ok(())
     }
+}
+
+fn limit_of(rows: &[Row], relay: &Relay, provider: &str) -> Limit {
+    let row = rows.iter().find(|row| row.relay == relay.config.name && row.provider == provider);
+    row.map(Row::limit).unwrap_or_default()
 }

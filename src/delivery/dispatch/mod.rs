@@ -1,6 +1,7 @@
-//! Hands claimed deliveries to relays and lanes (`place`), keeps the limits that all daemons share (`limits`), and keeps
-//! count of everything that works for one daemon's life.
+//! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
+//! (`connections`) that all daemons share, and keeps count of everything that works for one daemon's life.
 
+mod connections;
 mod limits;
 mod place;
 
@@ -17,12 +18,14 @@ use super::commit::Request;
 use super::ledger::Me;
 use super::mx::Ways;
 use super::pace::Providers;
+use super::pace::store::Row;
 use super::protocol::Later;
 use super::relay::{Job, Lane, Relay, store as relays};
 use super::worker::{self, Shared};
 use super::{DeliveryState, Mode};
 use crate::clock::Random;
 use crate::config::Newsletter;
+use connections::Connections;
 
 /// Questions about domains at a time.
 const QUESTIONS: usize = 64;
@@ -46,6 +49,9 @@ pub(super) struct Dispatch {
     answered: Mutex<BTreeMap<String, bool>>,
     /// Whoever looks which relays are paused.
     looking: tokio::sync::Mutex<()>,
+    connections: Connections,
+    /// Limits as they were read last: a lane begins with its own.
+    limits: Mutex<Vec<Row>>,
     /// Cancelled when this life ends.
     closing: CancellationToken,
 }
@@ -73,6 +79,8 @@ impl Dispatch {
             asking: AtomicUsize::new(0),
             answered: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
+            connections: Connections::default(),
+            limits: Mutex::default(),
             closing: CancellationToken::new(),
         }
     }

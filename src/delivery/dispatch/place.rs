@@ -146,6 +146,7 @@ impl Dispatch {
             return jobs;
         }
         let lane = relay.lane(provider, &self.providers);
+        self.heed_for(relay, &lane);
         let waits: BTreeMap<i64, Duration> =
             jobs.iter().filter_map(|(job, wait)| Some((job.held.id.0, (*wait)?))).collect();
         let jobs = jobs.into_iter().map(|(job, _)| job).collect();

@@ -114,6 +114,9 @@ impl<'a> Life<'a> {
                 if let Err(error) = self.dispatch.tell().await {
                     tracing::warn!(%error, "what providers said could not be told");
                 }
+                if let Err(error) = self.dispatch.give_back_left_over().await {
+                    tracing::warn!(%error, "connections could not be given back; trying again");
+                }
             }
             if !busy && idle && !self.dispatch.is_busy() {
                 self.sweep(&editions).await?;
@@ -135,7 +138,7 @@ impl<'a> Life<'a> {
         let since = self.engine.clock.now_ms() - LONGEST_LIMIT;
         let limits = pace::store::limited(&mut conn, since.max(0)).await?;
         drop(conn);
-        self.dispatch.heed(&limits);
+        self.dispatch.heed(limits);
         Ok(())
     }
 

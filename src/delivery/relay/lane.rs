@@ -83,6 +83,13 @@ struct State {
     down_told: bool,
 }
 
+impl State {
+    fn retire(&mut self) {
+        self.workers = self.workers.saturating_sub(1);
+        self.idle_since = Instant::now();
+    }
+}
+
 impl Lane {
     pub(in crate::delivery) fn new(
         provider: &str,
@@ -254,22 +261,43 @@ impl Lane {
         self.bucket.now(now).connections < self.state().workers
     }
 
-    /// A worker ends, unless something waits that only it would see. `always`: whatever waits.
-    pub(in crate::delivery) fn retire(&self, always: bool) -> bool {
+    /// A worker ends where there are more of them than connections may be: never so many that too few are left.
+    pub(in crate::delivery) fn retire_if_crowded(&self, now: i64) -> bool {
+        let connections = self.bucket.now(now).connections;
         let mut state = self.state();
-        if !always && !state.waiting.is_empty() {
-            return false;
+        let crowded = connections < state.workers;
+        if crowded {
+            state.retire();
         }
-        state.workers = state.workers.saturating_sub(1);
-        state.idle_since = Instant::now();
-        true
+        crowded
     }
 
-    /// Every connection is another daemon's; `true` where this daemon has none at all.
-    pub(in crate::delivery) fn crowded_out(&self) -> bool {
+    /// A worker ends, unless something waits that only it would see.
+    pub(in crate::delivery) fn retire_if_idle(&self) -> bool {
+        let mut state = self.state();
+        let idle = state.waiting.is_empty();
+        if idle {
+            state.retire();
+        }
+        idle
+    }
+
+    /// A worker ends, whatever waits.
+    pub(in crate::delivery) fn retire(&self) {
+        self.state().retire();
+    }
+
+    /// A worker ends with this in hand, because every connection is another daemon's. Returns what waits with it where
+    /// no other worker of this daemon is left to take it.
+    pub(in crate::delivery) fn crowded_out(&self, job: Job) -> Vec<Job> {
         let mut state = self.state();
         state.crowded_until = Some(Instant::now() + CROWDED);
-        state.workers <= 1
+        state.waiting.push_front(job);
+        state.retire();
+        let back = if state.workers == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
+        drop(state);
+        self.wake.notify_waiters();
+        back.into()
     }
 
     /// Nobody of this route could be reached: nothing is tried there for a while. Returns what waited for it, how long,

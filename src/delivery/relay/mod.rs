@@ -10,10 +10,11 @@ mod share;
 pub mod store;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -79,7 +80,9 @@ pub(super) struct Relay {
     /// The pace of all of it.
     pub(super) bucket: Bucket,
     /// Connections of this daemon that may still be opened.
-    pub(super) permits: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    /// How many wait for one that may be opened.
+    wanting: AtomicUsize,
     /// Cancelled when nothing more goes through it: what is only waited for is given up.
     pub(super) closing: CancellationToken,
     state: Mutex<State>,
@@ -110,12 +113,22 @@ impl State {
     }
 }
 
+/// Somebody waits for a connection.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Relay {
     pub(super) fn new(config: config::Relay) -> Self {
         let base = Base { connections: config.connections, interval: config.rate.map(limit::interval) };
         let permits = Arc::new(Semaphore::new(config.connections as usize));
         let closing = CancellationToken::new();
-        Self { bucket: Bucket::new(base), permits, closing, config, state: Mutex::default() }
+        let (bucket, wanting) = (Bucket::new(base), AtomicUsize::new(0));
+        Self { bucket, permits, wanting, closing, config, state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -125,6 +138,25 @@ impl Relay {
     /// Whether the receivers' own servers are written to.
     pub(super) fn is_mx(&self) -> bool {
         self.config.kind == RelayKind::Mx
+    }
+
+    /// One of this daemon's connections, to be opened and kept as long as this is: waits until there is one, and sessions
+    /// that have nothing to do end for it.
+    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return permit;
+        }
+        self.wanting.fetch_add(1, Ordering::AcqRel);
+        let waits = Waits(&self.wanting);
+        self.lanes().iter().for_each(|lane| lane.wake());
+        let permit = self.permits.clone().acquire_owned().await.expect("nobody closes it");
+        drop(waits);
+        permit
+    }
+
+    /// Whether somebody waits for a connection that a session with nothing to do keeps.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanting.load(Ordering::Acquire) > 0
     }
 
     /// Whether it takes mail, as far as we know; `now` in milliseconds of real time.
@@ -142,7 +174,7 @@ impl Relay {
         self.state().lanes.values().cloned().collect()
     }
 
-    /// The lane to a provider, begun where there is none; its limits are read from the ledger at the next look.
+    /// The lane to a provider, begun where there is none.
     pub(super) fn lane(&self, provider: &str, providers: &Providers) -> Arc<Lane> {
         let mut state = self.state();
         if let Some(lane) = state.lanes.get(provider) {
@@ -256,157 +288,4 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Tls;
-    use crate::delivery::DeliveryId;
-    use crate::delivery::ledger::tests::held;
-    use crate::editions::schedule::tests::newsletter;
-
-    fn relay(providers: bool) -> Relay {
-        Relay::new(config::Relay {
-            name: "main".to_owned(),
-            kind: RelayKind::Smtp,
-            host: "127.0.0.1".to_owned(),
-            port: 25,
-            tls: Tls::None,
-            connections: 2,
-            messages_per_connection: 100,
-            rate: None,
-            username: None,
-            password: None,
-            weight: 1,
-            helo: None,
-            providers,
-            warm_up: None,
-        })
-    }
-
-    fn sending(edition: i64, revision: i64) -> Sending {
-        Sending { id: edition, newsletter: "test".to_owned(), revision }
-    }
-
-    /// A delivery of that edition, with what was its newest revision when it was claimed.
-    fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
-        Job {
-            held: Claimed { id: DeliveryId(id), edition, ..held(doubtful) },
-            sending: sending(edition, revision),
-            newsletter: Arc::new(newsletter("UTC", "0 0 5 * * *", "")),
-            choices: Vec::new(),
-            route: None,
-            nowhere: None,
-            share: None,
-            spread: 0,
-        }
-    }
-
-    fn ids(jobs: &[Job]) -> Vec<i64> {
-        jobs.iter().map(|job| job.held.id.0).collect()
-    }
-
-    /// A relay with a lane where these wait.
-    fn with(jobs: Vec<Job>) -> (Relay, Arc<Lane>) {
-        let relay = relay(false);
-        let lane = relay.lane("", &Providers::built_in());
-        assert!(lane.take_in(jobs, 0).is_empty());
-        (relay, lane)
-    }
-
-    type Ends = fn(&Relay) -> Vec<Job>;
-
-    #[tokio::test(start_paused = true)]
-    async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_what_was_in_hand() {
-        let ends: [(&str, Duration, Ends); 3] = [
-            ("down", Duration::from_secs(1), |relay| relay.down().0),
-            ("paused", Duration::from_secs(600), |relay| relay.pause(Duration::from_secs(600))),
-            ("stopped", Duration::from_secs(60), |relay| {
-                relay.stop_until(Some(Instant::now() + Duration::from_secs(60)))
-            }),
-        ];
-        for (what, length, end) in ends {
-            let (relay, lane) = with((1..=3).map(|id| job(id, 1, 1, false)).collect());
-            let Next::Job(in_hand) = relay.next(&lane, None, false, 0) else { panic!("{what}: it is up") };
-            let sent = [sending(1, 1)];
-            assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: nothing comes back of one that is up");
-            assert_eq!(ids(&end(&relay)), [2, 3], "{what}");
-            let blocked = Instant::now();
-            assert!(!relay.is_up(0), "{what}");
-            // A worker had it, and could not go on with it: nobody else looks at this relay for as long as it is away.
-            lane.return_one(*in_hand);
-            let Next::NotBefore(until) = relay.next(&lane, None, false, 0) else {
-                panic!("{what}: it is away")
-            };
-            assert_eq!(until - blocked, length, "{what}");
-            assert_eq!(ids(&relay.recall(&sent)), [1], "{what}");
-            assert_eq!(relay.waiting(), 0, "{what}");
-            tokio::time::advance(length + Duration::from_millis(1)).await;
-            assert!(relay.is_up(0), "{what}: it is back");
-            lane.return_one(job(4, 1, 1, false));
-            assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: it is back");
-            assert!(matches!(relay.next(&lane, None, false, 0), Next::Job(_)), "{what}: it is back");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn p4_what_was_held_or_corrected_comes_back_and_the_rest_keeps_its_place() {
-        let mut jobs =
-            vec![job(1, 1, 1, false), job(2, 2, 1, false), job(3, 3, 1, false), job(4, 2, 1, true)];
-        jobs.extend([job(5, 3, 1, false), job(6, 1, 1, true), job(7, 2, 2, false)]);
-        let (relay, lane) = with(jobs);
-        // The first edition is held, the second was corrected, nothing happened to the third.
-        let back = relay.recall(&[sending(2, 2), sending(3, 1)]);
-        assert_eq!(ids(&back), [1, 2, 6], "in doubt, the corrected one repeats what it carried");
-        let mut left = Vec::new();
-        while let Next::Job(job) = relay.next(&lane, None, false, 0) {
-            left.push(job.held.id.0);
-        }
-        assert_eq!(left, [3, 4, 5, 7]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn p4_every_lane_gives_back_what_waits_there() {
-        let relay = relay(true);
-        let lanes = ["one", "two"].map(|provider| relay.lane(provider, &Providers::built_in()));
-        let ends: [(&str, Ends); 4] = [
-            ("held", |relay| relay.recall(&[])),
-            ("paused", |relay| relay.pause(Duration::from_secs(1))),
-            ("put back while it is paused", |relay| relay.recall(&[sending(1, 1)])),
-            ("closed", Relay::close),
-        ];
-        for (what, end) in ends {
-            for (id, lane) in (1..).zip(&lanes) {
-                lane.return_one(job(id, 1, 1, false));
-            }
-            assert_eq!(ids(&end(&relay)), [1, 2], "{what}");
-            assert_eq!(relay.waiting(), 0, "{what}");
-        }
-        assert!(matches!(relay.next(&lanes[0], None, false, 0), Next::Closed));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
-        let usual = (1..=100).map(|id| job(id, 1, 1, false));
-        let lane = relay(true).lane("one", &Providers::built_in());
-        assert!(lane.take_in(usual.collect(), 0).is_empty());
-        let surplus = || lane.surplus(0).into_iter().map(|(job, wait)| (job.held.id.0, wait)).unzip();
-        let (ids, _): (Vec<i64>, Vec<Duration>) = surplus();
-        assert_eq!(ids, [0; 0], "it can do all of it within two seconds");
-        let slowed = limit::Limit {
-            interval: Some(100_000),
-            holds_until: 60_000,
-            signalled_at: 1,
-            ..limit::Limit::default()
-        };
-        lane.bucket.renew(slowed);
-        let (ids, waits) = surplus();
-        assert_eq!(ids, (21..=100).collect::<Vec<_>>(), "ten a second");
-        assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "each has a moment of its own: {waits:?}");
-        assert_eq!(waits[0], Duration::from_millis(2_100), "behind those that stay");
-        assert_eq!(surplus().0, [0; 0], "the rest can stay");
-        let suspended = limit::Limit { suspended_until: Some(60_000), signalled_at: 2, ..slowed };
-        lane.bucket.renew(suspended);
-        let (ids, waits) = surplus();
-        assert_eq!(ids, (1..=20).collect::<Vec<_>>());
-        assert!(waits[0] >= Duration::from_secs(60), "nothing before it may go on: {waits:?}");
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The session of a connection at work: opened for a delivery's way, and ended so that its number is free again.
 
-use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Session, Worker, mx, paces};
+use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Session, Worker, mx};
 
 impl Worker {
     pub(super) async fn hang_up(&mut self) {
@@ -19,17 +19,8 @@ impl Worker {
     }
 
     async fn give_number_back(&self, number: Option<i64>) {
-        let Some(number) = number else { return };
-        let me = self.dispatch.me;
-        let given = async {
-            let mut tx = self.shared().db.write().await?;
-            let (relay, provider) = (&self.relay.config.name, &self.lane.provider);
-            paces::disconnect(&mut tx, relay, provider, number, me).await?;
-            tx.commit().await
-        };
-        if let Err(error) = given.await {
-            // It is free again when this life ends.
-            tracing::warn!(%error, relay.name = %self.relay.config.name, "a connection could not be given back");
+        if let Some(number) = number {
+            self.dispatch.disconnect(&self.relay, &self.lane, number).await;
         }
     }
 
@@ -46,8 +37,7 @@ impl Worker {
             return Err(NoSession::Fenced);
         }
         self.hang_up().await;
-        let permits = self.relay.permits.clone();
-        let Ok(permit) = permits.acquire_owned().await else { return Err(NoSession::Crowded) };
+        let permit = self.relay.permit().await;
         let number = self.number().await?;
         let closing = self.relay.closing.clone();
         let opened = tokio::select! {
@@ -72,15 +62,7 @@ impl Worker {
         if !self.lane.shared {
             return Ok(None);
         }
-        let limit = self.lane.bucket.now(self.shared().clock.now_ms()).connections;
-        let taken = async {
-            let mut tx = self.shared().db.write().await?;
-            let (relay, provider) = (&self.relay.config.name, &self.lane.provider);
-            let number = paces::connect(&mut tx, relay, provider, limit, self.dispatch.me).await?;
-            tx.commit().await?;
-            Ok::<_, crate::db::Error>(number)
-        };
-        match taken.await {
+        match self.dispatch.connect(&self.relay, &self.lane).await {
             Ok(Some(number)) => Ok(Some(number)),
             Ok(None) => Err(NoSession::Crowded),
             Err(error) => {
@@ -103,16 +85,13 @@ impl Worker {
         Ok((session, Carried { route: None, host: config.host.clone() }))
     }
 
-    /// Other daemons have every connection: where this one has another at work that takes the message, and otherwise it
-    /// waits in the ledger.
+    /// Other daemons have every connection: another worker of this one takes the message, and where there is none it waits
+    /// in the ledger, with everything behind it.
     pub(super) async fn wait_for_others(&mut self, job: Job) -> Answer {
-        self.crowded_out = true;
-        if self.lane.crowded_out() {
-            let mut jobs = self.lane.drain();
-            jobs.push(job);
+        self.retired = true;
+        let jobs = self.lane.crowded_out(job);
+        if !jobs.is_empty() {
             self.dispatch.put_off(jobs, super::CROWDED).await;
-        } else {
-            self.lane.return_one(job);
         }
         Answer::Kept
     }

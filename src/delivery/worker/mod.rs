@@ -65,12 +65,12 @@ type Pending = Option<(Claimed, i64, Verdict)>;
 /// Works for one lane, until it is closed or has nothing to do for a while.
 pub(super) async fn work(dispatch: Arc<Dispatch>, relay: Arc<Relay>, lane: Arc<Lane>) {
     let mut worker =
-        Worker { dispatch, relay: relay.clone(), lane: lane.clone(), held: None, crowded_out: false };
+        Worker { dispatch, relay: relay.clone(), lane: lane.clone(), held: None, retired: false };
     let mut idle = Instant::now() + IDLE;
     loop {
         let woken = lane.woken();
         let now = worker.dispatch.shared.clock.now_ms();
-        if lane.is_crowded(now) && lane.retire(true) {
+        if lane.retire_if_crowded(now) {
             worker.hang_up().await;
             return;
         }
@@ -80,10 +80,7 @@ pub(super) async fn work(dispatch: Arc<Dispatch>, relay: Arc<Relay>, lane: Arc<L
                 match Box::pin(worker.chain(*job)).await {
                     // Nothing of ours counts any more: the socket closes without a word.
                     Answer::Fenced => return,
-                    _ if worker.crowded_out => {
-                        lane.retire(true);
-                        return;
-                    }
+                    _ if worker.retired => return,
                     _ => {}
                 }
                 idle = Instant::now() + IDLE;
@@ -95,19 +92,24 @@ pub(super) async fn work(dispatch: Arc<Dispatch>, relay: Arc<Relay>, lane: Arc<L
                 idle.min(Instant::now() + TAKING)
             }
             Next::NotBefore(until) => until.min(idle),
+            // A message to somebody else has waited for this connection to end.
+            Next::Nothing if worker.held.is_some() && relay.is_wanted() => {
+                worker.hang_up().await;
+                continue;
+            }
             Next::Nothing => idle,
         };
         drop(timeout_at(until, woken).await);
         if Instant::now() >= idle {
             worker.hang_up().await;
-            if lane.retire(false) {
+            if lane.retire_if_idle() {
                 return;
             }
             idle = Instant::now() + IDLE;
         }
     }
     worker.hang_up().await;
-    lane.retire(true);
+    lane.retire();
 }
 
 /// A session, and what it stands on.
@@ -124,8 +126,8 @@ struct Worker {
     relay: Arc<Relay>,
     lane: Arc<Lane>,
     held: Option<Held>,
-    /// Other daemons have every connection.
-    crowded_out: bool,
+    /// It is no longer counted among its lane's.
+    retired: bool,
 }
 
 /// Why there is no session.

@@ -4,7 +4,7 @@ use crate::db::{Conn, Result, on};
 use crate::delivery::ledger::Me;
 
 const TAKEN: &str = "
-SELECT connection.number
+SELECT connection.number, connection.daemon, connection.epoch
 FROM connection
 JOIN daemon ON daemon.id = connection.daemon AND daemon.epoch = connection.epoch AND daemon.gone = 0
 WHERE connection.relay = $1 AND connection.provider = $2";
@@ -16,19 +16,27 @@ ON CONFLICT (relay, provider, number) DO UPDATE
 SET daemon = excluded.daemon, epoch = excluded.epoch
 WHERE NOT EXISTS (SELECT 1 FROM daemon
                   WHERE daemon.id = connection.daemon AND daemon.epoch = connection.epoch AND daemon.gone = 0)
+   OR (connection.daemon = excluded.daemon AND connection.epoch = excluded.epoch)
 RETURNING number";
 
-/// Takes one of so many connections; `None` when all are taken.
+/// Takes one of so many connections; `None` when all are taken. Of our own rows only those are taken that are named as
+/// `held`: another is left from a connection that could not be given back.
 pub(in crate::delivery) async fn connect(
     conn: &mut Conn,
     relay: &str,
     provider: &str,
     limit: u32,
     me: Me,
+    held: &[i64],
 ) -> Result<Option<i64>> {
-    let taken: Vec<i64> =
-        on!(conn, |c| sqlx::query_scalar(TAKEN).bind(relay).bind(provider).fetch_all(c).await?);
-    for number in (1..=i64::from(limit)).filter(|number| !taken.contains(number)) {
+    let rows: Vec<(i64, i64, i64)> =
+        on!(conn, |c| sqlx::query_as(TAKEN).bind(relay).bind(provider).fetch_all(c).await?);
+    let ours = |daemon, epoch| (daemon, epoch) == (me.daemon, me.epoch);
+    let taken = |number: i64| {
+        held.contains(&number)
+            || rows.iter().any(|&(other, daemon, epoch)| other == number && !ours(daemon, epoch))
+    };
+    for number in (1..=i64::from(limit)).filter(|number| !taken(*number)) {
         let ours: Option<i64> = on!(conn, |c| sqlx::query_scalar(OPEN)
             .bind(relay)
             .bind(provider)
@@ -67,6 +75,19 @@ pub(in crate::delivery) async fn disconnect(
         .await
         .map(drop)?);
     Ok(())
+}
+
+const OURS: &str = "
+SELECT relay, provider, number
+FROM connection
+WHERE daemon = $1 AND epoch = $2";
+
+/// A connection of ours in the ledger: relay, provider, number.
+pub(in crate::delivery) type Numbered = (String, String, i64);
+
+/// Every connection that the ledger says is ours.
+pub(in crate::delivery) async fn ours(conn: &mut Conn, me: Me) -> Result<Vec<Numbered>> {
+    Ok(on!(conn, |c| sqlx::query_as(OURS).bind(me.daemon).bind(me.epoch).fetch_all(c).await?))
 }
 
 const USED: &str = "

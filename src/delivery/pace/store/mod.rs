@@ -16,7 +16,7 @@ use super::limit::Limit;
 use crate::db::{Conn, Result, on};
 use crate::delivery::store::pick;
 pub use connections::connections;
-pub(in crate::delivery) use connections::{connect, disconnect};
+pub(in crate::delivery) use connections::{Numbered, connect, disconnect, ours};
 pub use warm_up::{Warm, cap_of, warm_list};
 pub(in crate::delivery) use warm_up::{warm_take, warm_tell};
 

@@ -1,0 +1,203 @@
+//! What waits for a relay, and what becomes of it.
+
+use super::*;
+use crate::config::Tls;
+use crate::delivery::DeliveryId;
+use crate::delivery::ledger::tests::held;
+use crate::editions::schedule::tests::newsletter;
+
+fn relay(providers: bool) -> Relay {
+    Relay::new(config::Relay {
+        name: "main".to_owned(),
+        kind: RelayKind::Smtp,
+        host: "127.0.0.1".to_owned(),
+        port: 25,
+        tls: Tls::None,
+        connections: 2,
+        messages_per_connection: 100,
+        rate: None,
+        username: None,
+        password: None,
+        weight: 1,
+        helo: None,
+        providers,
+        warm_up: None,
+    })
+}
+
+fn sending(edition: i64, revision: i64) -> Sending {
+    Sending { id: edition, newsletter: "test".to_owned(), revision }
+}
+
+/// A delivery of that edition, with what was its newest revision when it was claimed.
+fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
+    Job {
+        held: Claimed { id: DeliveryId(id), edition, ..held(doubtful) },
+        sending: sending(edition, revision),
+        newsletter: Arc::new(newsletter("UTC", "0 0 5 * * *", "")),
+        choices: Vec::new(),
+        route: None,
+        nowhere: None,
+        share: None,
+        spread: 0,
+    }
+}
+
+fn ids(jobs: &[Job]) -> Vec<i64> {
+    jobs.iter().map(|job| job.held.id.0).collect()
+}
+
+/// A relay with a lane where these wait.
+fn with(jobs: Vec<Job>) -> (Relay, Arc<Lane>) {
+    let relay = relay(false);
+    let lane = relay.lane("", &Providers::built_in());
+    assert!(lane.take_in(jobs, 0).is_empty());
+    (relay, lane)
+}
+
+type Ends = fn(&Relay) -> Vec<Job>;
+
+#[tokio::test(start_paused = true)]
+async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_what_was_in_hand() {
+    let ends: [(&str, Duration, Ends); 3] = [
+        ("down", Duration::from_secs(1), |relay| relay.down().0),
+        ("paused", Duration::from_secs(600), |relay| relay.pause(Duration::from_secs(600))),
+        ("stopped", Duration::from_secs(60), |relay| {
+            relay.stop_until(Some(Instant::now() + Duration::from_secs(60)))
+        }),
+    ];
+    for (what, length, end) in ends {
+        let (relay, lane) = with((1..=3).map(|id| job(id, 1, 1, false)).collect());
+        let Next::Job(in_hand) = relay.next(&lane, None, false, 0) else { panic!("{what}: it is up") };
+        let sent = [sending(1, 1)];
+        assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: nothing comes back of one that is up");
+        assert_eq!(ids(&end(&relay)), [2, 3], "{what}");
+        let blocked = Instant::now();
+        assert!(!relay.is_up(0), "{what}");
+        // A worker had it, and could not go on with it: nobody else looks at this relay for as long as it is away.
+        lane.return_one(*in_hand);
+        let Next::NotBefore(until) = relay.next(&lane, None, false, 0) else { panic!("{what}: it is away") };
+        assert_eq!(until - blocked, length, "{what}");
+        assert_eq!(ids(&relay.recall(&sent)), [1], "{what}");
+        assert_eq!(relay.waiting(), 0, "{what}");
+        tokio::time::advance(length + Duration::from_millis(1)).await;
+        assert!(relay.is_up(0), "{what}: it is back");
+        lane.return_one(job(4, 1, 1, false));
+        assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: it is back");
+        assert!(matches!(relay.next(&lane, None, false, 0), Next::Job(_)), "{what}: it is back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p4_what_was_held_or_corrected_comes_back_and_the_rest_keeps_its_place() {
+    let mut jobs = vec![job(1, 1, 1, false), job(2, 2, 1, false), job(3, 3, 1, false), job(4, 2, 1, true)];
+    jobs.extend([job(5, 3, 1, false), job(6, 1, 1, true), job(7, 2, 2, false)]);
+    let (relay, lane) = with(jobs);
+    // The first edition is held, the second was corrected, nothing happened to the third.
+    let back = relay.recall(&[sending(2, 2), sending(3, 1)]);
+    assert_eq!(ids(&back), [1, 2, 6], "in doubt, the corrected one repeats what it carried");
+    let mut left = Vec::new();
+    while let Next::Job(job) = relay.next(&lane, None, false, 0) {
+        left.push(job.held.id.0);
+    }
+    assert_eq!(left, [3, 4, 5, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p4_every_lane_gives_back_what_waits_there() {
+    let relay = relay(true);
+    let lanes = ["one", "two"].map(|provider| relay.lane(provider, &Providers::built_in()));
+    let ends: [(&str, Ends); 4] = [
+        ("held", |relay| relay.recall(&[])),
+        ("paused", |relay| relay.pause(Duration::from_secs(1))),
+        ("put back while it is paused", |relay| relay.recall(&[sending(1, 1)])),
+        ("closed", Relay::close),
+    ];
+    for (what, end) in ends {
+        for (id, lane) in (1..).zip(&lanes) {
+            lane.return_one(job(id, 1, 1, false));
+        }
+        assert_eq!(ids(&end(&relay)), [1, 2], "{what}");
+        assert_eq!(relay.waiting(), 0, "{what}");
+    }
+    assert!(matches!(relay.next(&lanes[0], None, false, 0), Next::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
+    let usual = (1..=100).map(|id| job(id, 1, 1, false));
+    let lane = relay(true).lane("one", &Providers::built_in());
+    assert!(lane.take_in(usual.collect(), 0).is_empty());
+    let surplus = || lane.surplus(0).into_iter().map(|(job, wait)| (job.held.id.0, wait)).unzip();
+    let (ids, _): (Vec<i64>, Vec<Duration>) = surplus();
+    assert_eq!(ids, [0; 0], "it can do all of it within two seconds");
+    let slowed = limit::Limit {
+        interval: Some(100_000),
+        holds_until: 60_000,
+        signalled_at: 1,
+        ..limit::Limit::default()
+    };
+    lane.bucket.renew(slowed);
+    let (ids, waits) = surplus();
+    assert_eq!(ids, (21..=100).collect::<Vec<_>>(), "ten a second");
+    assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "each has a moment of its own: {waits:?}");
+    assert_eq!(waits[0], Duration::from_millis(2_100), "behind those that stay");
+    assert_eq!(surplus().0, [0; 0], "the rest can stay");
+    let suspended = limit::Limit { suspended_until: Some(60_000), signalled_at: 2, ..slowed };
+    lane.bucket.renew(suspended);
+    let (ids, waits) = surplus();
+    assert_eq!(ids, (1..=20).collect::<Vec<_>>());
+    assert!(waits[0] >= Duration::from_secs(60), "nothing before it may go on: {waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn p1_what_a_worker_that_is_crowded_out_had_stays_where_another_works_and_comes_back_where_none_does() {
+    let (_, lane) = with((1..=4).map(|id| job(id, 1, 1, false)).collect());
+    assert_eq!(lane.wanted_workers(2, 0), 2);
+    // Both had a message in hand when they found that every connection is another daemon's.
+    assert_eq!(ids(&lane.crowded_out(job(5, 1, 1, false))), [0; 0], "the other one takes it");
+    assert_eq!(lane.waiting(), 5);
+    assert_eq!(ids(&lane.crowded_out(job(6, 1, 1, false))), [6, 5, 1, 2, 3, 4], "nobody is left to take it");
+    assert_eq!(lane.waiting(), 0);
+    // What comes now finds somebody, though the others have every connection still.
+    assert!(lane.take_in(vec![job(7, 1, 1, false)], 0).is_empty());
+    assert_eq!(lane.wanted_workers(2, 0), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p1_of_the_workers_of_a_lane_that_is_slowed_no_more_end_than_are_too_many() {
+    let (_, lane) = with((1..=4).map(|id| job(id, 1, 1, false)).collect());
+    assert_eq!(lane.wanted_workers(2, 0), 2);
+    let slowed = limit::Limit {
+        connections: Some(1),
+        holds_until: 60_000,
+        signalled_at: 1,
+        ..limit::Limit::default()
+    };
+    lane.bucket.renew(slowed);
+    // Both looked before either of them ended.
+    assert!(lane.is_crowded(0));
+    assert!(lane.retire_if_crowded(0));
+    assert!(!lane.retire_if_crowded(0), "one connection may be");
+    assert!(!lane.retire_if_idle(), "messages wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_connection_is_seen_by_those_that_have_nothing_to_do() {
+    let (relay, lane) = with(Vec::new());
+    let mut kept = vec![relay.permit().await, relay.permit().await];
+    assert!(!relay.is_wanted());
+    let woken = lane.woken();
+    let mut waits = std::pin::pin!(relay.permit());
+    assert!(futures_util::poll!(waits.as_mut()).is_pending());
+    woken.await;
+    assert!(relay.is_wanted());
+    kept.pop();
+    drop(waits.await);
+    assert!(!relay.is_wanted());
+    kept.push(relay.permit().await);
+    let mut given_up = Box::pin(relay.permit());
+    assert!(futures_util::poll!(given_up.as_mut()).is_pending());
+    drop(given_up);
+    assert!(!relay.is_wanted(), "nobody waits any more");
+}
