@@ -6,8 +6,8 @@ use crate::clock::timestamp;
 use crate::config::Newsletter;
 use crate::delivery::prune;
 use crate::delivery::store::{self, Settle};
-use crate::editions::{self, Edition};
-use crate::morning::{House, words};
+use crate::editions::{self, Edition, Who};
+use crate::morning::{self, House, words};
 use crate::readers::{self, Address, SubscriberId};
 
 const PAGE: i64 = 1000;
@@ -211,11 +211,13 @@ async fn settle(args: &SettleArgs, cx: &Context) -> anyhow::Result<Exit> {
     let place = place(&args.one.which, cx).await?;
     let whose = whose(&args.one, &place).await?;
     let how = if args.accepted { Settle::Accepted } else { Settle::Resend };
-    let mut tx = place.house.db.write().await?;
-    let (now, civil) = (cx.clock().now_ms(), cx.clock().civil_ms());
-    let count = store::settle(&mut tx, place.edition.id, whose, how, now, civil).await?;
-    tx.notify(crate::delivery::CHANNEL).await?;
-    tx.commit().await?;
-    cx.say(&format!("{count} uncertain deliveries are settled."));
+    let who = Who::command_line();
+    let done = morning::settle::settle(&place.house, place.edition.id, whose, how, &who).await?;
+    let done = done.map_err(Refusal)?;
+    let late = match done.too_late {
+        0 => String::new(),
+        count => format!(" {count} stay uncertain: their deadline has passed."),
+    };
+    cx.say(&format!("{} uncertain deliveries are settled.{late}", done.settled));
     Ok(Exit::Done)
 }

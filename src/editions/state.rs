@@ -51,12 +51,14 @@ impl EditionState {
             Held => matches!(to, Locked | Sending | Cancelled),
             // `edition send --late`, and a skipped day that found its articles after all.
             Missed | Skipped => matches!(to, Open | Locked | Cancelled),
-            Sent | Cancelled => false,
+            // `delivery settle --resend`: what nobody knew of leaves after all.
+            Sent => to == Sending,
+            Cancelled => false,
         };
         if allowed { Ok(()) } else { Err(NotAllowed { from: self, to }) }
     }
 
-    /// Whether nothing about it changes any more.
+    /// Whether nothing that people decide about it changes any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Sent | Self::Cancelled)
     }
@@ -107,9 +109,9 @@ mod tests {
     use super::EditionState as S;
 
     #[test]
-    fn p1_what_is_sent_or_cancelled_never_moves_again() {
+    fn p1_what_is_cancelled_never_moves_again_and_what_is_sent_only_to_what_is_left_of_it() {
         for to in [S::Open, S::Locked, S::Sending, S::Sent, S::Held, S::Cancelled, S::Missed, S::Skipped] {
-            assert!(S::Sent.may_become(to).is_err());
+            assert_eq!(S::Sent.may_become(to).is_ok(), to == S::Sending, "{to}");
             assert!(S::Cancelled.may_become(to).is_err());
         }
     }

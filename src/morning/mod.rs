@@ -19,6 +19,7 @@ pub mod rehearse;
 pub mod replay;
 pub mod send;
 pub mod serve;
+pub mod settle;
 pub mod stage;
 pub mod store;
 pub mod stories;

@@ -12,8 +12,8 @@ use super::mx::{DOMAINS, readers, straight};
 use crate::support::databases::both;
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 
-/// What would wait for ever, or for minutes, is there long before.
-const LONG: Duration = Duration::from_secs(60);
+/// Between two looks at what somebody else does.
+const A_MOMENT: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p3_all_daemons_together_open_no_more_connections_than_a_provider_bears() {
@@ -79,12 +79,12 @@ async fn p1_a_provider_that_bears_more_again_is_given_more_connections_though_no
             paces::free(&mut tx, "main", bench.clock.now_ms()).await.unwrap();
             tx.commit().await.unwrap();
             while server.record_as_it_is().most_open < 4 {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(A_MOMENT).await;
             }
             server.let_go(1);
             daemon.await.unwrap();
         };
-        tokio::time::timeout(LONG, rest).await.expect(test.name);
+        tokio::time::timeout(LONGEST, rest).await.expect(test.name);
         assert_eq!(bench.counts().await.accepted, 20, "{}", test.name);
     }
 }
@@ -97,8 +97,8 @@ async fn p1_sessions_with_nothing_to_do_end_for_those_who_wait_for_a_connection(
         let addresses: Vec<String> =
             (1..=DOMAINS).flat_map(|n| readers(&format!("d{n}.example"), 1)).collect();
         let (bench, _folder) = straight(test.db, server.address.port(), "connections = 1", &addresses).await;
-        // Each would be kept for five seconds.
-        let sent = tokio::time::timeout(LONG / 2, bench.send());
+        // Each would be kept for five seconds: a minute in all.
+        let sent = tokio::time::timeout(Duration::from_secs(50), bench.send());
         assert_eq!(sent.await.expect(test.name).accepted, 12, "{}", test.name);
         assert_eq!(server.record().most_open, 1, "{}", test.name);
     }
@@ -140,16 +140,16 @@ async fn p1_p3_a_connection_that_could_not_be_given_back_is_used_anew_and_given_
         let daemon = tokio::spawn(async move { engine.run(&until).await });
         let rest = async {
             while bench.counts().await.accepted < 8 {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(A_MOMENT).await;
             }
             let there = || async { paces::connections(&mut bench.db.read().await.unwrap()).await.unwrap() };
             assert_eq!(there().await.len(), 3, "{}: to three providers, and one of them is open", test.name);
             stick(&bench.db, false).await;
             while !there().await.is_empty() {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(A_MOMENT).await;
             }
         };
-        tokio::time::timeout(LONG, rest).await.expect(test.name);
+        tokio::time::timeout(LONGEST, rest).await.expect(test.name);
         shutdown.drain();
         daemon.await.unwrap();
         assert_eq!(server.record().most_open, 1, "{}", test.name);

@@ -4,6 +4,7 @@ mod calls;
 mod connections;
 mod daemons;
 mod dots;
+mod ends;
 mod faults;
 mod gate;
 pub(crate) mod ground;

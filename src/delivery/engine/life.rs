@@ -2,6 +2,7 @@
 //!
 //! Fresh mail goes before retries, so that trouble never delays the untroubled.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Life<'a> {
     me: Me,
     dispatch: Arc<Dispatch>,
     next_sweep: Instant,
+    /// Of editions that are being sent, the earliest deadline of what is not final; `None` where all of it is.
+    deadlines: HashMap<i64, Option<i64>>,
     next_look: Instant,
     next_telling: Instant,
     /// The last delivery that was read, where nothing is claimed.
@@ -52,6 +55,7 @@ impl<'a> Life<'a> {
             me,
             dispatch,
             next_sweep: now,
+            deadlines: HashMap::new(),
             next_look: now,
             next_telling: now + TELL,
             last_seen: 0,
@@ -118,6 +122,7 @@ impl<'a> Life<'a> {
                     tracing::warn!(%error, "connections could not be given back; trying again");
                 }
             }
+            self.sweep_in_passing(&editions).await?;
             if !busy && idle && !self.dispatch.is_busy() {
                 self.sweep(&editions).await?;
                 if self.finished(&editions).await? {
@@ -144,7 +149,9 @@ impl<'a> Life<'a> {
 
     /// What was claimed and may not leave any more goes back at once: each of it would begin at the relay and break off.
     async fn recall(&self, editions: &[Sending]) {
-        let jobs = self.dispatch.relays.values().flat_map(|relay| relay.recall(editions));
+        // A run without a record sends whatever it is given.
+        let civil = if self.mode.unrecorded { i64::MIN } else { self.engine.clock.civil_ms() };
+        let jobs = self.dispatch.relays.values().flat_map(|relay| relay.recall(editions, civil));
         let back: Vec<i64> = jobs.map(|job| job.held.id.0).collect();
         self.dispatch.give(back, Vec::new()).await;
     }
@@ -212,8 +219,42 @@ impl<'a> Life<'a> {
             return Ok(());
         }
         self.next_sweep = Instant::now() + SWEEP;
+        self.deadlines.clear();
         for sending in editions {
             protocol::expire(&self.engine.db, sending.id, self.engine.clock.civil_ms()).await?;
+        }
+        self.withdraw_the_cancelled().await
+    }
+
+    /// The same while there is work, which may last for hours where a relay is slow. An edition's deliveries are looked
+    /// through only once the first of them may be late.
+    async fn sweep_in_passing(&mut self, editions: &[Sending]) -> Result<()> {
+        if Instant::now() < self.next_sweep {
+            return Ok(());
+        }
+        self.next_sweep = Instant::now() + SWEEP;
+        let civil = self.engine.clock.civil_ms();
+        for sending in editions {
+            let first = match self.deadlines.get(&sending.id) {
+                Some(known) => *known,
+                None => protocol::first_deadline(&mut self.engine.db.read().await?, sending.id).await?,
+            };
+            self.deadlines.insert(sending.id, first);
+            if first.is_some_and(|deadline| deadline <= civil) {
+                protocol::expire(&self.engine.db, sending.id, civil).await?;
+                self.deadlines.remove(&sending.id);
+            }
+        }
+        self.withdraw_the_cancelled().await
+    }
+
+    /// What was on its way when its edition was cancelled, and came back since, leaves no more.
+    async fn withdraw_the_cancelled(&self) -> Result<()> {
+        let found = store::cancelled_not_over(&mut self.engine.db.read().await?).await?;
+        for edition in found {
+            let mut tx = self.engine.db.write().await?;
+            store::withdraw_all(&mut tx, edition).await?;
+            tx.commit().await?;
         }
         Ok(())
     }

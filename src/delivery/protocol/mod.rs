@@ -9,7 +9,7 @@ mod life;
 mod release;
 
 pub(super) use claim::{
-    Due, Sending, claim, claimed, expire, next_instants, read_planned, rendering, sending,
+    Due, Sending, claim, claimed, expire, first_deadline, next_instants, read_planned, rendering, sending,
 };
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};

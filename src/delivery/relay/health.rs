@@ -10,6 +10,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// A server may close a session for its own reasons (T12); so many without a single answer are no chance.
 const GONE_TOO_OFTEN: u32 = 10;
 
+/// So long after nothing was to be tried, and nothing was, the next failure is a first one again.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
 /// How the servers of one way are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Health {
@@ -20,6 +23,11 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// Whether how long they were away still says something.
+    pub(super) fn is_remembered(&self, now: Instant) -> bool {
+        self.down_until.is_some_and(|until| until + REMEMBERED > now)
+    }
+
     /// Until when nothing is tried.
     pub(super) fn down_until(&self, now: Instant) -> Option<Instant> {
         self.down_until.filter(|until| *until > now)

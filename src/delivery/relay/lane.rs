@@ -126,13 +126,15 @@ impl Lane {
         self.state().waiting.len()
     }
 
-    /// Whether it has had nothing to do for so long that it can be forgotten.
+    /// Whether it has had nothing to do for so long that it can be forgotten. Not while somebody cannot be reached: who
+    /// comes back when their rest is over would find that nobody remembers how long it was.
     pub(in crate::delivery) fn is_idle(&self, length: Duration) -> bool {
-        let state = self.state();
+        let (state, now) = (self.state(), Instant::now());
         state.waiting.is_empty()
             && state.workers == 0
             && state.said.is_nothing()
             && state.idle_since.elapsed() > length
+            && !state.health.values().any(|health| health.is_remembered(now))
     }
 
     /// Lets these wait for it; gives back those that it cannot take soon, each with how long it would wait.

@@ -255,9 +255,9 @@ impl Relay {
     }
 
     /// What waits for it and may not leave as it is any more, to go back: everything while nothing is given to it, and
-    /// otherwise what is of editions that are not sent just now, or that were corrected meanwhile. A doubtful delivery
-    /// repeats what it carried.
-    pub(super) fn recall(&self, sent: &[Sending]) -> Vec<Job> {
+    /// otherwise what is late by now, and what is of editions that are not sent just now, or that were corrected
+    /// meanwhile. A doubtful delivery repeats what it carried.
+    pub(super) fn recall(&self, sent: &[Sending], civil: i64) -> Vec<Job> {
         // A worker may have put back what it had in hand after its relay was closed to everything.
         let state = self.state();
         if state.blocked_until(Instant::now()).is_some() {
@@ -266,7 +266,7 @@ impl Relay {
         drop(state);
         let may_leave = |job: &Job| {
             let as_it_is = |now: &Sending| now.revision == job.sending.revision || job.held.doubtful;
-            sent.iter().any(|now| now.id == job.sending.id && as_it_is(now))
+            job.held.deadline > civil && sent.iter().any(|now| now.id == job.sending.id && as_it_is(now))
         };
         self.lanes().iter().flat_map(|lane| lane.recall(may_leave)).collect()
     }

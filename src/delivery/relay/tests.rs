@@ -70,7 +70,7 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_wha
         let (relay, lane) = with((1..=3).map(|id| job(id, 1, 1, false)).collect());
         let Next::Job(in_hand) = relay.next(&lane, None, false, 0) else { panic!("{what}: it is up") };
         let sent = [sending(1, 1)];
-        assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: nothing comes back of one that is up");
+        assert_eq!(ids(&relay.recall(&sent, 0)), [0; 0], "{what}: nothing comes back of one that is up");
         assert_eq!(ids(&end(&relay)), [2, 3], "{what}");
         let blocked = Instant::now();
         assert!(!relay.is_up(0), "{what}");
@@ -78,12 +78,12 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_wha
         lane.return_one(*in_hand);
         let Next::NotBefore(until) = relay.next(&lane, None, false, 0) else { panic!("{what}: it is away") };
         assert_eq!(until - blocked, length, "{what}");
-        assert_eq!(ids(&relay.recall(&sent)), [1], "{what}");
+        assert_eq!(ids(&relay.recall(&sent, 0)), [1], "{what}");
         assert_eq!(relay.waiting(), 0, "{what}");
         tokio::time::advance(length + Duration::from_millis(1)).await;
         assert!(relay.is_up(0), "{what}: it is back");
         lane.return_one(job(4, 1, 1, false));
-        assert_eq!(ids(&relay.recall(&sent)), [0; 0], "{what}: it is back");
+        assert_eq!(ids(&relay.recall(&sent, 0)), [0; 0], "{what}: it is back");
         assert!(matches!(relay.next(&lane, None, false, 0), Next::Job(_)), "{what}: it is back");
     }
 }
@@ -94,7 +94,7 @@ async fn p4_what_was_held_or_corrected_comes_back_and_the_rest_keeps_its_place()
     jobs.extend([job(5, 3, 1, false), job(6, 1, 1, true), job(7, 2, 2, false)]);
     let (relay, lane) = with(jobs);
     // The first edition is held, the second was corrected, nothing happened to the third.
-    let back = relay.recall(&[sending(2, 2), sending(3, 1)]);
+    let back = relay.recall(&[sending(2, 2), sending(3, 1)], 0);
     assert_eq!(ids(&back), [1, 2, 6], "in doubt, the corrected one repeats what it carried");
     let mut left = Vec::new();
     while let Next::Job(job) = relay.next(&lane, None, false, 0) {
@@ -108,9 +108,9 @@ async fn p4_every_lane_gives_back_what_waits_there() {
     let relay = relay(true);
     let lanes = ["one", "two"].map(|provider| relay.lane(provider, &Providers::built_in()));
     let ends: [(&str, Ends); 4] = [
-        ("held", |relay| relay.recall(&[])),
+        ("held", |relay| relay.recall(&[], 0)),
         ("paused", |relay| relay.pause(Duration::from_secs(1))),
-        ("put back while it is paused", |relay| relay.recall(&[sending(1, 1)])),
+        ("put back while it is paused", |relay| relay.recall(&[sending(1, 1)], 0)),
         ("closed", Relay::close),
     ];
     for (what, end) in ends {
@@ -200,4 +200,26 @@ async fn who_waits_for_a_connection_is_seen_by_those_that_have_nothing_to_do() {
     assert!(futures_util::poll!(given_up.as_mut()).is_pending());
     drop(given_up);
     assert!(!relay.is_wanted(), "nobody waits any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn p5_what_is_late_by_now_does_not_wait_for_its_turn() {
+    let late = Job { held: Claimed { deadline: 100, ..job(2, 1, 1, false).held }, ..job(2, 1, 1, false) };
+    let (relay, _) = with(vec![job(1, 1, 1, false), late, job(3, 1, 1, false)]);
+    assert_eq!(ids(&relay.recall(&[sending(1, 1)], 99)), [0; 0]);
+    assert_eq!(ids(&relay.recall(&[sending(1, 1)], 100)), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_somebody_could_not_be_reached_is_remembered_until_they_are_tried_again() {
+    let (_, lane) = with(Vec::new());
+    let minute = Duration::from_secs(60);
+    tokio::time::advance(minute * 2).await;
+    assert!(lane.is_idle(minute));
+    assert_eq!(lane.down(None).1, Duration::from_secs(1));
+    tokio::time::advance(minute * 2).await;
+    assert!(!lane.is_idle(minute), "they come back after their rest, and are away for longer then");
+    assert_eq!(lane.down(None).1, Duration::from_secs(2));
+    tokio::time::advance(minute * 6).await;
+    assert!(lane.is_idle(minute), "nobody writes to them any more");
 }

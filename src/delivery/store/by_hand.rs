@@ -54,6 +54,19 @@ pub async fn settle(
     Ok(rows.map_err(Error::from)?)
 }
 
+const UNCERTAIN: &str = "
+SELECT COUNT(*)
+FROM delivery
+WHERE edition = $1 AND state = 'uncertain' AND ($2 = 0 OR subscriber = $2)";
+
+/// How many deliveries of an edition are uncertain, of one subscriber or of all.
+pub async fn uncertain(conn: &mut Conn, edition: EditionId, subscriber: Option<SubscriberId>) -> Result<i64> {
+    let subscriber = subscriber.map_or(0, |id| id.0);
+    let sql = UNCERTAIN;
+    Ok(on!(conn, |c| sqlx::query_scalar(sql).bind(edition.0).bind(subscriber).fetch_one(c).await)
+        .map_err(Error::from)?)
+}
+
 const RETRY: &str = "
 UPDATE delivery
 SET next_at = $3
@@ -81,6 +94,20 @@ const WITHDRAW_ALL: &str = "
 UPDATE delivery
 SET state = CASE WHEN doubtful = 1 THEN 'uncertain' ELSE 'withdrawn' END
 WHERE edition = $1 AND state IN ('planned', 'deferred')";
+
+const CANCELLED: &str = "
+SELECT id
+FROM edition
+WHERE state = 'cancelled'
+  AND (EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id AND delivery.state = 'planned')
+    OR EXISTS (SELECT 1 FROM delivery WHERE delivery.edition = edition.id AND delivery.state = 'deferred'))";
+
+/// Cancelled editions with deliveries that are not final: what was claimed when they were cancelled, and put off since.
+pub(in crate::delivery) async fn cancelled_not_over(conn: &mut Conn) -> Result<Vec<EditionId>> {
+    let found: Vec<i64> =
+        on!(conn, |c| sqlx::query_scalar(CANCELLED).fetch_all(c).await).map_err(Error::from)?;
+    Ok(found.into_iter().map(EditionId).collect())
+}
 
 /// Withdraws what was not accepted of a cancelled edition; what is claimed is its owner's to give back.
 pub async fn withdraw_all(conn: &mut Conn, edition: EditionId) -> Result<()> {

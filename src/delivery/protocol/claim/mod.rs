@@ -2,7 +2,9 @@
 
 mod store;
 
-pub(in crate::delivery) use store::{Due, Sending, claimed, next_instants, read_planned, rendering, sending};
+pub(in crate::delivery) use store::{
+    Due, Sending, claimed, first_deadline, next_instants, read_planned, rendering, sending,
+};
 
 use super::life;
 use crate::db::Db;

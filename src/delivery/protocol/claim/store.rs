@@ -237,6 +237,28 @@ pub(in crate::delivery) async fn expire(conn: &mut Conn, edition: i64, civil: i6
     Ok(rows)
 }
 
+const FIRST_DEADLINE: &str = "
+SELECT MIN(deadline)
+FROM delivery
+WHERE edition = $1 AND state = 'planned'";
+
+static FIRST_DEADLINE_AGAIN: LazyLock<String> =
+    LazyLock::new(|| FIRST_DEADLINE.replace("'planned'", "'deferred'"));
+// What is claimed may come back.
+static FIRST_DEADLINE_CLAIMED: LazyLock<String> =
+    LazyLock::new(|| FIRST_DEADLINE.replace("'planned'", "'claimed'"));
+
+/// The earliest deadline of what is not final of an edition; reads all of that.
+pub(in crate::delivery) async fn first_deadline(conn: &mut Conn, edition: i64) -> Result<Option<i64>> {
+    let mut first: Option<i64> = None;
+    for sql in [FIRST_DEADLINE, FIRST_DEADLINE_AGAIN.as_str(), FIRST_DEADLINE_CLAIMED.as_str()] {
+        let query = AssertSqlSafe(sql);
+        let found: Option<i64> = on!(conn, |c| sqlx::query_scalar(query).bind(edition).fetch_one(c).await?);
+        first = first.into_iter().chain(found).min();
+    }
+    Ok(first)
+}
+
 #[derive(Clone, Debug, FromRow)]
 pub(in crate::delivery) struct Sending {
     pub(in crate::delivery) id: i64,
@@ -311,15 +333,16 @@ pub(in crate::delivery) async fn claimed(conn: &mut Conn, edition: i64) -> Resul
 #[cfg(test)]
 /// Each statement of a morning, and what its plan must find its rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    let by_state = [DUE_SQLITE, EXPIRE, NEXT_PLANNED].map(|sql| (sql, "delivery_planned"));
-    let again = [DUE_AGAIN_SQLITE.as_str(), EXPIRE_AGAIN.as_str(), NEXT_DEFERRED];
+    let by_state = [DUE_SQLITE, EXPIRE, FIRST_DEADLINE, NEXT_PLANNED].map(|sql| (sql, "delivery_planned"));
+    let again =
+        [DUE_AGAIN_SQLITE.as_str(), EXPIRE_AGAIN.as_str(), FIRST_DEADLINE_AGAIN.as_str(), NEXT_DEFERRED];
     let by_key =
         [CLAIM_SQLITE, UNWANTED_SQLITE].map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
     by_state
         .into_iter()
         .chain(again.map(|sql| (sql, "delivery_deferred")))
         .chain(by_key)
-        .chain([(CLAIMED_BY_ANYONE, "delivery_claimed")])
+        .chain([CLAIMED_BY_ANYONE, FIRST_DEADLINE_CLAIMED.as_str()].map(|sql| (sql, "delivery_claimed")))
         .map(|(sql, by)| (sql.to_owned(), by))
         .collect()
 }

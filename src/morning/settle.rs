@@ -1,0 +1,49 @@
+//! Doubt that a person ends: with an edition that is over, what is to be sent again opens it anew.
+
+use super::{House, Result};
+use crate::delivery::CHANNEL;
+use crate::delivery::store::{self, Settle};
+use crate::editions::{self, EditionId, EditionState, Who};
+use crate::readers::SubscriberId;
+
+/// What became of an edition's uncertain deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Ended, or on their way again.
+    pub settled: u64,
+    /// Uncertain still: their deadline has passed, so nothing of them is sent any more.
+    pub too_late: i64,
+}
+
+/// Ends the uncertain deliveries of an edition, of one subscriber or of all.
+///
+/// What is sent again of a `sent` edition moves that back to `sending`. `Err` in the result: the edition is cancelled,
+/// and nothing of it is sent any more.
+///
+/// # Errors
+/// The store.
+pub async fn settle(
+    house: &House,
+    edition: EditionId,
+    subscriber: Option<SubscriberId>,
+    how: Settle,
+    who: &Who,
+) -> Result<std::result::Result<Settled, String>> {
+    let mut tx = house.db.write().await?;
+    let edition = editions::store::load(&mut tx, edition).await?;
+    let again = how == Settle::Resend;
+    if again && edition.state == EditionState::Cancelled {
+        return Ok(Err(format!("the edition of {} is {}", edition.date, edition.state)));
+    }
+    let (now, civil) = (house.clock.now_ms(), house.clock.civil_ms());
+    let settled = store::settle(&mut tx, edition.id, subscriber, how, now, civil).await?;
+    if again && settled > 0 && edition.state == EditionState::Sent {
+        let why = Some("delivery settle --resend");
+        editions::store::set_state(&mut tx, &edition, EditionState::Sending, why, who, house.clock.now())
+            .await?;
+    }
+    let too_late = store::uncertain(&mut tx, edition.id, subscriber).await?;
+    tx.notify(CHANNEL).await?;
+    tx.commit().await?;
+    Ok(Ok(Settled { settled, too_late }))
+}
