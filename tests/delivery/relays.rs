@@ -195,8 +195,9 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_any_more_leaves_by_the_oth
 
 #[tokio::test]
 async fn p1_a_relay_that_takes_mail_and_never_says_so_doubles_a_few_and_not_everybody() {
-    // What it takes to be no chance, and what the other connections have in hand by then.
-    const MOST: usize = 10 + 4;
+    // Ten are no chance, and the other connections have one each in hand by then. Where the rest takes longer than a second
+    // to leave by the other relay, each connection tries one more, and then after two and four: far from everybody.
+    const FEW: usize = READERS / 2;
     for test in both().await {
         let addresses: Vec<String> = (0..READERS).map(|n| format!("r{n}@example.org")).collect();
         let silent = Step { phase: Phase::Dot, fault: Fault::Close, taken: true };
@@ -214,7 +215,7 @@ async fn p1_a_relay_that_takes_mail_and_never_says_so_doubles_a_few_and_not_ever
         let counts = sent.await.unwrap_or_else(|_| panic!("{}: it does not end", test.name));
         assert_eq!(counts.accepted, i64::try_from(READERS).unwrap(), "{}: {counts:?}", test.name);
         let doubled = first.record_as_it_is().taken.len();
-        assert!((10..=MOST).contains(&doubled), "{}: {doubled} of {READERS} have two copies", test.name);
+        assert!((10..FEW).contains(&doubled), "{}: {doubled} of {READERS} have two copies", test.name);
         assert_eq!(spare.dots(), READERS, "{}: each has one from the relay that says so", test.name);
     }
 }

@@ -302,8 +302,8 @@ impl Lane {
         back.into()
     }
 
-    /// Nobody of this route could be reached: nothing is tried there for a while. Returns what waited for it, how long,
-    /// and whether they could be reached before.
+    /// Nobody of this route can be reached, or answers: nothing is tried there for a while. Returns what waited for it, how
+    /// long, and whether that is new since they answered last.
     pub(in crate::delivery) fn down(&self, route: Option<&Arc<Route>>) -> (Vec<Job>, Duration, bool) {
         let mut state = self.state();
         state.down_told = true;
@@ -315,7 +315,7 @@ impl Lane {
         (back, wait, anew)
     }
 
-    /// A session ended without an answer; `true` when that happened too often to be chance.
+    /// A session ended without an answer about a message; `true` when that happened too often in a row to be chance.
     pub(in crate::delivery) fn gone(&self, route: Option<&Arc<Route>>) -> bool {
         self.state().health.entry(route.cloned()).or_default().gone()
     }

@@ -212,20 +212,20 @@ impl Relay {
         lane.next(carried, strict, now, &self.bucket)
     }
 
-    /// It could not be reached: nothing is tried for a while. Returns what waited, to go back, and whether it could be
-    /// reached before.
+    /// It cannot be reached, or answers nothing: nothing is tried for a while. Returns what waited, to go back, and whether
+    /// that is new since it answered last.
     pub(super) fn down(&self) -> (Vec<Job>, bool) {
         let mut state = self.state();
         let (_, anew) = state.health.down();
         (state.drain(), anew)
     }
 
-    /// A session ended without an answer; `true` when that happened too often to be chance.
+    /// A session ended without an answer about a message; `true` when that happened too often in a row to be chance.
     pub(super) fn gone(&self) -> bool {
         self.state().health.gone()
     }
 
-    /// It answered about a message; `true` when it had been down.
+    /// It answered about a message; `true` when it had been left alone.
     pub(super) fn up(&self) -> bool {
         self.state().health.up()
     }
