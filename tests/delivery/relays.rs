@@ -50,30 +50,42 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
 }
 
 #[tokio::test]
-async fn a_relay_that_refuses_us_is_told_once_and_not_for_each_connection() {
-    let (heard, _listening) = listen();
-    let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
-    let said = "550 5.7.1 part of their network is on our block list (S3150)\r\n".to_owned();
-    // Every connection hears it before the first of them can end the others' part.
-    let fault = Fault::After(1, Box::new(Fault::Reply(said)));
-    let strays = (1..=4).map(|nth| Stray { verb: "MAIL", nth, fault: fault.clone() }).collect();
-    let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), strays).await;
-    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 4", server.address);
-    let test = sqlite().await;
-    let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
-    let mode = Mode { once: true, ..bench.mode() };
-    let (engine, shutdown) = (bench.engine(), Shutdown::new());
-    let all_wait = async {
-        while server.record_as_it_is().most_open < 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        server.let_go(1);
-    };
-    let (sent, ()) = tokio::join!(engine.run_edition(mode, &shutdown), all_wait);
-    sent.unwrap();
-    assert!(bench.counts().await.deferred > 1, "more than one was refused");
-    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(text.matches("pausing the relay").count(), 1, "{text}");
+async fn a_relay_that_refuses_us_is_told_once_though_an_operator_paused_it_and_not_for_each_connection() {
+    for paused in [false, true] {
+        let (heard, _listening) = listen();
+        let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
+        let said = "550 5.7.1 part of their network is on our block list (S3150)\r\n".to_owned();
+        // Every connection hears it before the first of them can end the others' part.
+        let fault = Fault::After(1, Box::new(Fault::Reply(said)));
+        let strays = (1..=4).map(|nth| Stray { verb: "MAIL", nth, fault: fault.clone() }).collect();
+        let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), strays).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 4", server.address);
+        let test = sqlite().await;
+        let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
+        let mode = Mode { once: true, ..bench.mode() };
+        let (engine, shutdown) = (bench.engine(), Shutdown::new());
+        let all_wait = async {
+            while server.record_as_it_is().most_open < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if paused {
+                let mut tx = bench.db.write().await.unwrap();
+                let why = Some("an operator paused it");
+                relay::store::pause(&mut tx, "main", Some(i64::MAX), why).await.unwrap();
+                tx.commit().await.unwrap();
+                // What only waited is back: the daemon knows of the pause.
+                while bench.counts().await.claimed > 4 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            server.let_go(1);
+        };
+        let (sent, ()) = tokio::join!(engine.run_edition(mode, &shutdown), all_wait);
+        sent.unwrap();
+        assert!(bench.counts().await.deferred > 1, "more than one was refused");
+        let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("pausing the relay").count(), 1, "paused by hand: {paused}: {text}");
+    }
 }
 
 #[tokio::test]

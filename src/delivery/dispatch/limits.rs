@@ -97,7 +97,7 @@ impl Dispatch {
         for (name, relay) in &self.relays {
             let until = known.iter().find(|known| known.name == *name).and_then(|known| known.paused_until);
             let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
-            let jobs = relay.stop_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
+            let jobs = relay.pause_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
             back.extend(jobs.iter().map(|job| job.held.id.0));
         }
         drop(turn);

@@ -93,19 +93,25 @@ struct State {
     lanes: BTreeMap<String, Arc<Lane>>,
     closed: bool,
     health: Health,
-    /// It refuses us as a sender, and the ledger was not told yet: until when nothing is given to it.
-    paused_until: Option<Instant>,
+    /// It refuses us as a sender.
+    refusal: Option<Refusal>,
     /// Until when the ledger says that nothing is given to it: an operator wants it so, or a daemon was refused.
-    stopped_until: Option<Instant>,
+    paused_until: Option<Instant>,
+}
+
+/// A relay refuses us as a sender: nothing is given to it for a while.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    until: Instant,
+    /// The ledger has been seen to pause it since: its word counts, so that whoever ends the pause there ends it here.
+    /// This is kept all the same, because the ledger does not say whose pause it is.
+    in_ledger: bool,
 }
 
 impl State {
     fn blocked_until(&self, now: Instant) -> Option<Instant> {
-        self.health
-            .down_until(now)
-            .max(self.paused_until)
-            .max(self.stopped_until)
-            .filter(|until| *until > now)
+        let refused_until = self.refusal.filter(|refusal| !refusal.in_ledger).map(|refusal| refusal.until);
+        self.health.down_until(now).max(refused_until).max(self.paused_until).filter(|until| *until > now)
     }
 
     fn drain(&self) -> Vec<Job> {
@@ -230,23 +236,26 @@ impl Relay {
         self.state().health.up()
     }
 
-    /// Nothing is given to it for so long, until the ledger is told. Returns what waited, to go back.
-    pub(super) fn pause(&self, length: Duration) -> Vec<Job> {
+    /// It refuses us as a sender: nothing is given to it for so long, or until the ledger's word is known. Returns what
+    /// waited, to go back, and whether that is new: not where it refused us before, and that is not over.
+    pub(super) fn refused(&self, length: Duration) -> (Vec<Job>, bool) {
+        let now = Instant::now();
         let mut state = self.state();
-        state.paused_until = Some(Instant::now() + length);
-        state.drain()
-    }
-
-    /// The ledger was told: from now on its word counts, so that whoever ends the pause there ends it here.
-    pub(super) fn pause_is_told(&self) {
-        self.state().paused_until = None;
+        let anew = state.refusal.is_none_or(|refusal| refusal.until <= now);
+        state.refusal = Some(Refusal { until: now + length, in_ledger: false });
+        (state.drain(), anew)
     }
 
     /// The ledger says that nothing is given to it until then, or that it goes on. Returns what waited, to go back.
-    pub(super) fn stop_until(&self, until: Option<Instant>) -> Vec<Job> {
+    pub(super) fn pause_until(&self, until: Option<Instant>) -> Vec<Job> {
         let mut state = self.state();
-        let resumed = state.stopped_until.is_some() && until.is_none();
-        state.stopped_until = until;
+        let resumed = state.paused_until.is_some() && until.is_none();
+        state.paused_until = until;
+        state.refusal = match state.refusal {
+            // A refusal that the ledger does not know yet holds until it does.
+            Some(refusal) if until.is_some() => Some(Refusal { in_ledger: true, ..refusal }),
+            refusal => refusal.filter(|refusal| !refusal.in_ledger),
+        };
         let back = if until.is_some() { state.drain() } else { Vec::new() };
         if resumed {
             state.lanes.values().for_each(|lane| lane.wake());

@@ -61,9 +61,9 @@ type Ends = fn(&Relay) -> Vec<Job>;
 async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_what_was_in_hand() {
     let ends: [(&str, Duration, Ends); 3] = [
         ("down", Duration::from_secs(1), |relay| relay.down().0),
-        ("paused", Duration::from_secs(600), |relay| relay.pause(Duration::from_secs(600))),
-        ("stopped", Duration::from_secs(60), |relay| {
-            relay.stop_until(Some(Instant::now() + Duration::from_secs(60)))
+        ("refused", Duration::from_secs(600), |relay| relay.refused(Duration::from_secs(600)).0),
+        ("paused", Duration::from_secs(60), |relay| {
+            relay.pause_until(Some(Instant::now() + Duration::from_secs(60)))
         }),
     ];
     for (what, length, end) in ends {
@@ -88,6 +88,45 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_comes_back_and_so_does_wha
     }
 }
 
+type Before = fn(&Relay);
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_news_unless_one_is_in_force_whatever_else_keeps_the_relay_from_mail() {
+    const TEN_MINUTES: Duration = Duration::from_secs(600);
+    let in_ledger = |relay: &Relay| drop(relay.pause_until(Some(Instant::now() + TEN_MINUTES)));
+    let before: [(&str, Before); 3] = [
+        ("nothing before it", |_| ()),
+        ("another connection was lost", |relay| drop(relay.down())),
+        ("an operator paused it", |relay| drop(relay.pause_until(Some(Instant::now() + TEN_MINUTES * 2)))),
+    ];
+    for (what, before) in before {
+        let (relay, _) = with(Vec::new());
+        before(&relay);
+        assert!(relay.refused(TEN_MINUTES).1, "{what}");
+        assert!(!relay.refused(TEN_MINUTES).1, "{what}: the other connections heard the same");
+        in_ledger(&relay);
+        assert!(!relay.refused(TEN_MINUTES).1, "{what}: and so when the ledger knows it");
+        in_ledger(&relay);
+        relay.pause_until(None);
+        assert!(relay.refused(TEN_MINUTES).1, "{what}: somebody ended the pause, and it refuses us again");
+        tokio::time::advance(TEN_MINUTES).await;
+        assert!(relay.refused(TEN_MINUTES).1, "{what}: the pause was over");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_ledger_knows_ends_with_the_ledgers_word_and_one_that_it_does_not_know_lasts() {
+    let (relay, _) = with(Vec::new());
+    relay.refused(Duration::from_secs(600));
+    assert!(relay.pause_until(None).is_empty());
+    assert!(!relay.is_up(0), "the ledger does not know of it yet");
+    // Whichever look finds it there first, nobody has to tell the relay that it was written.
+    relay.pause_until(Some(Instant::now() + Duration::from_secs(600)));
+    assert!(!relay.is_up(0), "now it does");
+    relay.pause_until(None);
+    assert!(relay.is_up(0), "an operator let it go on");
+}
+
 #[tokio::test(start_paused = true)]
 async fn p4_what_was_held_or_corrected_comes_back_and_the_rest_keeps_its_place() {
     let mut jobs = vec![job(1, 1, 1, false), job(2, 2, 1, false), job(3, 3, 1, false), job(4, 2, 1, true)];
@@ -109,8 +148,8 @@ async fn p4_every_lane_gives_back_what_waits_there() {
     let lanes = ["one", "two"].map(|provider| relay.lane(provider, &Providers::built_in()));
     let ends: [(&str, Ends); 4] = [
         ("held", |relay| relay.recall(&[], 0)),
-        ("paused", |relay| relay.pause(Duration::from_secs(1))),
-        ("put back while it is paused", |relay| relay.recall(&[sending(1, 1)], 0)),
+        ("refused", |relay| relay.refused(Duration::from_secs(1)).0),
+        ("put back while nothing is given to it", |relay| relay.recall(&[sending(1, 1)], 0)),
         ("closed", Relay::close),
     ];
     for (what, end) in ends {

@@ -39,7 +39,7 @@ impl Worker {
         }
     }
 
-    /// A session ended without an answer; `true` when that happened too often in a row to be chance.
+    /// A session ended without an answer about a message; `true` when that happened too often in a row to be chance.
     fn gone_too_often(&self, route: Option<&Arc<Route>>) -> bool {
         if self.relay.is_mx() { self.lane.gone(route) } else { self.relay.gone() }
     }
@@ -59,7 +59,7 @@ impl Worker {
         } else {
             tracing::debug!(relay.name = %name, reason = %why, "the relay takes nothing yet");
         }
-        self.note(Some(why)).await;
+        self.note_relay(Some(why)).await;
         jobs.iter().chain(&waited).map(|job| job.held.id.0).collect()
     }
 
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    async fn note(&self, down: Option<&str>) {
+    async fn note_relay(&self, down: Option<&str>) {
         let name = &self.relay.config.name;
         let noted = async {
             let mut tx = self.shared().db.write().await?;
@@ -129,14 +129,12 @@ impl Worker {
             let mut tx = self.shared().db.write().await?;
             store::block(&mut tx, name, now, now + PAUSE, why).await?;
             tx.notify(CHANNEL).await?;
-            tx.commit().await?;
-            self.dispatch.heed_pauses().await
+            tx.commit().await
         };
-        match noted.await {
-            Ok(()) => self.relay.pause_is_told(),
-            Err(error) => {
-                tracing::error!(%error, relay.name = %name, "the pause could not be noted: only this daemon keeps it");
-            }
+        if let Err(error) = noted.await {
+            tracing::error!(%error, relay.name = %name, "the pause could not be noted: only this daemon keeps it");
+        } else if let Err(error) = self.dispatch.heed_pauses().await {
+            tracing::warn!(%error, relay.name = %name, "the pause is noted, and could not be read back: its end is heeded here once it can");
         }
     }
 
@@ -148,7 +146,7 @@ impl Worker {
             }
         } else if self.relay.up() {
             tracing::info!(relay.name = %self.relay.config.name, "the relay is back");
-            self.note(None).await;
+            self.note_relay(None).await;
         }
     }
 
@@ -219,13 +217,14 @@ impl Worker {
             }
             Run::Pause => {
                 let name = &self.relay.config.name;
+                let (waited, anew) = self.relay.refused(PAUSE);
                 // Once, and not for each connection.
-                if self.relay.is_up(self.shared().clock.now_ms()) {
+                if anew {
                     tracing::error!(relay.name = %name, class = class.as_str(), "refused as a sender: pausing the relay");
                 } else {
                     tracing::debug!(relay.name = %name, class = class.as_str(), "refused as a sender once more");
                 }
-                let back = self.relay.pause(PAUSE).iter().map(|job| job.held.id.0).collect();
+                let back = waited.iter().map(|job| job.held.id.0).collect();
                 self.dispatch.give(back, Vec::new()).await;
                 self.note_pause(said).await;
             }
