@@ -311,3 +311,35 @@ async fn a_relay_that_an_earlier_daemon_found_down_is_back_once_it_answers_anoth
         assert_eq!((known.down_since, known.reason), (None, None), "{}", test.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_outlives_what_another_connection_of_a_relay_that_was_down_is_answered_after_it() {
+    for test in both().await {
+        let said = "5.7.1 part of their network is on our block list (S3150)";
+        let late = Fault::After(1, Box::new(Fault::Reply("250 2.1.0 ok\r\n".to_owned())));
+        let strays = [late, Fault::Reply(format!("550 {said}\r\n"))];
+        let strays = (1..).zip(strays).map(|(nth, fault)| Stray { verb: "MAIL", nth, fault }).collect();
+        // One of two connections is not let in: the relay is down for a second, and the other one waits for its answer.
+        let openings = vec![Opening::Refused].into();
+        let server = Faulty::start(Offer::default(), HashMap::new(), openings, strays).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 2", server.address);
+        let addresses: Vec<String> = (0..4).map(|n| format!("r{n}@example.org")).collect();
+        let bench = prepare_with(test.db.clone(), "", &relay, Clock::system(), &addresses).await;
+        let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
+        let until = shutdown.clone();
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &until).await });
+        until_known(&bench, test.name, |known| known.paused_until.is_some()).await;
+        server.let_go(1);
+        let answered = async {
+            while bench.counts().await.accepted < 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), answered).await.expect(test.name);
+        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap().remove(0);
+        assert_eq!(known.reason.as_deref(), Some(said), "{}: why it is left alone", test.name);
+        assert!(known.down_since.is_some(), "{}: t16: somebody is told", test.name);
+        shutdown.drain();
+        daemon.await.unwrap().unwrap();
+    }
+}

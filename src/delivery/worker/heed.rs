@@ -112,7 +112,8 @@ impl Worker {
                 Some(why) => {
                     store::mark_down(&mut tx, name, self.shared().clock.now(), why).await?;
                 }
-                None => store::mark_up(&mut tx, name).await?,
+                // Another connection may have been refused meanwhile: that is not over.
+                None => store::mark_answered(&mut tx, name, self.shared().clock.now_ms()).await?,
             }
             tx.commit().await
         };
