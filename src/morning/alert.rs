@@ -29,9 +29,9 @@ pub enum Cause {
     Unapproved(Date, String),
     /// Preflight found what must not go out.
     Preflight(Date, String),
-    /// The relay takes nothing since then.
+    /// The relay is left alone since then: it cannot be reached, refuses us, or answers nothing.
     RelayDown(String, Timestamp, String),
-    /// A receiving provider takes nothing through a relay since then.
+    /// A receiving provider's servers are left alone by a relay since then.
     ProviderDown(String, Timestamp, String),
     /// A new identity's caps do not carry the edition.
     WarmUp(Date, String),
@@ -66,8 +66,8 @@ impl Cause {
             Self::Skipped(date, _) => format!("{title}: no edition on {date}"),
             Self::Unapproved(date, _) => format!("{title}: the edition of {date} waits for approval"),
             Self::Preflight(date, _) => format!("{title}: the edition of {date} cannot be locked"),
-            Self::RelayDown(name, ..) => format!("Relay {name} takes no mail"),
-            Self::ProviderDown(name, ..) => format!("{name} takes no mail of ours"),
+            Self::RelayDown(name, ..) => format!("Relay {name} is given no mail"),
+            Self::ProviderDown(name, ..) => format!("{name} is given no mail of ours"),
             Self::WarmUp(date, _) => format!("{title}: the edition of {date} will not reach everybody"),
             Self::FeedSilent(name, ..) => format!("Feed {name} is silent"),
             Self::Undelivered(date, _) => format!("{title}: readers without the edition of {date}"),

@@ -68,7 +68,7 @@ pub(super) async fn waits(
     Ok(out)
 }
 
-/// The newsletter's relays that take nothing now, or not of everybody, each with the reason; empty where all do.
+/// The newsletter's relays that are given nothing now, or not for everybody, each with the reason; empty where all do.
 pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> Result<Vec<String>> {
     let at = |ms: i64| words::instant(timestamp(ms), zone);
     let now = house.clock.now_ms();
@@ -91,19 +91,21 @@ pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> 
             ));
         } else if let Some(since) = one.and_then(|one| one.down_since) {
             out.push(format!(
-                "Relay {name} has taken nothing since {} ({}); it is tried again and again.",
+                "Relay {name} has been left alone since {} ({}); it is tried again and again.",
                 at(since),
                 reason.unwrap_or("no reason known")
             ));
         }
         for row in paces.iter().filter(|row| row.relay == *name) {
-            let whom = if row.provider.is_empty() { String::new() } else { format!(" to {}", row.provider) };
+            let to = |word| {
+                if row.provider.is_empty() { String::new() } else { format!(" {word} {}", row.provider) }
+            };
             if let Some(until) = row.suspended_until.filter(|until| *until > now) {
                 let said = row.reply.as_deref().map(|said| format!(" ({said})")).unwrap_or_default();
-                out.push(format!("Relay {name} sends nothing{whom} until {}{said}.", at(until)));
+                out.push(format!("Relay {name} sends nothing{} until {}{said}.", to("to"), at(until)));
             } else if let Some(since) = row.down_since {
                 let why = row.reason.as_deref().unwrap_or("no reason known");
-                out.push(format!("Relay {name} has brought nothing{whom} since {} ({why}).", at(since)));
+                out.push(format!("Relay {name} has had trouble{} since {} ({why}).", to("with"), at(since)));
             }
         }
         for day in warm.iter().filter(|day| day.relay == *name && day.taken >= day.cap) {

@@ -66,7 +66,7 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
         relay::store::pause(&mut tx, "main", None, None).await.unwrap();
         relay::store::mark_down(&mut tx, "main", clock.now(), "no route").await.unwrap();
         tx.commit().await.unwrap();
-        told("Relay main has taken nothing since").await;
+        told("Relay main has been left alone since").await;
         told("(no route)").await;
         let mut tx = bench.db.write().await.unwrap();
         relay::store::mark_up(&mut tx, "main").await.unwrap();

@@ -11,7 +11,7 @@ use crate::db::{Conn, Result, on};
 pub struct Known {
     /// Its name.
     pub name: String,
-    /// Since when it takes nothing, in milliseconds.
+    /// Since when it is left alone, but for a try now and then, in milliseconds.
     pub down_since: Option<i64>,
     /// Why.
     pub reason: Option<String>,
@@ -35,7 +35,7 @@ VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE
 SET down_since = COALESCE(relay.down_since, excluded.down_since), reason = excluded.reason";
 
-/// It takes nothing; the first moment of it is kept.
+/// It is left alone; the first moment of it is kept.
 pub async fn mark_down(conn: &mut Conn, name: &str, since: Timestamp, reason: &str) -> Result<()> {
     on!(conn, |c| sqlx::query(DOWN)
         .bind(name)

@@ -34,7 +34,8 @@ impl Worker {
     /// would have another copy from every further try: it is left alone for a while, longer each time.
     pub(super) async fn unanswered(&self, route: Option<&Arc<Route>>, why: &str) {
         if self.gone_too_often(route) {
-            let back = self.leave_alone(route, Vec::new(), why).await;
+            let why = format!("dots are not answered: {why}");
+            let back = self.leave_alone(route, Vec::new(), &why).await;
             self.dispatch.give(back, Vec::new()).await;
         }
     }
@@ -55,9 +56,9 @@ impl Worker {
         let name = &self.relay.config.name;
         // Once, and not for each connection and each further try.
         if anew {
-            tracing::warn!(relay.name = %name, reason = %why, "the relay takes nothing");
+            tracing::warn!(relay.name = %name, reason = %why, "the relay is left alone for a while");
         } else {
-            tracing::debug!(relay.name = %name, reason = %why, "the relay takes nothing yet");
+            tracing::debug!(relay.name = %name, reason = %why, "the relay is still left alone");
         }
         self.note_relay(Some(why)).await;
         jobs.iter().chain(&waited).map(|job| job.held.id.0).collect()
@@ -74,15 +75,15 @@ impl Worker {
         self.record_refusal(pending, letter, verdict).await
     }
 
-    /// Nobody of this way takes anything for a while: what waits for them leaves by another relay, where there is one.
+    /// Nobody of this way is given anything for a while: what waits for them leaves by another relay, where there is one.
     async fn out_of_reach(&self, route: Option<&Arc<Route>>, mut jobs: Vec<Job>, why: &str) {
         let (waited, wait, anew) = self.lane.down(route);
         jobs.extend(waited);
         let (name, provider) = (&self.relay.config.name, &self.lane.provider);
         if anew {
-            tracing::warn!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything");
+            tracing::warn!(relay.name = %name, provider = %provider, reason = %why, "the servers there are left alone for a while");
         } else {
-            tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "nobody there takes anything yet");
+            tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "the servers there are still left alone");
         }
         self.note_down(Some(why)).await;
         let spread = |job: Job| {
