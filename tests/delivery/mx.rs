@@ -42,7 +42,7 @@ pub(super) async fn straight(
 }
 
 /// The same over this relay.
-async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
+pub(super) async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench, tempfile::TempDir) {
     let own: Vec<[String; 2]> =
         (1..=DOMAINS).map(|n| [format!("d{n}.example"), format!("mx.d{n}.example")]).collect();
     let own: Vec<[(&str, String); 2]> = own

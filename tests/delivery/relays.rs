@@ -11,6 +11,7 @@ use matinale::lifecycle::Shutdown;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::ground::{Bench, prepare_with};
+use super::mx::through;
 use crate::support::databases::{TestDb, both, free_port, sqlite};
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
 
@@ -206,36 +207,49 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_any_more_leaves_by_the_oth
 }
 
 #[tokio::test]
-async fn p1_a_relay_that_takes_mail_and_never_says_so_doubles_a_few_and_not_everybody() {
+async fn p1_a_server_that_takes_mail_and_never_says_so_doubles_a_few_and_not_everybody() {
     // Ten are no chance, and the other connections have one each in hand by then. Where the rest takes longer than a second
     // to leave by the other relay, each connection tries one more, and then after two and four: far from everybody.
     const FEW: usize = READERS / 2;
-    for test in both().await {
-        let addresses: Vec<String> = (0..READERS).map(|n| format!("r{n}@example.org")).collect();
+    for (test, is_mx) in
+        both().await.into_iter().zip([false; 2]).chain(both().await.into_iter().zip([true; 2]))
+    {
+        let what = format!("{}: straight to the receivers: {is_mx}", test.name);
+        let addresses: Vec<String> = (0..READERS).map(|n| format!("r{n}@one.example")).collect();
         let silent = Step { phase: Phase::Dot, fault: Fault::Close, taken: true };
-        let scripts = addresses.iter().map(|to| (to.clone(), vec![silent.clone(); 3].into())).collect();
+        // Of their own servers each is in doubt there until they answer, while a relay's readers go to the other relay.
+        let silences = if is_mx { 1 } else { 3 };
+        let scripts =
+            addresses.iter().map(|to| (to.clone(), vec![silent.clone(); silences].into())).collect();
         let offer = Offer { pipelining: true, ..Offer::default() };
         let first = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
         let spare = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let url = if is_mx {
+            format!("mx://?port={}", first.address.port())
+        } else {
+            format!("smtp://{}?tls=none", first.address)
+        };
         let relays = format!(
-            "url = \"smtp://{}?tls=none\"\nconnections = 4\nweight = 1\n\
+            "url = \"{url}\"\nconnections = 4\nweight = 1\n\
              [relay.spare]\nurl = \"smtp://{}?tls=none\"\nconnections = 2\nweight = 0",
-            first.address, spare.address
+            spare.address
         );
-        let bench = prepare_with(test.db, "retry = [\"20ms\"]", &relays, Clock::system(), &addresses).await;
+        let (bench, _folder) = through(test.db, &relays, &addresses).await;
         let sent = tokio::time::timeout(Duration::from_secs(60), bench.send());
-        let counts = sent.await.unwrap_or_else(|_| panic!("{}: it does not end", test.name));
-        assert_eq!(counts.accepted, i64::try_from(READERS).unwrap(), "{}: {counts:?}", test.name);
-        let doubled = first.record_as_it_is().taken.len();
-        assert!((10..FEW).contains(&doubled), "{}: {doubled} of {READERS} have two copies", test.name);
-        assert_eq!(spare.dots(), READERS, "{}: each has one from the relay that says so", test.name);
-        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap().remove(0);
-        let why = known.reason.unwrap();
-        assert!(
-            why.starts_with("dots are not answered: "),
-            "{}: it takes mail all the same: {why}",
-            test.name
-        );
+        let counts = sent.await.unwrap_or_else(|_| panic!("{what}: it does not end"));
+        assert_eq!(counts.accepted, i64::try_from(READERS).unwrap(), "{what}: {counts:?}");
+        let taken = first.record_as_it_is().taken;
+        let doubled = taken.len();
+        assert!((10..FEW).contains(&doubled), "{what}: {doubled} of {READERS} have two copies");
+        if is_mx {
+            assert!(taken.values().all(|copies| copies.len() == 2), "{what}: in doubt, and then answered");
+            assert_eq!(spare.dots(), READERS - doubled, "{what}: everybody else has one");
+        } else {
+            assert_eq!(spare.dots(), READERS, "{what}: each has one from the relay that says so");
+            let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap().remove(0);
+            let why = known.reason.unwrap();
+            assert!(why.starts_with("dots are not answered: "), "{what}: it takes mail all the same: {why}");
+        }
     }
 }
 
