@@ -13,9 +13,9 @@ use super::{Error, Options, Result, Synchronous};
 /// A process that is stopped in the middle of a transaction keeps its locks, and nobody could take its work over: the
 /// server ends what stands still for so long. Nothing of ours waits for anybody else while it is in one.
 const IDLE_IN_TRANSACTION: &str = "30s";
-/// For those who ask by keys alone. A plan is kept once it is made: one from when a table was empty would read all of it,
+/// For those who ask by indexes alone. A plan is kept once it is made: one from when a table was empty would read all of it,
 /// for every commit, until the server's statistics are made anew, which is a minute into the edition or later.
-const BY_KEYS: [(&str, &str); 3] =
+const BY_INDEXES: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
 /// A connection that was used so recently is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
@@ -66,9 +66,9 @@ impl Pools {
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
-    /// their keys.
+    /// indexes.
     pub(super) fn apart(&self) -> Self {
-        let connect = (*self.0.connect_options()).clone().options(BY_KEYS);
+        let connect = (*self.0.connect_options()).clone().options(BY_INDEXES);
         Self(self.0.options().clone().connect_lazy_with(connect))
     }
 
