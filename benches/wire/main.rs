@@ -202,9 +202,10 @@ async fn compare(case: &Case, options: &Options) -> Result<(), String> {
         if options.alone {
             continue;
         }
-        let bare = move || peers::bare(to, connections, messages, size.bytes);
+        let signs = case.signed;
+        let bare = move || peers::bare(to, connections, messages, size.bytes, signs);
         let run = tokio::task::spawn_blocking(bare).await.map_err(|error| error.to_string())??;
-        sink.add(&mut table, "bare wire", run)?;
+        sink.add(&mut table, if signs { "bare wire, signing" } else { "bare wire" }, run)?;
         if case.peers && round < 3 {
             // The slow ones get a fair share of the time, not of the messages.
             let few = messages / 4;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use super::figures::{Cpu, Run};
+use super::parts::Bare;
 
 pub(crate) fn smtp_source(
     to: SocketAddr,
@@ -36,20 +37,30 @@ pub(crate) fn smtp_source(
     }
 }
 
-/// The ceiling: one constant mail, one thread, the end of a body and the next envelope in one write, no name, no
-/// ledger, nothing looked at but the codes. What no sender that does its work can pass.
-pub(crate) fn bare(to: SocketAddr, connections: u32, messages: u32, bytes: usize) -> Result<Run, String> {
+/// The ceiling: one constant mail, the end of a body and the next envelope in one write, no name, no ledger, nothing
+/// looked at but the codes. What no sender that does its work can pass. With `signs` each mail costs a bare signature and
+/// the hash of its body besides, on as many threads as there are cores; otherwise there is one thread.
+pub(crate) fn bare(
+    to: SocketAddr,
+    connections: u32,
+    messages: u32,
+    bytes: usize,
+    signs: bool,
+) -> Result<Run, String> {
     let body = Arc::new(super::parts::filled(bytes, false)?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let signs = if signs { Some(Arc::new(Bare::new()?)) } else { None };
+    let runtime = if signs.is_some() {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    };
+    let runtime = runtime.map_err(|error| error.to_string())?;
     let (cpu, start) = (Cpu::now()?, Instant::now());
     runtime.block_on(async {
         let left = Arc::new(AtomicU32::new(messages));
         let mut workers = tokio::task::JoinSet::new();
         for _ in 0..connections {
-            workers.spawn(bare_session(to, left.clone(), body.clone()));
+            workers.spawn(bare_session(to, left.clone(), body.clone(), signs.clone()));
         }
         while let Some(ended) = workers.join_next().await {
             ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -59,9 +70,22 @@ pub(crate) fn bare(to: SocketAddr, connections: u32, messages: u32, bytes: usize
     Ok(Run { messages, took: start.elapsed(), cpu: Some(cpu.since()?), sink: Duration::ZERO })
 }
 
-async fn bare_session(to: SocketAddr, left: Arc<AtomicU32>, body: Arc<Vec<u8>>) -> std::io::Result<()> {
+async fn bare_session(
+    to: SocketAddr,
+    left: Arc<AtomicU32>,
+    body: Arc<Vec<u8>>,
+    signs: Option<Arc<Bare>>,
+) -> std::io::Result<()> {
     const ENVELOPE: &str = "MAIL FROM:<bounce@news.example>\r\nRCPT TO:<reader@d1.example>\r\nDATA\r\n";
-    let take = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+    let take = || {
+        let some =
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if let Some(bare) = signs.as_ref().filter(|_| some) {
+            Bare::hash(&body);
+            bare.sign(&body);
+        }
+        some
+    };
     let mut stream = BufReader::new(TcpStream::connect(to).await?);
     stream.get_ref().set_nodelay(true)?;
     expect(&mut stream, &["220"]).await?;
