@@ -1,12 +1,15 @@
 //! What relays say, and what the ledger makes of it, on both databases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use matinale::clock::Clock;
 use matinale::db::on;
 use matinale::delivery::store;
+use matinale::lifecycle::Shutdown;
 
-use super::ground::prepare;
+use super::ground::{LONGEST, prepare, prepare_with};
 use crate::support::databases::both;
+use crate::support::faulty::{Faulty, Offer};
 use crate::support::smtp::Scripted;
 
 /// How many mails each plan leaves with its reader.
@@ -103,5 +106,31 @@ async fn p1_an_address_that_no_mail_can_bear_is_rejected_with_the_reason() {
         let said = store::said(&mut conn, bench.edition).await.unwrap();
         let refusal = said.iter().find(|said| said.outcome.as_deref() == Some("rejected")).unwrap();
         assert_eq!((refusal.code, refusal.class.as_deref()), (Some(553), Some("policy")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_relay_that_is_slow_keeps_nobody_from_the_other() {
+    for test in both().await {
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let slow = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let fast = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let relays = format!(
+            "url = \"smtp://{}?tls=none\"\nconnections = 2\nrate = \"1/m\"\n\
+             [relay.spare]\nurl = \"smtp://{}?tls=none\"\nconnections = 2",
+            slow.address, fast.address
+        );
+        let to: Vec<String> = (0..100).map(|n| format!("n{n}@example.org")).collect();
+        let bench = prepare_with(test.db, "", &relays, Clock::system(), &to).await;
+        let (engine, mode) = (bench.engine(), bench.mode());
+        let shutdown = Shutdown::new();
+        let ends = shutdown.clone();
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &ends).await });
+        // The slow one has one on its way, and keeps twice as many as it has connections.
+        let rest = tokio::time::timeout(LONGEST, fast.until(95)).await;
+        assert!(rest.is_ok(), "{}: {:?}", test.name, bench.counts().await);
+        shutdown.drain();
+        daemon.await.unwrap().unwrap();
+        assert!(slow.dots() <= 5, "{}", test.name);
     }
 }

@@ -68,7 +68,7 @@ impl Dispatch {
             let wait = Duration::from_millis(u64::try_from(until - now).unwrap_or(0));
             tracing::warn!(relay.name = %relay.config.name, provider = %lane.provider, seconds = wait.as_secs(), "sending nothing for a while");
         }
-        self.place_elsewhere(lane.surplus(now)).await;
+        self.place_elsewhere(relay.surplus(lane, now)).await;
     }
 
     /// Looks after every lane: what waits for one whose limit another daemon or a command lowered, or that got back what
@@ -78,7 +78,7 @@ impl Dispatch {
         let now = self.shared.clock.now_ms();
         for relay in self.relays.values() {
             for lane in relay.lanes() {
-                let jobs = lane.surplus(now);
+                let jobs = relay.surplus(&lane, now);
                 if !jobs.is_empty() {
                     self.place_elsewhere(jobs).await;
                 }

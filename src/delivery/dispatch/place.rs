@@ -151,7 +151,8 @@ impl Dispatch {
             jobs.iter().filter_map(|(job, wait)| Some((job.held.id.0, (*wait)?))).collect();
         let jobs = jobs.into_iter().map(|(job, _)| job).collect();
         let (jobs, capped) = self.warm(relay, &lane, jobs).await;
-        let refused = lane.take_in(jobs, now);
+        let mut refused = lane.take_in(jobs, now);
+        refused.extend(relay.surplus(&lane, now));
         self.staff(relay, &lane);
         let shortest = |mut job: Job, wait: Duration| {
             // What it may have elsewhere is asked for there.

@@ -183,11 +183,33 @@ impl Lane {
         if back.is_empty() { Vec::new() } else { self.take_in(back.into(), now) }
     }
 
+    /// What waits here, would not begin soon at this pace of the whole relay, and may leave by another; each with how long
+    /// it would wait. For lanes that have no pace of their own.
+    pub(super) fn overflow(&self, holds: &Now) -> Vec<(Job, Duration)> {
+        if self.shared || holds.interval.is_none() {
+            return Vec::new();
+        }
+        let (room, gap) = (Self::soon(holds), gap(holds));
+        let mut state = self.state();
+        let (mut stay, mut back) = (VecDeque::new(), Vec::new());
+        for (at, job) in (0_u32..).zip(state.waiting.drain(..)) {
+            if stay.len() < room || job.choices.is_empty() {
+                stay.push_back(job);
+            } else {
+                back.push((job, gap.saturating_mul(at).min(LONGEST_WAIT)));
+            }
+        }
+        state.waiting = stay;
+        back
+    }
+
     /// How many may wait here.
     fn room(&self, holds: &Now) -> usize {
-        if !self.shared {
-            return usize::MAX;
-        }
+        if self.shared { Self::soon(holds) } else { usize::MAX }
+    }
+
+    /// How many can begin soon.
+    fn soon(holds: &Now) -> usize {
         let soon = HELD.as_micros() / gap(holds).as_micros().max(1);
         usize::try_from(soon).unwrap_or(usize::MAX).max(holds.connections as usize * 2)
     }

@@ -200,6 +200,13 @@ impl Relay {
         lane
     }
 
+    /// What waits in a lane, cannot begin soon, and does not have to wait; each with how long it would.
+    pub(super) fn surplus(&self, lane: &Lane, now: i64) -> Vec<(Job, Duration)> {
+        let mut back = lane.surplus(now);
+        back.extend(lane.overflow(&self.bucket.now(now)));
+        back
+    }
+
     /// Forgets lanes that have had nothing to do for a while.
     pub(super) fn tidy(&self) {
         self.state().lanes.retain(|_, lane| !lane.is_idle(IDLE_LANE));

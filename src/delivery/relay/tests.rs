@@ -262,3 +262,26 @@ async fn how_long_somebody_could_not_be_reached_is_remembered_until_they_are_tri
     tokio::time::advance(minute * 6).await;
     assert!(lane.is_idle(minute), "nobody writes to them any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn p1_what_a_slow_relay_cannot_begin_soon_leaves_by_another_where_there_is_one() {
+    let other = Arc::new(relay(false));
+    let with_choice = |id| Job { choices: vec![other.clone()], ..job(id, 1, 1, false) };
+    let (relay, lane) = with((1..=10).map(with_choice).chain([job(11, 1, 1, false)]).collect());
+    assert!(relay.surplus(&lane, 0).is_empty(), "nothing limits it");
+    let slowed = limit::Limit {
+        interval: Some(1_000_000),
+        holds_until: 60_000,
+        signalled_at: 1,
+        ..limit::Limit::default()
+    };
+    relay.bucket.renew(slowed);
+    let (jobs, waits): (Vec<Job>, Vec<Duration>) = relay.surplus(&lane, 0).into_iter().unzip();
+    assert_eq!(
+        ids(&jobs),
+        [5, 6, 7, 8, 9, 10],
+        "twice as many as it has connections stay, and what has no choice"
+    );
+    assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
+    assert!(relay.surplus(&lane, 0).is_empty(), "the rest can stay");
+}
