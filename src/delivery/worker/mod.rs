@@ -39,6 +39,9 @@ const STOP_AFTER: u32 = 3;
 /// While another daemon has every connection to a provider, what waits here waits so long.
 const CROWDED: Duration = Duration::from_secs(2);
 
+/// A message that cannot be made is tried again after so long.
+const NOT_MADE: Duration = Duration::from_secs(60);
+
 /// What the connections of one daemon's life share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -161,7 +164,7 @@ impl Worker {
             let id = job.held.id.0;
             let letter = match self.compose(&job).await {
                 Ok(composed) => Letter { job, composed },
-                Err(error) => return self.not_made(&job, &error, &mut pending).await,
+                Err(error) => return self.not_made(job, &error, &mut pending).await,
             };
             let unfit = letter.composed.unfit.as_ref();
             let beforehand = unfit
@@ -230,7 +233,7 @@ impl Worker {
             if let Err(error) = letter.composed.signed(letter.job.held.edition).await {
                 // 354 and nothing to follow it: the socket closes.
                 self.drop_session().await;
-                return match self.not_made(&letter.job, &error, pending).await {
+                return match self.not_made(letter.job, &error, pending).await {
                     Answer::Fenced => Err(Answer::Fenced),
                     _ => Ok(None),
                 };
@@ -348,16 +351,17 @@ impl Worker {
         Ok(composed)
     }
 
-    /// A message cannot be made: its delivery waits.
-    async fn not_made(&self, job: &Job, error: &Error, pending: &mut Pending) -> Answer {
+    /// A message cannot be made: its delivery waits, behind those that can.
+    async fn not_made(&self, job: Job, error: &Error, pending: &mut Pending) -> Answer {
         let id = job.held.id.0;
         tracing::error!(%error, delivery.id = id, "a message cannot be made; its delivery waits");
         if self.keep(pending, Vec::new()).await == Answer::Fenced {
             return Answer::Fenced;
         }
-        // Otherwise it would be claimed again at once, and again.
+        // Where none can be made, each of them is told, and not all at once.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        self.keep(pending, vec![id]).await
+        self.dispatch.put_off(vec![job], NOT_MADE).await;
+        Answer::Kept
     }
 
     async fn keep(&self, pending: &mut Pending, back: Vec<i64>) -> Answer {
