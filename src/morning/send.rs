@@ -97,6 +97,10 @@ async fn finish(house: &House, edition: &Edition) -> Result<()> {
         let now = house.clock.now();
         editions::store::set_state(&mut tx, &current, EditionState::Sent, None, &Who::command_line(), now)
             .await?;
+        // Somebody may have settled meanwhile that some of it is sent again.
+        if !delivery::store::all_final(&mut tx, edition.id).await? {
+            return Ok(tx.rollback().await?);
+        }
     }
     tx.commit().await?;
     Ok(())

@@ -30,6 +30,8 @@ pub async fn settle(
     who: &Who,
 ) -> Result<std::result::Result<Settled, String>> {
     let mut tx = house.db.write().await?;
+    // Held still, so that the clock does not find it over meanwhile.
+    editions::store::hold_still(&mut tx, edition).await?;
     let edition = editions::store::load(&mut tx, edition).await?;
     let again = how == Settle::Resend;
     if again && edition.state == EditionState::Cancelled {

@@ -221,6 +221,11 @@ async fn finish(house: &House, newsletter: &Newsletter, edition: &Edition) -> Re
         house.clock.now(),
     )
     .await?;
+    // Somebody may have settled meanwhile that some of it is sent again.
+    if moved && !delivery::store::all_final(&mut tx, edition.id).await? {
+        tx.rollback().await?;
+        return Ok(());
+    }
     let without = counts.rejected + counts.expired + counts.uncertain;
     if moved && without * 50 > counts.total() {
         let why = format!(

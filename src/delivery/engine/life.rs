@@ -38,8 +38,8 @@ pub(super) struct Life<'a> {
     me: Me,
     dispatch: Arc<Dispatch>,
     next_sweep: Instant,
-    /// Of editions that are being sent, the earliest deadline of what is not final; `None` where all of it is.
-    deadlines: HashMap<i64, Option<i64>>,
+    /// Of editions that are being sent, the earliest deadline of what is not final.
+    deadlines: HashMap<i64, i64>,
     next_look: Instant,
     next_telling: Instant,
     /// The last delivery that was read, where nothing is claimed.
@@ -215,11 +215,11 @@ impl<'a> Life<'a> {
     }
 
     async fn sweep(&mut self, editions: &[Sending]) -> Result<()> {
+        self.deadlines.clear();
         if Instant::now() < self.next_sweep && self.mode.edition.is_none() {
             return Ok(());
         }
         self.next_sweep = Instant::now() + SWEEP;
-        self.deadlines.clear();
         for sending in editions {
             protocol::expire(&self.engine.db, sending.id, self.engine.clock.civil_ms()).await?;
         }
@@ -236,11 +236,12 @@ impl<'a> Life<'a> {
         let civil = self.engine.clock.civil_ms();
         for sending in editions {
             let first = match self.deadlines.get(&sending.id) {
-                Some(known) => *known,
+                Some(known) => Some(*known),
                 None => protocol::first_deadline(&mut self.engine.db.read().await?, sending.id).await?,
             };
+            let Some(first) = first else { continue };
             self.deadlines.insert(sending.id, first);
-            if first.is_some_and(|deadline| deadline <= civil) {
+            if first <= civil {
                 protocol::expire(&self.engine.db, sending.id, civil).await?;
                 self.deadlines.remove(&sending.id);
             }

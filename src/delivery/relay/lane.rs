@@ -183,9 +183,9 @@ impl Lane {
         if back.is_empty() { Vec::new() } else { self.take_in(back.into(), now) }
     }
 
-    /// What waits here, would not begin soon at this pace of the whole relay, and may leave by another; each with how long
-    /// it would wait. For lanes that have no pace of their own.
-    pub(super) fn overflow(&self, holds: &Now) -> Vec<(Job, Duration)> {
+    /// What waits here, would not begin soon at this pace of the whole relay, and may leave by another that has no such
+    /// pace; each with how long it would wait. For lanes that have no pace of their own.
+    pub(super) fn overflow(&self, holds: &Now, now: i64) -> Vec<(Job, Duration)> {
         if self.shared || holds.interval.is_none() {
             return Vec::new();
         }
@@ -193,7 +193,7 @@ impl Lane {
         let mut state = self.state();
         let (mut stay, mut back) = (VecDeque::new(), Vec::new());
         for (at, job) in (0_u32..).zip(state.waiting.drain(..)) {
-            if stay.len() < room || job.choices.is_empty() {
+            if stay.len() < room || job.choices.last().is_none_or(|next| next.is_slow(now)) {
                 stay.push_back(job);
             } else {
                 back.push((job, gap.saturating_mul(at).min(LONGEST_WAIT)));

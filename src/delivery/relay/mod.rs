@@ -200,11 +200,16 @@ impl Relay {
         lane
     }
 
-    /// What waits in a lane, cannot begin soon, and does not have to wait; each with how long it would.
+    /// What waits in a lane, cannot begin soon, and does not have to wait there; each with how long it would.
     pub(super) fn surplus(&self, lane: &Lane, now: i64) -> Vec<(Job, Duration)> {
         let mut back = lane.surplus(now);
-        back.extend(lane.overflow(&self.bucket.now(now)));
+        back.extend(lane.overflow(&self.bucket.now(now), now));
         back
+    }
+
+    /// Whether it has a pace as a whole, its own or one that was asked for.
+    pub(super) fn is_slow(&self, now: i64) -> bool {
+        self.bucket.now(now).interval.is_some()
     }
 
     /// Forgets lanes that have had nothing to do for a while.

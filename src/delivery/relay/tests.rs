@@ -276,6 +276,9 @@ async fn p1_what_a_slow_relay_cannot_begin_soon_leaves_by_another_where_there_is
         ..limit::Limit::default()
     };
     relay.bucket.renew(slowed);
+    other.bucket.renew(slowed);
+    assert!(relay.surplus(&lane, 0).is_empty(), "the other one is as slow");
+    other.bucket.renew(limit::Limit { signalled_at: 2, ..limit::Limit::default() });
     let (jobs, waits): (Vec<Job>, Vec<Duration>) = relay.surplus(&lane, 0).into_iter().unzip();
     assert_eq!(
         ids(&jobs),

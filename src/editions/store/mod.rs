@@ -245,6 +245,17 @@ pub async fn set_state(
     Ok(moved == 1)
 }
 
+const HOLD_STILL: &str = "
+UPDATE edition
+SET version = version
+WHERE id = $1";
+
+/// Nobody else moves this edition until the transaction ends.
+pub async fn hold_still(conn: &mut Conn, id: EditionId) -> Result<()> {
+    let rows = on!(conn, |c| sqlx::query(HOLD_STILL).bind(id.0).execute(c).await?.rows_affected());
+    expect_rows("hold an edition still", 1, rows)
+}
+
 const SET_WORDS: &str = "
 UPDATE edition
 SET words = $2, version = version + 1
