@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use matinale::clock::Clock;
-use matinale::db::{Conn, on};
+use matinale::db::{Conn, Side, on};
 use matinale::delivery::{Record, store};
 use matinale::lifecycle::Shutdown;
 use tokio::task::JoinHandle;
@@ -79,6 +79,31 @@ impl Ground {
         assert!(patience.await.is_ok(), "{}: {what}: {:?}", self.name, self.bench.counts().await);
     }
 
+    /// From now on it is counted how often an answer is told.
+    async fn count_what_is_told(&self) {
+        let mut tx = self.bench.db.write().await.unwrap();
+        let trigger: &[&str] = match tx.side() {
+            Side::Sqlite(_) => &["CREATE TRIGGER counts AFTER UPDATE OF code ON attempt WHEN NEW.code = 250
+                                  BEGIN INSERT INTO told_so_often VALUES (1); END"],
+            Side::Postgres(_) => &[
+                "CREATE FUNCTION counts() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO told_so_often VALUES (1); RETURN NULL; END $$",
+                "CREATE TRIGGER counts AFTER UPDATE OF code ON attempt FOR EACH ROW WHEN (NEW.code = 250)
+                 EXECUTE FUNCTION counts()",
+            ],
+        };
+        for sql in ["CREATE TABLE told_so_often (once INTEGER)"].iter().chain(trigger) {
+            on!(&mut tx, |c| sqlx::query(*sql).execute(c).await.map(drop).unwrap());
+        }
+        tx.commit().await.unwrap();
+    }
+
+    async fn told_so_often(&self) -> i64 {
+        let mut conn = self.bench.db.read().await.unwrap();
+        let sql = "SELECT COUNT(*) FROM told_so_often";
+        on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap())
+    }
+
     /// The late answer is in the ledger.
     async fn until_heard(&self) {
         let sql = "SELECT COUNT(*) FROM attempt WHERE number = 1 AND code = 250";
@@ -145,9 +170,12 @@ async fn p1_a_yes_that_comes_before_the_second_body_is_released_stops_it() {
                 claimed == 1
             })
             .await;
+        ground.count_what_is_told().await;
         ground.server.let_go(1);
         ground.until_heard().await;
         ground.server.let_go(2);
+        // Between an answer that is told and what comes of it a second copy could leave: it is one transaction.
+        assert_eq!(ground.told_so_often().await, 1, "{}", ground.name);
         let (delivery, copies) = ground.end().await;
         assert_eq!((delivery.state.as_str(), copies), ("accepted", 1));
         assert_eq!(told(&delivery), [("accepted", Some(250))]);

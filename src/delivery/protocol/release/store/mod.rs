@@ -289,6 +289,10 @@ pub(super) async fn release(conn: &mut Conn, me: Me, rows: &[Release], civil: i6
     Ok(run(conn, list, RELEASE, me, civil).await?.1)
 }
 
+// What a life that is over hears is told together with what comes of it: between the two a second copy would leave.
+const ALIVE: &str = "
+  AND EXISTS (SELECT 1 FROM daemon WHERE daemon.id = $1 AND daemon.epoch = $2 AND daemon.gone = 0)";
+
 /// A whole release in one turn of SQLite's worker thread, BEGIN and COMMIT included: there the turns cost more than the
 /// statements, and so does each row that comes back. The lists have room for so many rows.
 fn together_sqlite(me: Me, rows: usize) -> Arc<str> {
@@ -305,7 +309,7 @@ fn together_sqlite(me: Me, rows: usize) -> Arc<str> {
         let asked = asked(&[].iter()).as_values(rows);
         let release = RELEASE.trim_end_matches("\nRETURNING delivery");
         let all = format!(
-            "BEGIN IMMEDIATE;\nWITH told {told}{FINISH};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\nCOMMIT"
+            "BEGIN IMMEDIATE;\nWITH told {told}{FINISH}{ALIVE};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\nCOMMIT"
         );
         in_life(&all, me).into()
     });
@@ -361,7 +365,7 @@ pub(super) struct Together {
 const STEP: usize = 4;
 
 /// Outcomes, moves and release as a transaction of their own, in one turn. A life that is over holds no claims, and
-/// nothing but a late answer is kept of it. The connection must not be in a transaction.
+/// nothing is kept of it here. The connection must not be in a transaction.
 pub(super) async fn together(
     conn: &mut Conn,
     me: Me,
