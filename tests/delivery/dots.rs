@@ -1,4 +1,5 @@
-//! A dot that was released leaves at once, whatever becomes of the message behind it.
+//! Messages that cannot be made: a dot that was released leaves at once though one is behind it, and they wait behind
+//! those that can.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -174,6 +174,13 @@ async fn p1_a_yes_that_comes_before_the_second_body_is_released_stops_it() {
         ground.server.let_go(1);
         ground.until_heard().await;
         ground.server.let_go(2);
+        ground
+            .until("noted", async |conn: &mut Conn| {
+                let sql = "SELECT COUNT(*) FROM delivery WHERE accepted_at IS NOT NULL";
+                let noted: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+                noted == 1
+            })
+            .await;
         // Between an answer that is told and what comes of it a second copy could leave: it is one transaction.
         assert_eq!(ground.told_so_often().await, 1, "{}", ground.name);
         let (delivery, copies) = ground.end().await;
