@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Time;
 use tempfile::TempDir;
 
@@ -156,17 +157,10 @@ impl Stage {
     pub async fn plan(&self, edition: EditionId) -> Result<i64> {
         let newsletter = self.newsletter();
         let mut tx = self.house.db.write().await?;
-        let now = self.house.clock.civil();
-        let date = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
         let plan = Plan {
             edition,
             newsletter: NEWSLETTER,
-            morning: Morning {
-                date,
-                lock: now,
-                deadline: Time::constant(0, 0, 0, 0),
-                window: Duration::from_secs(36 * 3600),
-            },
+            morning: long_over(self.house.clock.civil()),
             hour: newsletter.send_at,
             zone: &newsletter.timezone,
         };
@@ -238,6 +232,18 @@ fn within(url: &str, schema: &str) -> String {
     format!("{url}{sign}options[search_path]={schema}")
 }
 
+/// A morning that is over wherever somebody lives, at whatever hour he reads: all of it is due at once, and for a day
+/// and a half.
+fn long_over(now: Timestamp) -> Morning {
+    let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    Morning {
+        date: today.checked_sub(jiff::Span::new().days(2)).unwrap_or(today),
+        lock: now,
+        deadline: Time::constant(0, 0, 0, 0),
+        window: Duration::from_secs(36 * 3600),
+    }
+}
+
 fn write(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -271,4 +277,26 @@ fn toml(setting: &Setting, url: &str) -> Result<String> {
         text.push_str("[dkim.\"news.example\"]\nselector = \"stage\"\nkey_file = \"dkim.pem\"\n");
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::time_zone;
+    use crate::delivery::due;
+
+    #[test]
+    fn whenever_a_stage_is_set_all_of_it_is_due() {
+        let midnight: Timestamp = "2026-11-29T00:00:00Z".parse().unwrap();
+        let zones = ["Pacific/Niue", "America/Montreal", "UTC", "Europe/Paris", "Pacific/Kiritimati"];
+        for (half_hours, zone) in (0..48).flat_map(|n| zones.map(|zone| (n, zone))) {
+            let now = midnight + Duration::from_secs(half_hours * 1800);
+            let zone = time_zone(zone).unwrap();
+            for hour in [Time::midnight(), Time::constant(6, 30, 0, 0), Time::constant(23, 59, 0, 0)] {
+                let instants = due::instants(&long_over(now), &zone, hour);
+                assert_eq!(instants.due, now);
+                assert_eq!(instants.deadline, now + Duration::from_secs(36 * 3600));
+            }
+        }
+    }
 }
