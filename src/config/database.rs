@@ -1,5 +1,7 @@
 //! `[database]`: which store, and what a commit is worth.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::Section;
@@ -16,6 +18,8 @@ pub struct Database {
     pub migrate: bool,
     /// The most connections a process opens to PostgreSQL.
     pub connections: u32,
+    /// How long PostgreSQL may take to answer.
+    pub timeout: Duration,
 }
 
 impl Database {
@@ -48,16 +52,26 @@ impl Database {
             "manual" => Ok(false),
             other => Err(format!("expected \"auto\" or \"manual\", found {other:?}")),
         });
+        let timeout = section.duration("timeout").unwrap_or(Duration::from_secs(60));
+        if timeout < Duration::from_secs(1) {
+            section.fault("timeout", "a server needs time to answer: at least \"1s\"");
+        }
         Self {
             url,
             synchronous: synchronous.unwrap_or_default(),
             migrate: migrate.unwrap_or(true),
             connections: section.count("connections", 2..=1000).unwrap_or(16),
+            timeout,
         }
     }
 
     /// How to open it.
     pub fn options(&self) -> Options {
-        Options { url: self.url.clone(), synchronous: self.synchronous, connections: self.connections }
+        Options {
+            url: self.url.clone(),
+            synchronous: self.synchronous,
+            connections: self.connections,
+            timeout: self.timeout,
+        }
     }
 }

@@ -13,10 +13,12 @@ mod postgres;
 mod sqlite;
 
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
+use tokio::time::timeout;
 
 pub use migrate::{Migration, Pending};
 pub use postgres::Notices;
@@ -51,6 +53,9 @@ pub enum Error {
     /// The database said no, or could not be reached; the caller may try again when it is back.
     #[error(transparent)]
     Sqlx(#[from] sqlx::Error),
+    /// PostgreSQL did not answer for so long: the connection is taken to be dead, though nobody said so.
+    #[error("PostgreSQL has not answered for {0:?}: the connection is given up")]
+    Silent(Duration),
     /// The URL names no engine that we know; the operator mends `database.url`.
     #[error("database.url: {0}")]
     Url(String),
@@ -103,6 +108,8 @@ pub struct Options {
     pub synchronous: Synchronous,
     /// How many connections a PostgreSQL pool may open.
     pub connections: u32,
+    /// How long PostgreSQL may take to answer what is asked through [`Db::answered`].
+    pub timeout: Duration,
 }
 
 /// When a commit counts as kept.
@@ -118,7 +125,12 @@ pub enum Synchronous {
 impl Options {
     /// The usual options for this URL.
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned().into(), synchronous: Synchronous::Full, connections: 16 }
+        Self {
+            url: url.to_owned().into(),
+            synchronous: Synchronous::Full,
+            connections: 16,
+            timeout: Duration::from_secs(60),
+        }
     }
 }
 
@@ -168,6 +180,37 @@ impl Db {
     pub async fn close_apart(&self) {
         if let Pools::Postgres(pools) = &self.0 {
             pools.pool().close().await;
+        }
+    }
+
+    /// Asks something and waits for the answer, as long as `database.timeout` says. A server whose machine lost its
+    /// power says nothing, ever, and no connection would end by itself. What was asked may yet be done: whoever goes on
+    /// from here goes on as after a lost answer.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] when there was none; never on SQLite, whose file does not go away.
+    pub async fn answered<T, E: From<Error>>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        self.answered_within(Duration::MAX, asking).await
+    }
+
+    /// The same, where it is worth less than `database.timeout`.
+    ///
+    /// # Errors
+    /// As [`Db::answered`].
+    pub async fn answered_within<T, E: From<Error>>(
+        &self,
+        limit: Duration,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        match &self.0 {
+            Pools::Sqlite(_) => asking.await,
+            Pools::Postgres(pools) => {
+                let limit = limit.min(pools.timeout());
+                timeout(limit, asking).await.unwrap_or_else(|_| Err(Error::Silent(limit).into()))
+            }
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Postgres, Transaction};
+use tokio::time::timeout;
 
 use super::{Error, Options, Result, Synchronous};
 
@@ -20,8 +21,16 @@ const BY_INDEXES: [(&str, &str); 3] =
 /// A connection that was used so recently is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// What goes in or out of the pool has to answer a ping within this, or less where less is waited for: with a server
+/// that fell silent it would hang there for ever.
+const ALIVE: Duration = Duration::from_secs(3);
+
 #[derive(Clone, Debug)]
-pub(super) struct Pools(PgPool);
+pub(super) struct Pools {
+    pool: PgPool,
+    /// How long an answer is waited for.
+    timeout: Duration,
+}
 
 impl Pools {
     pub(super) async fn open(options: &Options) -> Result<Self> {
@@ -47,39 +56,50 @@ impl Pools {
                 ("default_transaction_read_only", read_only),
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
             ]);
+        let alive = ALIVE.min(options.timeout / 4);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(Duration::from_secs(30))
             // A server that restarted is noticed by a ping, which a connection just used has no need of.
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
                 Box::pin(async move {
                     if meta.idle_for > FRESH {
-                        connection.ping().await?;
+                        answers(connection, alive).await?;
                     }
+                    Ok(true)
+                })
+            })
+            .after_release(move |connection, _| {
+                Box::pin(async move {
+                    answers(connection, alive).await?;
                     Ok(true)
                 })
             })
             .connect_with(connect)
             .await?;
-        Ok(Self(pool))
+        Ok(Self { pool, timeout: options.timeout })
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
     /// indexes.
     pub(super) fn apart(&self) -> Self {
-        let connect = (*self.0.connect_options()).clone().options(BY_INDEXES);
-        Self(self.0.options().clone().connect_lazy_with(connect))
+        let connect = (*self.pool.connect_options()).clone().options(BY_INDEXES);
+        Self { pool: self.pool.options().clone().connect_lazy_with(connect), ..*self }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
-        Ok(self.0.acquire().await?)
+        Ok(self.pool.acquire().await?)
     }
 
     /// Begins in a task of its own, which ends whoever asked: a BEGIN that is given up half-way would leave its
     /// connection in a transaction that nobody knows of, and the next one to use it would commit nothing.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        let pool = self.0.clone();
+        let pool = self.pool.clone();
         match tokio::spawn(async move { pool.begin().await }).await {
             Ok(begun) => Ok(begun?),
             Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
@@ -87,14 +107,18 @@ impl Pools {
     }
 
     pub(super) fn pool(&self) -> &PgPool {
-        &self.0
+        &self.pool
     }
 
     pub(super) async fn listen(&self, channel: &str) -> Result<Notices> {
-        let mut listener = PgListener::connect_with(&self.0).await?;
+        let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(channel).await?;
         Ok(Notices(listener))
     }
+}
+
+async fn answers(connection: &mut PgConnection, within: Duration) -> sqlx::Result<()> {
+    timeout(within, connection.ping()).await.map_err(std::io::Error::from)?
 }
 
 /// Wake-ups sent by other daemons with [`super::Conn::notify`].

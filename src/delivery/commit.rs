@@ -215,7 +215,9 @@ impl Loop {
         let mut wait = Duration::from_millis(50);
         let mut again = false;
         loop {
-            match protocol::release(&self.db, self.me, group, self.clock.civil_ms(), again).await {
+            let civil = self.clock.civil_ms();
+            let release = protocol::release(&self.db, self.me, group, civil, again);
+            match self.db.answered(release).await {
                 Ok(released) => return Ok(released),
                 Err(Error::Fenced) => return Err(Error::Fenced),
                 Err(error) => {

@@ -256,9 +256,9 @@ impl Composer {
     /// Reads the prepared bytes, and remembers them.
     async fn read(&self, key: &Key) -> Result<Option<Arc<Prepared>>> {
         let (edition, revision, language) = key;
-        let mut conn = self.db.read().await?;
-        let bytes = protocol::rendering(&mut conn, *edition, *revision, language).await?;
-        drop(conn);
+        let read =
+            async { protocol::rendering(&mut self.db.read().await?, *edition, *revision, language).await };
+        let bytes = self.db.answered(read).await?;
         let prepared = bytes.map(|bytes| Prepared::from_bytes(&bytes)).transpose().map_err(|error| {
             Error::Message { edition: *edition, revision: *revision, message: error.to_string() }
         })?;

@@ -9,6 +9,7 @@ use matinale::db::{Db, on};
 use matinale::delivery::{Counts, Record, store};
 use matinale::editions::{EditionId, EditionState};
 use matinale::morning::stage::{NEWSLETTER, Setting, Stage, letter};
+use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
 
 use super::faults::one;
@@ -240,6 +241,27 @@ async fn p2_a_second_signal_ends_a_daemon_whose_ledger_is_silent_and_what_was_op
     assert_eq!(status.code(), Some(1), "it did not finish");
     lossy.thaw();
     let daemon = ground.daemon("b");
+    ground.until_final().await;
+    stop(vec![daemon]).await;
+    ground.judge().await;
+    assert_eq!(ground.counts().await.accepted, 300);
+    ground.stage.strike().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_p2_a_server_that_goes_without_a_word_is_given_up_and_another_connection_goes_on() {
+    let _alone = ALONE.lock().await;
+    let Some(url) = databases::postgres_url() else { return };
+    let ground = Ground::prepare(Some(url), 300, LONG_LEASE).await;
+    // The daemon's way alone: who looks from here loses nothing.
+    let (lossy, way) = Lossy::start(ground.stage.house.config.database.url.expose_secret());
+    let mut command = ground.command();
+    command.env("MATINALE__DATABASE__URL", way).env("MATINALE__DATABASE__TIMEOUT", "1s");
+    let daemon = command.args(["serve", "--only", "send"]).spawn().unwrap();
+    for round in 1..=2_u64 {
+        ground.server.until(round * 100).await;
+        lossy.abandon();
+    }
     ground.until_final().await;
     stop(vec![daemon]).await;
     ground.judge().await;

@@ -1,4 +1,5 @@
-//! A way to PostgreSQL that loses things: the answer to a COMMIT, a COMMIT itself, a LISTEN, every connection at once.
+//! A way to PostgreSQL that loses things: the answer to a COMMIT, a COMMIT itself, a LISTEN, every connection at once,
+//! with and without a word.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ struct Shared {
     cuts: watch::Sender<u32>,
     /// Nothing goes either way, and nobody is told.
     frozen: watch::Sender<bool>,
+    /// Likewise, for good, for every connection that is there when it changes.
+    abandoned: watch::Sender<u32>,
 }
 
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
@@ -48,6 +51,7 @@ impl Lossy {
             deaf: AtomicU32::new(0),
             cuts: watch::Sender::new(0),
             frozen: watch::Sender::new(false),
+            abandoned: watch::Sender::new(0),
         });
         let own = shared.clone();
         tokio::spawn(async move {
@@ -88,6 +92,11 @@ impl Lossy {
         self.shared.frozen.send_replace(false);
     }
 
+    /// Those who are connected hear nothing any more, and nobody tells them; who connects from now on is served.
+    pub fn abandon(&self) {
+        self.shared.abandoned.send_modify(|count| *count += 1);
+    }
+
     /// Every connection breaks, wherever it stands.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|count| *count += 1);
@@ -113,6 +122,7 @@ impl Shared {
 
     async fn carry(&self, mut client: UnixStream) -> std::io::Result<()> {
         let mut cuts = self.cuts.subscribe();
+        let mut abandoned = self.abandoned.subscribe();
         let mut server = UnixStream::connect(&self.server).await?;
         let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
         loop {
@@ -146,6 +156,10 @@ impl Shared {
                     client.write_all(&down[..count]).await?;
                 }
                 _ = cuts.changed() => return Ok(()),
+                _ = abandoned.changed() => {
+                    drop(cuts.changed().await);
+                    return Ok(());
+                }
             }
         }
     }

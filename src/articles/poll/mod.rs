@@ -52,10 +52,7 @@ pub async fn poll_due(
     fetcher: &Fetcher,
 ) -> db::Result<Polled> {
     // Seen on a reading connection first: most are not due, and the writer has other work.
-    let known = {
-        let mut conn = db.read().await?;
-        store::list(&mut conn).await?
-    };
+    let known = db.answered(async { store::list(&mut db.read().await?).await }).await?;
     let now = clock.now();
     let waits = |feed: &Feed| {
         let same = |state: &&State| state.name == feed.name && state.url == feed.url.as_str();
@@ -92,10 +89,13 @@ async fn claim_and_ask(
     random: &Random,
     fetcher: &Fetcher,
 ) -> db::Result<Option<Outcome>> {
-    let mut tx = db.write().await?;
-    let claimed = store::claim(&mut tx, &feed.name, feed.url.as_str(), clock.now(), hold).await?;
-    tx.commit().await?;
-    match claimed {
+    let claimed = async {
+        let mut tx = db.write().await?;
+        let claimed = store::claim(&mut tx, &feed.name, feed.url.as_str(), clock.now(), hold).await?;
+        tx.commit().await?;
+        Ok::<_, db::Error>(claimed)
+    };
+    match db.answered(claimed).await? {
         Some(state) => Ok(Some(ask(db, feed, state, clock, random, fetcher).await?)),
         None => Ok(None),
     }
@@ -131,7 +131,7 @@ async fn ask(
             Ok(Tally::default())
         }
         Ok(Said { found: Some((found, etag, last_modified)), note }) => {
-            let tally = keep_found(db, feed, found, now).await?;
+            let tally = db.answered(keep_found(db, feed, found, now)).await?;
             state.etag = etag;
             state.last_modified = last_modified;
             state.last_error = note;
@@ -158,9 +158,12 @@ async fn ask(
     state.last_asked_at = Some(now);
     let wait = pace::wait(feed.every, state.failures, asked_for, random.between(0, 1000));
     state.next_at = timestamp(now.as_millisecond() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4));
-    let mut tx = db.write().await?;
-    store::record(&mut tx, &state).await?;
-    tx.commit().await?;
+    let recorded = async {
+        let mut tx = db.write().await?;
+        store::record(&mut tx, &state).await?;
+        tx.commit().await
+    };
+    db.answered(recorded).await?;
     Ok((feed.name.clone(), result))
 }
 

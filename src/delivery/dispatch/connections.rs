@@ -31,7 +31,7 @@ impl Dispatch {
             tx.commit().await?;
             Ok(number)
         };
-        let taken = taken.await;
+        let taken = self.shared.db.answered(taken).await;
         match &taken {
             Ok(Some(number)) => {
                 known.insert((name.to_owned(), provider.to_owned(), *number));
@@ -52,7 +52,7 @@ impl Dispatch {
             paces::disconnect(&mut tx, name, provider, number, self.me).await?;
             tx.commit().await
         };
-        if let Err(error) = given.await {
+        if let Err(error) = self.shared.db.answered(given).await {
             self.connections.left_over.store(true, Ordering::Release);
             tracing::warn!(%error, relay.name = %name, "a connection could not be given back yet");
         }
@@ -64,13 +64,16 @@ impl Dispatch {
             return Ok(());
         }
         let known = self.connections.held.lock().await;
-        let mut tx = self.shared.db.write().await?;
-        for one in paces::ours(&mut tx, self.me).await? {
-            if !known.contains(&one) {
-                paces::disconnect(&mut tx, &one.0, &one.1, one.2, self.me).await?;
+        let given = async {
+            let mut tx = self.shared.db.write().await?;
+            for one in paces::ours(&mut tx, self.me).await? {
+                if !known.contains(&one) {
+                    paces::disconnect(&mut tx, &one.0, &one.1, one.2, self.me).await?;
+                }
             }
-        }
-        tx.commit().await?;
+            tx.commit().await
+        };
+        self.shared.db.answered(given).await?;
         self.connections.left_over.store(false, Ordering::Release);
         drop(known);
         Ok(())

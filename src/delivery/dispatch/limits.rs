@@ -26,7 +26,7 @@ impl Dispatch {
                 tx.commit().await?;
                 Ok::<_, Error>(start - now)
             };
-            let taken = taken.await.inspect_err(
+            let taken = self.shared.db.answered(taken).await.inspect_err(
                 |error| tracing::error!(%error, relay.name = %relay.config.name, "no starts could be taken"),
             );
             let failed = taken.is_err();
@@ -56,7 +56,7 @@ impl Dispatch {
             tx.commit().await?;
             Ok::<_, crate::db::Error>(limit)
         };
-        match changed.await {
+        match self.shared.db.answered(changed).await {
             Ok(limit) => bucket.renew(limit),
             Err(error) => {
                 tracing::error!(%error, relay.name = %relay.config.name, "the pace could not be changed");
@@ -91,7 +91,8 @@ impl Dispatch {
     pub(in crate::delivery) async fn heed_pauses(&self) -> Result<()> {
         // One look at a time: heeded late, an older one would let go on what was paused since.
         let turn = self.looking.lock().await;
-        let known = relays::list(&mut self.shared.db.read().await?).await?;
+        let listed = async { relays::list(&mut self.shared.db.read().await?).await };
+        let known = self.shared.db.answered(listed).await?;
         let now = self.shared.clock.now_ms();
         let mut back = Vec::new();
         for (name, relay) in &self.relays {

@@ -144,7 +144,7 @@ impl Dispatch {
                 }
                 tx.commit().await
             };
-            if let Err(error) = noted.await {
+            if let Err(error) = db.answered(noted).await {
                 tracing::warn!(%error, relay.name = %name, "the relay's state could not be noted");
             }
         });

@@ -184,7 +184,7 @@ impl Dispatch {
             tx.commit().await?;
             Ok::<_, crate::db::Error>(taken)
         };
-        let (taken, wait) = match taken.await {
+        let (taken, wait) = match self.shared.db.answered(taken).await {
             Ok(taken) => {
                 let tomorrow = civil.end_of_day().map_or(civil.timestamp(), |end| end.timestamp());
                 let left = tomorrow.as_millisecond() - civil.timestamp().as_millisecond();

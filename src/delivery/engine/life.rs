@@ -16,6 +16,7 @@ use crate::delivery::dispatch::Dispatch;
 use crate::delivery::ledger::Me;
 use crate::delivery::protocol::{self, Doubt, Due, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
+use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 
 /// How often due work is looked for when nobody says that there is some.
@@ -67,20 +68,23 @@ impl<'a> Life<'a> {
         let (db, clock, me) = (self.engine.db.clone(), self.engine.clock.clone(), self.me);
         let settings = self.engine.config.delivery.clone();
         async move {
-            let doubt = doubt(&settings);
+            let (doubt, turn, limit) = (doubt(&settings), settings.lease / 3, settings.lease / 2);
             loop {
-                match protocol::heartbeat(&db, &clock, me, settings.lease).await {
+                let began = Instant::now();
+                // Behind a connection that died without a word there is time for another before the lease runs out.
+                let renewed = protocol::heartbeat(&db, &clock, me, settings.lease);
+                match db.answered_within(limit, renewed).await {
                     Err(Error::Fenced) => return Error::Fenced,
                     Err(error) => tracing::error!(%error, "the lease could not be renewed; trying again"),
                     Ok(()) => {
-                        if let Err(error) =
-                            protocol::take_over(&db, &clock, me, settings.host.as_deref(), doubt).await
-                        {
+                        let host = settings.host.as_deref();
+                        let taken = protocol::take_over(&db, &clock, me, host, doubt);
+                        if let Err(error) = db.answered_within(limit, taken).await {
                             tracing::error!(%error, "dead daemons could not be looked for; trying again");
                         }
                     }
                 }
-                sleep(settings.lease / 3).await;
+                sleep(turn.saturating_sub(began.elapsed()).max(turn / 10)).await;
             }
         }
     }
@@ -90,8 +94,8 @@ impl<'a> Life<'a> {
         // What died with an earlier run of ours is taken up before anything else.
         let host = settings.host.as_deref();
         let (db, clock) = (&self.engine.db, &self.engine.clock);
-        protocol::take_over(db, clock, self.me, host, doubt(settings)).await?;
-        let mut notices = self.engine.db.listen(CHANNEL).await.ok().flatten();
+        self.ask(protocol::take_over(db, clock, self.me, host, doubt(settings))).await?;
+        let mut notices = db.answered(db.listen(CHANNEL)).await.ok().flatten();
         let mut editions = Vec::new();
         loop {
             if shutdown.is_draining() {
@@ -99,8 +103,8 @@ impl<'a> Life<'a> {
             }
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + LOOK;
-                self.heed_others().await?;
-                editions = self.editions().await?;
+                self.ask(self.heed_others()).await?;
+                editions = self.ask(self.editions()).await?;
                 self.recall(&editions).await;
                 self.dispatch.relieve().await;
             }
@@ -115,7 +119,7 @@ impl<'a> Life<'a> {
             }
             if Instant::now() >= self.next_telling {
                 self.next_telling = Instant::now() + TELL;
-                if let Err(error) = self.dispatch.tell().await {
+                if let Err(error) = self.ask(self.dispatch.tell()).await {
                     tracing::warn!(%error, "what providers said could not be told");
                 }
                 if let Err(error) = self.dispatch.give_back_left_over().await {
@@ -125,15 +129,20 @@ impl<'a> Life<'a> {
             self.sweep_in_passing(&editions).await?;
             if !busy && idle && !self.dispatch.is_busy() {
                 self.sweep(&editions).await?;
-                if self.finished(&editions).await? {
+                if self.ask(self.finished(&editions)).await? {
                     return Ok(());
                 }
-                self.jump(&editions).await?;
+                self.ask(self.jump(&editions)).await?;
             }
             if !busy {
                 self.wait(&mut notices, shutdown).await;
             }
         }
+    }
+
+    /// Asks the ledger for something that is done in a moment; what may touch a whole edition is not asked for so.
+    async fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        self.engine.db.answered(asking).await
     }
 
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
@@ -206,7 +215,7 @@ impl<'a> Life<'a> {
             };
             let due =
                 Due { edition: sending.id, fresh, until, civil, limit: i64::try_from(room).unwrap_or(500) };
-            let (claimed, seen) = protocol::claim(&self.engine.db, self.me, due).await?;
+            let (claimed, seen) = self.ask(protocol::claim(&self.engine.db, self.me, due)).await?;
             seen_any |= seen > 0;
             room = room.saturating_sub(claimed.len());
             self.dispatch.hand_out(claimed, sending, newsletter, &relays).await;
@@ -237,7 +246,7 @@ impl<'a> Life<'a> {
         for sending in editions {
             let first = match self.deadlines.get(&sending.id) {
                 Some(known) => Some(*known),
-                None => protocol::first_deadline(&mut self.engine.db.read().await?, sending.id).await?,
+                None => self.ask(self.first_deadline(sending)).await?,
             };
             let Some(first) = first else { continue };
             self.deadlines.insert(sending.id, first);
@@ -249,10 +258,17 @@ impl<'a> Life<'a> {
         self.withdraw_the_cancelled().await
     }
 
+    async fn first_deadline(&self, sending: &Sending) -> Result<Option<i64>> {
+        Ok(protocol::first_deadline(&mut self.engine.db.read().await?, sending.id).await?)
+    }
+
+    async fn cancelled(&self) -> Result<Vec<EditionId>> {
+        Ok(store::cancelled_not_over(&mut self.engine.db.read().await?).await?)
+    }
+
     /// What was on its way when its edition was cancelled, and came back since, leaves no more.
     async fn withdraw_the_cancelled(&self) -> Result<()> {
-        let found = store::cancelled_not_over(&mut self.engine.db.read().await?).await?;
-        for edition in found {
+        for edition in self.ask(self.cancelled()).await? {
             let mut tx = self.engine.db.write().await?;
             store::withdraw_all(&mut tx, edition).await?;
             tx.commit().await?;
@@ -344,10 +360,10 @@ impl<'a> Life<'a> {
             }
             return;
         }
-        if let Err(error) = self.dispatch.tell().await {
+        if let Err(error) = self.ask(self.dispatch.tell()).await {
             tracing::warn!(%error, "what providers said last could not be told");
         }
-        if let Err(error) = self.leave().await {
+        if let Err(error) = self.ask(self.leave()).await {
             tracing::warn!(%error, "could not say goodbye to the ledger; the lease will run out");
         }
     }

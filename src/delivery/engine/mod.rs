@@ -125,7 +125,8 @@ impl Engine {
 
     async fn live(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
         let settings = &self.config.delivery;
-        let me = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref()).await?;
+        let joined = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref());
+        let me = self.db.answered(joined).await?;
         let committer = if mode.unrecorded {
             Committer::unrecorded()
         } else {

@@ -57,13 +57,17 @@ impl Policies {
     }
 
     async fn kept(&self, domain: &str) -> crate::db::Result<Option<Kept>> {
-        store::find(&mut self.db.read().await?, domain, self.clock.now_ms()).await
+        let found = async { store::find(&mut self.db.read().await?, domain, self.clock.now_ms()).await };
+        self.db.answered(found).await
     }
 
     async fn keep(&self, domain: &str, kept: &Kept) -> crate::db::Result<()> {
-        let mut tx = self.db.write().await?;
-        store::keep(&mut tx, domain, kept, self.clock.now_ms()).await?;
-        tx.commit().await
+        let kept = async {
+            let mut tx = self.db.write().await?;
+            store::keep(&mut tx, domain, kept, self.clock.now_ms()).await?;
+            tx.commit().await
+        };
+        self.db.answered(kept).await
     }
 }
 

@@ -100,7 +100,7 @@ impl Worker {
             paces::down(&mut tx, name, provider, why, self.shared().clock.now_ms()).await?;
             tx.commit().await
         };
-        if let Err(error) = noted.await {
+        if let Err(error) = self.shared().db.answered(noted).await {
             tracing::warn!(%error, relay.name = %name, "a provider's state could not be noted");
         }
     }
@@ -118,7 +118,7 @@ impl Worker {
             }
             tx.commit().await
         };
-        if let Err(error) = noted.await {
+        if let Err(error) = self.shared().db.answered(noted).await {
             tracing::warn!(%error, relay.name = %name, "the relay's state could not be noted");
         }
     }
@@ -133,7 +133,7 @@ impl Worker {
             tx.notify(CHANNEL).await?;
             tx.commit().await
         };
-        if let Err(error) = noted.await {
+        if let Err(error) = self.shared().db.answered(noted).await {
             tracing::error!(%error, relay.name = %name, "the pause could not be noted: only this daemon keeps it");
         } else if let Err(error) = self.dispatch.heed_pauses().await {
             tracing::warn!(%error, relay.name = %name, "the pause is noted, and could not be read back: its end is heeded here once it can");
@@ -268,7 +268,7 @@ impl Worker {
             }
             tx.commit().await
         };
-        if let Err(error) = held.await {
+        if let Err(error) = self.shared().db.answered(held).await {
             tracing::error!(%error, edition.id = job.sending.id, "the edition could not be held");
         }
     }
