@@ -189,27 +189,31 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Silent`] when there was none; never on SQLite, whose file does not go away.
-    pub async fn answered<T, E: From<Error>>(
+    pub fn answered<T, E: From<Error>>(
         &self,
         asking: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, E> {
-        self.answered_within(Duration::MAX, asking).await
+    ) -> impl Future<Output = std::result::Result<T, E>> {
+        self.answered_within(Duration::MAX, asking)
     }
 
     /// The same, where it is worth less than `database.timeout`.
     ///
     /// # Errors
     /// As [`Db::answered`].
-    pub async fn answered_within<T, E: From<Error>>(
+    pub fn answered_within<T, E: From<Error>>(
         &self,
         limit: Duration,
         asking: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, E> {
-        match &self.0 {
-            Pools::Sqlite(_) => asking.await,
-            Pools::Postgres(pools) => {
-                let limit = limit.min(pools.timeout());
-                timeout(limit, asking).await.unwrap_or_else(|_| Err(Error::Silent(limit).into()))
+    ) -> impl Future<Output = std::result::Result<T, E>> {
+        // Aside, or whoever waits would carry what he asks around twice.
+        let asking = Box::pin(asking);
+        async move {
+            match &self.0 {
+                Pools::Sqlite(_) => asking.await,
+                Pools::Postgres(pools) => {
+                    let limit = limit.min(pools.timeout());
+                    timeout(limit, asking).await.unwrap_or_else(|_| Err(Error::Silent(limit).into()))
+                }
             }
         }
     }

@@ -115,7 +115,7 @@ fn ready() {
 async fn clock(house: &House, shutdown: &Shutdown) {
     while !shutdown.is_draining() {
         let mut wait = CLOCK;
-        if let Err(error) = to_its_end(tick::tick(house)).await {
+        if let Err(error) = to_its_end(Box::pin(tick::tick(house))).await {
             tracing::error!(%error, "the clock could not do what is due; trying again");
             wait = AFTER_FAILURE;
         }

@@ -141,8 +141,8 @@ impl<'a> Life<'a> {
     }
 
     /// Asks the ledger for something that is done in a moment; what may touch a whole edition is not asked for so.
-    async fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
-        self.engine.db.answered(asking).await
+    fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+        self.engine.db.answered(asking)
     }
 
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
@@ -263,7 +263,7 @@ impl<'a> Life<'a> {
     }
 
     async fn cancelled(&self) -> Result<Vec<EditionId>> {
-        Ok(store::cancelled_not_over(&mut self.engine.db.read().await?).await?)
+        store::cancelled_not_over(&mut self.engine.db.read().await?).await
     }
 
     /// What was on its way when its edition was cancelled, and came back since, leaves no more.
