@@ -172,10 +172,14 @@ impl Context {
         }
     }
 
-    /// Closes the database, when it was opened.
+    /// Closes the database, when it was opened; a server that is silent is not waited for.
     pub async fn close(&self) {
         if let Some(db) = self.db.get() {
-            db.close().await;
+            let closed = async {
+                db.close().await;
+                Ok::<_, crate::db::Error>(())
+            };
+            drop(db.answered_within(GRACE, closed).await);
         }
     }
 }

@@ -108,7 +108,8 @@ pub struct Options {
     pub synchronous: Synchronous,
     /// How many connections a PostgreSQL pool may open.
     pub connections: u32,
-    /// How long PostgreSQL may take to answer what is asked through [`Db::answered`].
+    /// How long PostgreSQL may take to answer what is asked through [`Db::answered`]; a quarter of it, and three seconds
+    /// at most, for a ping.
     pub timeout: Duration,
 }
 
@@ -193,10 +194,14 @@ impl Db {
         &self,
         asking: impl Future<Output = std::result::Result<T, E>>,
     ) -> impl Future<Output = std::result::Result<T, E>> {
-        self.answered_within(Duration::MAX, asking)
+        let limit = match &self.0 {
+            Pools::Sqlite(_) => Duration::MAX,
+            Pools::Postgres(pools) => pools.timeout(),
+        };
+        self.answered_within(limit, asking)
     }
 
-    /// The same, where it is worth less than `database.timeout`.
+    /// The same with another limit than `database.timeout`.
     ///
     /// # Errors
     /// As [`Db::answered`].
@@ -210,8 +215,7 @@ impl Db {
         async move {
             match &self.0 {
                 Pools::Sqlite(_) => asking.await,
-                Pools::Postgres(pools) => {
-                    let limit = limit.min(pools.timeout());
+                Pools::Postgres(_) => {
                     timeout(limit, asking).await.unwrap_or_else(|_| Err(Error::Silent(limit).into()))
                 }
             }

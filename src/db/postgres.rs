@@ -19,7 +19,7 @@ const IDLE_IN_TRANSACTION: &str = "30s";
 const BY_INDEXES: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
 /// A connection that was used so recently is taken to be alive.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_millis(50);
 
 /// What goes in or out of the pool has to answer a ping within this, or less where less is waited for: with a server
 /// that fell silent it would hang there for ever.
@@ -65,14 +65,14 @@ impl Pools {
             .before_acquire(move |connection, meta| {
                 Box::pin(async move {
                     if meta.idle_for > FRESH {
-                        answers(connection, alive).await?;
+                        ping(connection, alive).await?;
                     }
                     Ok(true)
                 })
             })
             .after_release(move |connection, _| {
                 Box::pin(async move {
-                    answers(connection, alive).await?;
+                    ping(connection, alive).await?;
                     Ok(true)
                 })
             })
@@ -117,7 +117,7 @@ impl Pools {
     }
 }
 
-async fn answers(connection: &mut PgConnection, within: Duration) -> sqlx::Result<()> {
+async fn ping(connection: &mut PgConnection, within: Duration) -> sqlx::Result<()> {
     timeout(within, connection.ping()).await.map_err(std::io::Error::from)?
 }
 

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use super::{House, Result, ears, tick};
 use crate::articles::fetch::Fetcher;
 use crate::articles::poll;
-use crate::db;
 use crate::lifecycle::Shutdown;
 use crate::web;
 
@@ -20,7 +19,7 @@ use crate::web;
 const CLOCK: Duration = Duration::from_secs(1);
 /// How often feeds are looked at; each has its own `every`.
 const INGEST: Duration = Duration::from_secs(5);
-/// No look of the clock takes so long; one that does waits for a database that is silent for ever.
+/// No look of the clock takes so long: one that does waits for a PostgreSQL server that is silent for ever.
 const STUCK: Duration = Duration::from_secs(900);
 /// After a failure a loop waits so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -115,19 +114,15 @@ fn ready() {
 async fn clock(house: &House, shutdown: &Shutdown) {
     while !shutdown.is_draining() {
         let mut wait = CLOCK;
-        if let Err(error) = to_its_end(Box::pin(tick::tick(house))).await {
+        if let Err(error) = house.db.answered_within(STUCK, tick::tick(house)).await {
             tracing::error!(%error, "the clock could not do what is due; trying again");
             wait = AFTER_FAILURE;
         }
-        if let Err(error) = to_its_end(ears::ring(house)).await {
+        if let Err(error) = house.db.answered_within(STUCK, ears::ring(house)).await {
             tracing::error!(%error, "alarms could not be looked at; trying again");
         }
         pause(shutdown, wait).await;
     }
-}
-
-async fn to_its_end(look: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::time::timeout(STUCK, look).await.unwrap_or_else(|_| Err(db::Error::Silent(STUCK).into()))
 }
 
 async fn ingest(house: &House, fetcher: &Fetcher, shutdown: &Shutdown) {

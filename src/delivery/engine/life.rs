@@ -28,6 +28,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const LONGEST_LIMIT: i64 = 7 * 86_400_000;
 /// How often it is told what providers said.
 const TELL: Duration = Duration::from_secs(1);
+/// A renewal may take so long, however short the lease is.
+const LEAST: Duration = Duration::from_secs(3);
+/// What touches a whole edition may take so long, on the slowest of servers.
+const AT_LENGTH: Duration = Duration::from_secs(900);
 /// How often late deliveries are ended.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -68,7 +72,8 @@ impl<'a> Life<'a> {
         let (db, clock, me) = (self.engine.db.clone(), self.engine.clock.clone(), self.me);
         let settings = self.engine.config.delivery.clone();
         async move {
-            let (doubt, turn, limit) = (doubt(&settings), settings.lease / 3, settings.lease / 2);
+            let (doubt, turn, limit) =
+                (doubt(&settings), settings.lease / 3, (settings.lease / 2).max(LEAST));
             loop {
                 let began = Instant::now();
                 // Behind a connection that died without a word there is time for another before the lease runs out.
@@ -103,7 +108,7 @@ impl<'a> Life<'a> {
             }
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + LOOK;
-                self.ask(self.heed_others()).await?;
+                self.heed_others().await?;
                 editions = self.ask(self.editions()).await?;
                 self.recall(&editions).await;
                 self.dispatch.relieve().await;
@@ -140,19 +145,23 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Asks the ledger for something that is done in a moment; what may touch a whole edition is not asked for so.
+    /// Asks the ledger for something that is done in a moment.
     fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
         self.engine.db.answered(asking)
+    }
+
+    /// Asks it for something that may touch a whole edition.
+    fn ask_at_length<T>(&self, asking: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+        self.engine.db.answered_within(AT_LENGTH, asking)
     }
 
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
     async fn heed_others(&self) -> Result<()> {
         self.dispatch.heed_pauses().await?;
-        let mut conn = self.engine.db.read().await?;
         let since = self.engine.clock.now_ms() - LONGEST_LIMIT;
-        let limits = pace::store::limited(&mut conn, since.max(0)).await?;
-        drop(conn);
-        self.dispatch.heed(limits);
+        let limited =
+            async { Ok(pace::store::limited(&mut self.engine.db.read().await?, since.max(0)).await?) };
+        self.dispatch.heed(self.ask(limited).await?);
         Ok(())
     }
 
@@ -230,7 +239,8 @@ impl<'a> Life<'a> {
         }
         self.next_sweep = Instant::now() + SWEEP;
         for sending in editions {
-            protocol::expire(&self.engine.db, sending.id, self.engine.clock.civil_ms()).await?;
+            let civil = self.engine.clock.civil_ms();
+            self.ask_at_length(protocol::expire(&self.engine.db, sending.id, civil)).await?;
         }
         self.withdraw_the_cancelled().await
     }
@@ -246,12 +256,12 @@ impl<'a> Life<'a> {
         for sending in editions {
             let first = match self.deadlines.get(&sending.id) {
                 Some(known) => Some(*known),
-                None => self.ask(self.first_deadline(sending)).await?,
+                None => self.ask_at_length(self.first_deadline(sending)).await?,
             };
             let Some(first) = first else { continue };
             self.deadlines.insert(sending.id, first);
             if first <= civil {
-                protocol::expire(&self.engine.db, sending.id, civil).await?;
+                self.ask_at_length(protocol::expire(&self.engine.db, sending.id, civil)).await?;
                 self.deadlines.remove(&sending.id);
             }
         }
@@ -269,9 +279,12 @@ impl<'a> Life<'a> {
     /// What was on its way when its edition was cancelled, and came back since, leaves no more.
     async fn withdraw_the_cancelled(&self) -> Result<()> {
         for edition in self.ask(self.cancelled()).await? {
-            let mut tx = self.engine.db.write().await?;
-            store::withdraw_all(&mut tx, edition).await?;
-            tx.commit().await?;
+            let withdrawn = async {
+                let mut tx = self.engine.db.write().await?;
+                store::withdraw_all(&mut tx, edition).await?;
+                Ok(tx.commit().await?)
+            };
+            self.ask_at_length(withdrawn).await?;
         }
         Ok(())
     }

@@ -153,7 +153,7 @@ impl Stage {
         Ok(edition.id)
     }
 
-    /// Plans an edition's deliveries, due by now and for a day; returns how many.
+    /// Plans an edition's deliveries, due by now and for a day and a half; returns how many.
     pub async fn plan(&self, edition: EditionId) -> Result<i64> {
         let newsletter = self.newsletter();
         let mut tx = self.house.db.write().await?;

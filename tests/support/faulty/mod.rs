@@ -19,6 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use conversation::Conversation;
 use wire::Wire;
 
+/// Nothing that a test waits for takes so long.
+const LONGEST: Duration = Duration::from_secs(240);
+
 /// Where in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -212,7 +215,9 @@ impl Faulty {
     /// Resolves when so many tries ended.
     pub async fn until(&self, tries: u64) {
         let mut seen = self.progress.subscribe();
-        drop(seen.wait_for(|count| *count >= tries).await);
+        let came = seen.wait_for(|count| *count >= tries);
+        let came = tokio::time::timeout(LONGEST, came).await;
+        assert!(came.is_ok(), "{tries} were waited for, and {} came", *self.progress.borrow());
     }
 
     /// What waits for a number up to this one goes on.

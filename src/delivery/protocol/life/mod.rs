@@ -88,8 +88,10 @@ pub(in crate::delivery) async fn heartbeat(db: &Db, clock: &Clock, me: Me, lease
 /// ledger, its attempt is as uncertain as one of a daemon that was killed.
 pub(in crate::delivery) async fn leave(db: &Db, clock: &Clock, me: Me, doubt: Doubt) -> Result<()> {
     let mut tx = db.write().await?;
-    doubt.end(&mut tx, clock, me).await?;
+    // First, and whoever still claims for us is waited for: a claim that was given up while it committed would else be
+    // kept by a daemon that nobody takes over.
     store::leave(&mut tx, me).await?;
+    doubt.end(&mut tx, clock, me).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -33,7 +33,8 @@ FROM told
 WHERE attempt.delivery = told.delivery AND attempt.number = told.number
   AND (attempt.outcome IS NULL OR attempt.outcome = 'uncertain')";
 
-// COALESCE keeps SQLite's planner off the index of claims: it would read all of it for each move.
+// COALESCE keeps SQLite's planner off the index of claims: it would read all of it for each move. What was moved by this
+// attempt is moved by it once: a statement whose answer was given up may still run when the next attempt is under way.
 const MOVE: &str = "
 UPDATE delivery
 -- A late answer may have said of an earlier attempt, once in doubt, that it arrived: then that is how it ends.
@@ -43,7 +44,7 @@ SET state = CASE WHEN delivery.accepted_at IS NULL THEN moved.state ELSE 'accept
     daemon = NULL, epoch = NULL
 FROM moved
 WHERE delivery.id = moved.delivery AND COALESCE(delivery.state, '') = 'claimed'
-  AND delivery.daemon = $1 AND delivery.epoch = $2";
+  AND delivery.daemon = $1 AND delivery.epoch = $2 AND delivery.tries < moved.number";
 
 const REFUSE: &str = "
 INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
@@ -423,14 +424,21 @@ pub(super) async fn together(
     }
 }
 
+// What we hold claimed was opened by nobody else, or a takeover would have said so: where another life is named, a
+// statement that it had given up came late.
 const UNOPEN_SQLITE: &str = "
 DELETE FROM attempt
-WHERE delivery IN (SELECT value FROM json_each($1)) AND outcome IS NULL AND daemon = $2 AND epoch = $3";
+WHERE delivery IN (SELECT id FROM delivery
+                   WHERE id IN (SELECT value FROM json_each($1)) AND COALESCE(state, '') = 'claimed'
+                     AND daemon = $2 AND epoch = $3)
+  AND outcome IS NULL";
 
 const UNOPEN_POSTGRES: &str = "
 DELETE FROM attempt
-WHERE delivery = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
-  AND outcome IS NULL AND daemon = $2 AND epoch = $3";
+WHERE delivery IN (SELECT id FROM delivery
+                   WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
+                     AND state = 'claimed' AND daemon = $2 AND epoch = $3)
+  AND outcome IS NULL";
 
 /// Takes back open attempts whose dot, as this process knows, was never written.
 pub(super) async fn unopen(conn: &mut Conn, me: Me, asked: &[Release]) -> Result<()> {
