@@ -7,6 +7,7 @@ mod dots;
 mod ends;
 mod faults;
 mod gate;
+mod given_up;
 pub(crate) mod ground;
 mod keys;
 mod late;
