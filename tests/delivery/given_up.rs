@@ -1,6 +1,7 @@
 //! Statements whose answer was given up, and which the server finished all the same: what they leave behind keeps
 //! nobody.
 
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use matinale::clock::Clock;
@@ -24,8 +25,7 @@ async fn change(conn: &mut Conn, sql: &'static str) -> u64 {
 #[tokio::test]
 async fn p1_an_attempt_that_a_release_opened_too_late_keeps_nobody_from_sending() {
     for test in both().await {
-        let server =
-            Faulty::start(Offer::default(), Default::default(), Default::default(), Vec::new()).await;
+        let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
         let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
         let bench = prepare_with(test.db, "", &relay, Clock::system(), &[READER.to_owned()]).await;
         // Another daemon had given the delivery back by then, so its dot was never written.
@@ -47,7 +47,7 @@ async fn p1_a_daemon_that_leaves_gives_back_what_it_was_still_claiming() {
         return;
     }
     let test = databases::postgres().await;
-    let server = Faulty::start(Offer::default(), Default::default(), Default::default(), Vec::new()).await;
+    let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
     let bench = prepare_with(test.db, "", &relay, Clock::system(), &[READER.to_owned()]).await;
     let tomorrow = "UPDATE delivery SET next_at = next_at + 86400000, deadline = deadline + 864000000";
