@@ -54,7 +54,7 @@ pub enum Error {
     #[error(transparent)]
     Sqlx(#[from] sqlx::Error),
     /// PostgreSQL did not answer for so long: the connection is taken to be dead, though nobody said so.
-    #[error("PostgreSQL has not answered for {0:?}: the connection is given up")]
+    #[error("PostgreSQL cannot be reached, or has not answered for {0:?}")]
     Silent(Duration),
     /// The URL names no engine that we know; the operator mends `database.url`.
     #[error("database.url: {0}")]

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::{Error, Options, Result, Synchronous};
 
 /// A process that is stopped in the middle of a transaction keeps its locks, and nobody could take its work over: the
-/// server ends what stands still for so long. Nothing of ours waits for anybody else while it is in one.
-const IDLE_IN_TRANSACTION: &str = "30s";
+/// server ends what stands still for so long, in milliseconds. Nothing of ours waits for anybody else while it is in one.
+const IDLE_IN_TRANSACTION: u128 = 30_000;
 /// For those who ask by indexes alone. A plan is kept once it is made: one from when a table was empty would read all of it,
 /// for every commit, until the server's statistics are made anew, which is a minute into the edition or later.
 const BY_INDEXES: [(&str, &str); 3] =
@@ -54,8 +54,8 @@ impl Pools {
                     },
                 ),
                 ("default_transaction_read_only", read_only),
-                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
-            ]);
+            ])
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
         let alive = ALIVE.min(options.timeout / 4);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
@@ -82,9 +82,16 @@ impl Pools {
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
-    /// indexes.
+    /// indexes. Sessions of it that were given up leave by themselves, or they would wait for each other's locks, and hold
+    /// them, one after the other.
     pub(super) fn apart(&self) -> Self {
-        let connect = (*self.pool.connect_options()).clone().options(BY_INDEXES);
+        // In milliseconds, of which the server takes no more.
+        let given_up = self.timeout.as_millis().min(i32::MAX as u128);
+        let connect = (*self.pool.connect_options())
+            .clone()
+            .options(BY_INDEXES)
+            .options([("lock_timeout", given_up)])
+            .options([("idle_in_transaction_session_timeout", given_up.min(IDLE_IN_TRANSACTION))]);
         Self { pool: self.pool.options().clone().connect_lazy_with(connect), ..*self }
     }
 
