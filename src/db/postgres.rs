@@ -18,6 +18,9 @@ const IDLE_IN_TRANSACTION: u128 = 30_000;
 /// for every commit, until the server's statistics are made anew, which is a minute into the edition or later.
 const BY_INDEXES: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+/// In seconds, and a count: a session whose client went away without a word ends after a minute and a half, not after hours.
+const KEEPALIVE: [(&str, u8); 3] =
+    [("tcp_keepalives_idle", 60), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3)];
 /// A connection that was used so recently is taken to be alive.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -55,7 +58,8 @@ impl Pools {
                 ),
                 ("default_transaction_read_only", read_only),
             ])
-            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
+            .options(KEEPALIVE);
         let alive = ALIVE.min(options.timeout / 4);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
