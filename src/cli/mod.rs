@@ -182,7 +182,7 @@ fn report(error: &anyhow::Error) -> Exit {
     }) {
         return Exit::Done;
     }
-    output::complain(&format!("{error:#}"));
+    output::complain(&told(error));
     if error.downcast_ref::<Refusal>().is_some() {
         Exit::Refused
     } else if error.downcast_ref::<Misuse>().is_some() {
@@ -190,6 +190,20 @@ fn report(error: &anyhow::Error) -> Exit {
     } else {
         Exit::Failed
     }
+}
+
+/// An error and what caused it, each once: some say their cause in their own words.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -230,5 +244,21 @@ async fn command(command: &Command, cx: &Context) -> anyhow::Result<Exit> {
         Command::Why(args) => why::run(args, cx).await,
         Command::Article(args) => article::run(args, cx).await,
         Command::Feed(args) => feed::run(args, cx).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let refused = std::io::Error::other("refused");
+        let error = anyhow::Error::from(crate::db::Error::Sqlx(sqlx::Error::Io(refused)));
+        assert_eq!(told(&error), "error communicating with database: refused");
+        assert_eq!(
+            told(&error.context("it cannot start")),
+            "it cannot start: error communicating with database: refused"
+        );
     }
 }

@@ -80,8 +80,13 @@ impl Pools {
                     Ok(true)
                 })
             })
-            .connect_with(connect)
-            .await?;
+            .connect_with(connect.clone())
+            .await;
+        let pool = match pool {
+            // It has tried again and again, and does not say what became of it.
+            Err(sqlx::Error::PoolTimedOut) => return Err(why_not(&connect).await),
+            pool => pool?,
+        };
         Ok(Self { pool, timeout: options.timeout })
     }
 
@@ -125,6 +130,15 @@ impl Pools {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(channel).await?;
         Ok(Notices(listener))
+    }
+}
+
+/// Why nobody can connect.
+async fn why_not(connect: &PgConnectOptions) -> Error {
+    match timeout(ALIVE, PgConnection::connect_with(connect)).await {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(_)) => sqlx::Error::PoolTimedOut.into(),
+        Err(_) => Error::Silent(ALIVE),
     }
 }
 

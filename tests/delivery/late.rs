@@ -70,6 +70,15 @@ impl Ground {
         Self { name: test.name, _test: test, bench, server, first, second }
     }
 
+    /// Until this counts one.
+    async fn until_one(&self, what: &str, sql: &'static str) {
+        self.until(what, async |conn: &mut Conn| {
+            let count: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+            count == 1
+        })
+        .await;
+    }
+
     async fn until(&self, what: &str, there: impl AsyncFn(&mut Conn) -> bool) {
         let patience = tokio::time::timeout(Duration::from_secs(30), async {
             while !there(&mut self.bench.db.read().await.unwrap()).await {
@@ -107,11 +116,7 @@ impl Ground {
     /// The late answer is in the ledger.
     async fn until_heard(&self) {
         let sql = "SELECT COUNT(*) FROM attempt WHERE number = 1 AND code = 250";
-        self.until("heard", async |conn: &mut Conn| {
-            let heard: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
-            heard == 1
-        })
-        .await;
+        self.until_one("heard", sql).await;
     }
 
     /// How it ended: the delivery, held against the server's record, and how many copies the reader has.
@@ -163,24 +168,13 @@ async fn p1_a_yes_that_comes_before_the_second_body_is_released_stops_it() {
         let at_rcpt =
             Step { phase: Phase::Rcpt, fault: Fault::After(2, Box::new(Fault::Drip)), taken: false };
         let ground = Ground::prepare(test, Some(at_rcpt), "resend").await;
-        ground
-            .until("claimed again", async |conn: &mut Conn| {
-                let sql = "SELECT COUNT(*) FROM delivery WHERE state = 'claimed' AND tries = 1";
-                let claimed: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
-                claimed == 1
-            })
-            .await;
+        let claimed_again = "SELECT COUNT(*) FROM delivery WHERE state = 'claimed' AND tries = 1";
+        ground.until_one("claimed again", claimed_again).await;
         ground.count_what_is_told().await;
         ground.server.let_go(1);
         ground.until_heard().await;
         ground.server.let_go(2);
-        ground
-            .until("noted", async |conn: &mut Conn| {
-                let sql = "SELECT COUNT(*) FROM delivery WHERE accepted_at IS NOT NULL";
-                let noted: i64 = on!(conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
-                noted == 1
-            })
-            .await;
+        ground.until_one("noted", "SELECT COUNT(*) FROM delivery WHERE accepted_at IS NOT NULL").await;
         // Between an answer that is told and what comes of it a second copy could leave: it is one transaction.
         assert_eq!(ground.told_so_often().await, 1, "{}", ground.name);
         let (delivery, copies) = ground.end().await;
