@@ -11,5 +11,6 @@ mod mail;
 mod morning;
 mod readers;
 mod selection;
+mod silence;
 mod stores;
 mod web;

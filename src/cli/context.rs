@@ -17,6 +17,8 @@ use crate::telemetry;
 
 /// After a second signal nothing is waited for any longer than this: not for a database that is away, either.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether a database was opened.
+const OPENED: Duration = Duration::from_secs(1);
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -115,8 +117,8 @@ impl Context {
             .get_or_try_init(|| async {
                 let db = Db::open(&config.database.options()).await?;
                 if config.database.migrate {
-                    db.migrate().await?;
-                } else if !db.pending().await?.is_empty() {
+                    db.unless_lost(db.migrate()).await?;
+                } else if !db.answered(db.pending()).await?.is_empty() {
                     return Err(Refusal(
                         "the database is older than this program and database.migrate is \"manual\": run `matinale migrate`".to_owned(),
                     )
@@ -143,6 +145,16 @@ impl Context {
     pub async fn stopped(&self) {
         self.shutdown.stopping().await;
         tokio::time::sleep(GRACE).await;
+    }
+
+    /// Resolves when the database that was opened is lost; never before one is.
+    pub async fn lost(&self) -> crate::db::Error {
+        loop {
+            if let Some(db) = self.db.get() {
+                return db.lost().await;
+            }
+            tokio::time::sleep(OPENED).await;
+        }
     }
 
     /// Whether a second signal came.

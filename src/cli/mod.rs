@@ -211,6 +211,9 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let done = tokio::select! {
         result = command(&cli.command, &cx) => result?,
         () = cx.stopped() => Exit::Done,
+        error = cx.lost(), if !outlasts(&cli.command) => {
+            return Err(anyhow::Error::from(error).context("what was under way may be done, or not: look"));
+        }
     };
     // Also where it let go in time: it was told to leave things as they were.
     if done == Exit::Done && cx.is_stopping() {
@@ -219,6 +222,17 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         );
     }
     Ok(done)
+}
+
+/// Whether it knows itself how to go on without its server.
+fn outlasts(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Serve(_)
+            | Command::Rehearse(_)
+            | Command::Drill(_)
+            | Command::Edition(edition::Args::Send(_))
+    )
 }
 
 async fn command(command: &Command, cx: &Context) -> anyhow::Result<Exit> {

@@ -11,6 +11,7 @@
 mod migrate;
 mod postgres;
 mod sqlite;
+mod watch;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use tokio::time::timeout;
 
 pub use migrate::{Migration, Pending};
 pub use postgres::Notices;
+
+/// What touches a whole edition may take so long, on the slowest of servers.
+const AT_LENGTH: Duration = Duration::from_secs(900);
 
 /// Runs one body on whichever engine the connection belongs to.
 ///
@@ -56,6 +60,9 @@ pub enum Error {
     /// PostgreSQL did not answer for so long: the connection is taken to be dead, though nobody said so.
     #[error("PostgreSQL cannot be reached, or has not answered for {0:?}")]
     Silent(Duration),
+    /// PostgreSQL is there, and began after it was asked: whatever that was, nobody is at it.
+    #[error("PostgreSQL began anew meanwhile")]
+    Restarted,
     /// The URL names no engine that we know; the operator mends `database.url`.
     #[error("database.url: {0}")]
     Url(String),
@@ -222,6 +229,39 @@ impl Db {
         }
     }
 
+    /// The same for what may touch a whole edition: as long as the server answers at all, up to a quarter of an hour.
+    ///
+    /// # Errors
+    /// [`Error::Silent`], [`Error::Restarted`]; never on SQLite.
+    pub async fn answered_at_length<T, E: From<Error>>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        self.unless_lost(self.answered_within(AT_LENGTH, asking)).await
+    }
+
+    /// The same for what takes as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Db::answered_at_length`].
+    pub async fn unless_lost<T, E: From<Error>>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        tokio::select! {
+            answer = asking => answer,
+            error = self.lost() => Err(error.into()),
+        }
+    }
+
+    /// Ends when the server did not answer for as long as `database.timeout` says, or began anew; never on SQLite.
+    pub async fn lost(&self) -> Error {
+        match &self.0 {
+            Pools::Sqlite(_) => std::future::pending().await,
+            Pools::Postgres(pools) => watch::lost(&pools.pool().connect_options(), pools.timeout()).await,
+        }
+    }
+
     /// A connection for reading; on SQLite it cannot write.
     pub async fn read(&self) -> Result<Conn> {
         match &self.0 {
@@ -265,7 +305,7 @@ impl Db {
     /// Whether every migration of this version is applied; writes nothing.
     pub async fn is_current(&self) -> Result<bool> {
         match &self.0 {
-            Pools::Sqlite(pools) => migrate::current_sqlite(pools.writer()).await,
+            Pools::Sqlite(pools) => migrate::current_sqlite(pools.readers()).await,
             Pools::Postgres(pools) => migrate::current_postgres(pools.pool()).await,
         }
     }

@@ -73,6 +73,10 @@ impl Pools {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
     pub(super) fn writer(&self) -> &SqlitePool {
         &self.writer
     }
