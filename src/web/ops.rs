@@ -1,6 +1,7 @@
 //! Probes and figures: `/healthz` (the process lives), `/readyz` (it can work), `/metrics` (Prometheus text).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Extract;
@@ -8,8 +9,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use tokio::time::timeout;
+
 use super::State;
 use crate::{articles, delivery, editions, readers};
+
+/// Whoever probes gives up after some seconds, and would know less then.
+const READY: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
@@ -19,15 +25,19 @@ pub(super) fn routes() -> Router<State> {
 }
 
 async fn ready(Extract(state): Extract<State>) -> Response {
-    match state.db.pending().await {
-        Ok(pending) if pending.is_empty() => match without_relay(&state).await {
-            Ok(None) => "ready\n".into_response(),
-            Ok(Some(id)) => (StatusCode::SERVICE_UNAVAILABLE, format!("no relay takes the mail of {id}\n"))
-                .into_response(),
-            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
-        },
-        Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database waits for a migration\n").into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    let looked = timeout(READY, async {
+        if !state.db.is_current().await? {
+            return Ok(Some("the database waits for a migration".to_owned()));
+        }
+        let lost = without_relay(&state).await?;
+        Ok::<_, crate::db::Error>(lost.map(|id| format!("no relay takes the mail of {id}")))
+    });
+    match looked.await {
+        Ok(Ok(None)) => "ready\n".into_response(),
+        Ok(Ok(Some(why))) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        Ok(Err(_)) | Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
     }
 }
 
