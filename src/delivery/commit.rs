@@ -16,6 +16,7 @@ use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
 use crate::db::Db;
+use crate::telemetry::Trouble;
 
 /// What a connection brings, and what it wants.
 #[derive(Debug, Default)]
@@ -65,6 +66,10 @@ impl Committer {
             at_work: at_work.clone(),
             inbox,
             in_vain: 0,
+            away: Trouble::new(
+                "the ledger cannot be written: nothing more leaves until it can",
+                "the ledger can be written again",
+            ),
         };
         tokio::spawn(loop_.run());
         Self { requests: Some(requests), at_work }
@@ -131,6 +136,7 @@ struct Loop {
     inbox: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
     /// How many more commits go without lingering.
     in_vain: u32,
+    away: Trouble,
 }
 
 impl Loop {
@@ -218,10 +224,13 @@ impl Loop {
             let civil = self.clock.civil_ms();
             let release = protocol::release(&self.db, self.me, group, civil, again);
             match self.db.answered(release).await {
-                Ok(released) => return Ok(released),
+                Ok(released) => {
+                    self.away.over();
+                    return Ok(released);
+                }
                 Err(Error::Fenced) => return Err(Error::Fenced),
                 Err(error) => {
-                    tracing::error!(%error, "the ledger cannot be written: nothing more leaves until it can");
+                    self.away.met(&error);
                     sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                     again = true;

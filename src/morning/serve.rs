@@ -13,14 +13,13 @@ use super::{House, Result, ears, tick};
 use crate::articles::fetch::Fetcher;
 use crate::articles::poll;
 use crate::lifecycle::Shutdown;
+use crate::telemetry::Trouble;
 use crate::web;
 
 /// How often the clock looks, when nothing wakes it.
 const CLOCK: Duration = Duration::from_secs(1);
 /// How often feeds are looked at; each has its own `every`.
 const INGEST: Duration = Duration::from_secs(5);
-/// No look of the clock takes so long: one that does waits for a PostgreSQL server that is silent for ever.
-const STUCK: Duration = Duration::from_secs(900);
 /// After a failure a loop waits so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -112,27 +111,36 @@ fn ready() {
 }
 
 async fn clock(house: &House, shutdown: &Shutdown) {
+    let late =
+        Trouble::new("the clock could not do what is due; trying again", "the clock does what is due again");
+    let mute = Trouble::new("alarms could not be looked at; trying again", "alarms are looked at again");
     while !shutdown.is_draining() {
         let mut wait = CLOCK;
-        if let Err(error) = house.db.answered_within(STUCK, tick::tick(house)).await {
-            tracing::error!(%error, "the clock could not do what is due; trying again");
-            wait = AFTER_FAILURE;
+        match house.db.answered_at_length(tick::tick(house)).await {
+            Ok(()) => late.over(),
+            Err(error) => {
+                late.met(&error);
+                wait = AFTER_FAILURE;
+            }
         }
-        if let Err(error) = house.db.answered_within(STUCK, ears::ring(house)).await {
-            tracing::error!(%error, "alarms could not be looked at; trying again");
+        match house.db.answered_at_length(ears::ring(house)).await {
+            Ok(()) => mute.over(),
+            Err(error) => mute.met(&error),
         }
         pause(shutdown, wait).await;
     }
 }
 
 async fn ingest(house: &House, fetcher: &Fetcher, shutdown: &Shutdown) {
+    let unasked = Trouble::new("feeds could not be polled; trying again", "feeds are polled again");
     while !shutdown.is_draining() {
         let mut wait = INGEST;
-        if let Err(error) =
-            poll::poll_due(&house.db, &house.config, &house.clock, &house.random, fetcher).await
-        {
-            tracing::error!(%error, "feeds could not be polled; trying again");
-            wait = AFTER_FAILURE;
+        match poll::poll_due(&house.db, &house.config, &house.clock, &house.random, fetcher).await {
+            Ok(_) => unasked.over(),
+            Err(error) => {
+                unasked.met(&error);
+                wait = AFTER_FAILURE;
+            }
         }
         pause(shutdown, wait).await;
     }

@@ -18,6 +18,7 @@ use crate::delivery::protocol::{self, Doubt, Due, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
+use crate::telemetry::Trouble;
 
 /// How often due work is looked for when nobody says that there is some.
 const POLL: Duration = Duration::from_millis(500);
@@ -30,8 +31,6 @@ const LONGEST_LIMIT: i64 = 7 * 86_400_000;
 const TELL: Duration = Duration::from_secs(1);
 /// A renewal may take so long, however short the lease is.
 const LEAST: Duration = Duration::from_secs(3);
-/// What touches a whole edition may take so long, on the slowest of servers.
-const AT_LENGTH: Duration = Duration::from_secs(900);
 /// How often late deliveries are ended.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -74,18 +73,23 @@ impl<'a> Life<'a> {
         async move {
             let (doubt, turn, limit) =
                 (doubt(&settings), settings.lease / 3, (settings.lease / 2).max(LEAST));
+            let stale = Trouble::new("the lease could not be renewed", "the lease is renewed again");
+            let blind =
+                Trouble::new("dead daemons could not be looked for", "dead daemons are looked for again");
             loop {
                 let began = Instant::now();
                 // Behind a connection that died without a word there is time for another before the lease runs out.
                 let renewed = protocol::heartbeat(&db, &clock, me, settings.lease);
                 match db.answered_within(limit, renewed).await {
                     Err(Error::Fenced) => return Error::Fenced,
-                    Err(error) => tracing::error!(%error, "the lease could not be renewed; trying again"),
+                    Err(error) => stale.met(&error),
                     Ok(()) => {
+                        stale.over();
                         let host = settings.host.as_deref();
                         let taken = protocol::take_over(&db, &clock, me, host, doubt);
-                        if let Err(error) = db.answered_within(limit, taken).await {
-                            tracing::error!(%error, "dead daemons could not be looked for; trying again");
+                        match db.answered_within(limit, taken).await {
+                            Err(error) => blind.met(&error),
+                            Ok(_) => blind.over(),
                         }
                     }
                 }
@@ -152,7 +156,7 @@ impl<'a> Life<'a> {
 
     /// Asks it for something that may touch a whole edition.
     fn ask_at_length<T>(&self, asking: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
-        self.engine.db.answered_within(AT_LENGTH, asking)
+        self.engine.db.answered_at_length(asking)
     }
 
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.

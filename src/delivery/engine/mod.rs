@@ -30,6 +30,7 @@ use crate::db::Db;
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 use crate::readers::links::Links;
+use crate::telemetry::Trouble;
 use life::Life;
 
 /// What a run of the engine is for.
@@ -64,6 +65,7 @@ pub struct Engine {
     newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
     /// What lives that were declared dead still wait to hear.
     left_behind: TaskTracker,
+    stopped: Arc<Trouble>,
 }
 
 impl Engine {
@@ -92,6 +94,7 @@ impl Engine {
             ways,
             newsletters,
             left_behind: TaskTracker::new(),
+            stopped: Arc::new(Trouble::new("sending stopped; trying again", "sending goes on")),
         })
     }
 
@@ -99,7 +102,7 @@ impl Engine {
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_draining() {
             if let Err(error) = self.run_edition(Mode::default(), shutdown).await {
-                tracing::error!(%error, "sending stopped; trying again");
+                self.stopped.met(&error);
                 pause(shutdown, Duration::from_secs(2)).await;
             }
         }
@@ -127,6 +130,7 @@ impl Engine {
         let settings = &self.config.delivery;
         let joined = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref());
         let me = self.db.answered(joined).await?;
+        self.stopped.over();
         let committer = if mode.unrecorded {
             Committer::unrecorded()
         } else {

@@ -1,6 +1,9 @@
 //! Logs that a person can read and a machine can parse, on standard error.
 //!
-//! No addresses, tokens or bodies in them: ids, or [`masked`]. `error` means that someone must act.
+//! No addresses, tokens or bodies in them: ids, or [`masked`]. `error` means that someone must act; what is met again and
+//! again while it lasts is a [`Trouble`].
+
+mod trouble;
 
 use std::fmt::Debug;
 use std::io::IsTerminal as _;
@@ -14,13 +17,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{Log, LogFormat};
+pub use trouble::Trouble;
 
 /// Starts logging; a second call changes nothing. Libraries are heard from `warn` up unless `level` names them.
 pub fn start(log: &Log) {
-    let targets: Targets =
-        format!("sqlx=warn,lettre=warn,hyper=warn,html5ever=error,selectors=error,{}", log.level)
-            .parse()
-            .unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    // That a connection of the pool is gone is told by whoever needs one, if nobody could have another.
+    let targets: Targets = format!(
+        "sqlx=warn,sqlx_core::pool=error,lettre=warn,hyper=warn,html5ever=error,selectors=error,{}",
+        log.level
+    )
+    .parse()
+    .unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
     let registry = tracing_subscriber::registry();
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match log.format {
@@ -57,6 +64,10 @@ pub fn masked(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::instrument::WithSubscriber as _;
+
     use super::*;
 
     #[test]
@@ -65,10 +76,10 @@ mod tests {
         assert_eq!(masked("nonsense"), "n***@***");
     }
 
-    #[test]
-    fn a_slow_statement_is_named_and_not_shown() {
+    /// What is logged meanwhile, as lines.
+    pub(super) async fn heard(doing: impl Future<Output = ()>) -> String {
         #[derive(Clone, Default)]
-        struct Heard(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        struct Heard(Arc<Mutex<Vec<u8>>>);
         impl std::io::Write for Heard {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.0.lock().unwrap().write(bytes)
@@ -79,13 +90,20 @@ mod tests {
         }
         let heard = Heard::default();
         let own = heard.clone();
-        let layer = fmt::layer().with_ansi(false).with_writer(move || own.clone());
+        let layer = fmt::layer().with_ansi(false).with_target(false).with_writer(move || own.clone());
         let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        doing.with_subscriber(tracing_subscriber::registry().with(layer)).await;
+        let heard = heard.0.lock().unwrap().clone();
+        String::from_utf8(heard).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_slow_statement_is_named_and_not_shown() {
+        let heard = heard(async {
             let statement = "SELECT everything FROM somewhere WHERE it = 'is long'";
             tracing::warn!(summary = "SELECT everything", db.statement = statement, "slow statement");
         });
-        let heard = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+        let heard = heard.await;
         assert!(heard.contains("slow statement summary=\"SELECT everything\""), "{heard}");
         assert!(!heard.contains("somewhere"), "{heard}");
     }
