@@ -60,6 +60,16 @@ async fn set(bench: &Bench, to: EditionState) {
     tx.commit().await.unwrap();
 }
 
+/// Until a body was ended: what is claimed before may still be stopped.
+async fn until_a_dot(server: &Faulty) {
+    let seen = async {
+        while server.dots() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONGEST, seen).await.expect("a dot");
+}
+
 /// Until the ledger says so.
 async fn until(bench: &Bench, what: impl Fn(matinale::delivery::Counts) -> bool) {
     let seen = async {
@@ -121,13 +131,7 @@ async fn p1_what_is_put_off_after_its_edition_was_cancelled_is_withdrawn() {
         let (engine, shutdown) = (bench.engine(), Shutdown::new());
         let ends = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run(&ends).await });
-        tokio::time::timeout(LONGEST, async {
-            while server.dots() == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .expect(test.name);
+        until_a_dot(&server).await;
         set(&bench, EditionState::Cancelled).await;
         server.let_go(1);
         until(&bench, |counts| counts.withdrawn == 1).await;
@@ -152,6 +156,7 @@ async fn p5_what_is_late_ends_though_another_message_waits_for_its_answer() {
         let ends = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run(&ends).await });
         until(&bench, |counts| (counts.claimed, counts.deferred) == (1, 1)).await;
+        until_a_dot(&server).await;
         bench.clock.advance(Duration::from_secs(2 * 3600));
         until(&bench, |counts| counts.expired == 1).await;
         assert_eq!(bench.counts().await.claimed, 1, "{}: it still waits", test.name);
