@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::engine::Troubles;
 use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
 use super::protocol::{self, Group, Later};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
 use crate::db::Db;
-use crate::telemetry::Trouble;
 
 /// What a connection brings, and what it wants.
 #[derive(Debug, Default)]
@@ -54,7 +54,14 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the committer of this life.
-    pub(super) fn start(db: Db, clock: Clock, random: Random, me: Me, settings: &Delivery) -> Self {
+    pub(super) fn start(
+        db: Db,
+        clock: Clock,
+        random: Random,
+        me: Me,
+        settings: &Delivery,
+        troubles: Arc<Troubles>,
+    ) -> Self {
         let (requests, inbox) = mpsc::channel(4096);
         let at_work = Arc::new(AtomicUsize::new(0));
         let loop_ = Loop {
@@ -66,10 +73,7 @@ impl Committer {
             at_work: at_work.clone(),
             inbox,
             in_vain: 0,
-            away: Trouble::new(
-                "the ledger cannot be written: nothing more leaves until it can",
-                "the ledger can be written again",
-            ),
+            troubles,
         };
         tokio::spawn(loop_.run());
         Self { requests: Some(requests), at_work }
@@ -136,7 +140,7 @@ struct Loop {
     inbox: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
     /// How many more commits go without lingering.
     in_vain: u32,
-    away: Trouble,
+    troubles: Arc<Troubles>,
 }
 
 impl Loop {
@@ -224,13 +228,13 @@ impl Loop {
             let civil = self.clock.civil_ms();
             let release = protocol::release(&self.db, self.me, group, civil, again);
             match self.db.answered(release).await {
-                Ok(released) => {
-                    self.away.over();
-                    return Ok(released);
+                // That this life is over is an answer, too.
+                answer @ (Ok(_) | Err(Error::Fenced)) => {
+                    self.troubles.unwritten.over();
+                    return answer;
                 }
-                Err(Error::Fenced) => return Err(Error::Fenced),
                 Err(error) => {
-                    self.away.met(&error);
+                    self.troubles.unwritten.met(&error);
                     sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                     again = true;

@@ -66,13 +66,16 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
     let engine = roles.contains(&Role::Send).then(|| super::send::engine(house)).transpose()?;
     let mut running = JoinSet::new();
     if roles.contains(&Role::Web) {
-        let state = web::State::new(
-            house.config.clone(),
-            house.db.clone(),
-            house.clock.clone(),
-            house.random.clone(),
-            house.links.clone(),
-        );
+        let state = web::State {
+            sending: engine.clone(),
+            ..web::State::new(
+                house.config.clone(),
+                house.db.clone(),
+                house.clock.clone(),
+                house.random.clone(),
+                house.links.clone(),
+            )
+        };
         let shutdown = shutdown.clone();
         // Bound before anything else starts: an address in use is a fault to be told, not to be retried.
         let listener =
@@ -123,7 +126,7 @@ async fn clock(house: &House, shutdown: &Shutdown) {
                 wait = AFTER_FAILURE;
             }
         }
-        match house.db.answered_at_length(ears::ring(house)).await {
+        match ears::ring(house).await {
             Ok(()) => mute.over(),
             Err(error) => mute.met(&error),
         }

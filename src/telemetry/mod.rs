@@ -19,9 +19,10 @@ use tracing_subscriber::{Layer as _, fmt};
 use crate::config::{Log, LogFormat};
 pub use trouble::Trouble;
 
-/// Starts logging; a second call changes nothing. Libraries are heard from `warn` up unless `level` names them.
+/// Starts logging; a second call changes nothing. Libraries are heard from `warn` up unless `level` names them; of the
+/// database's connections, from `error` up unless it names `sqlx_core::pool`.
 pub fn start(log: &Log) {
-    // That a connection of the pool is gone is told by whoever needs one, if nobody could have another.
+    // That a connection is gone is told by whoever needs one, if nobody could have another.
     let targets: Targets = format!(
         "sqlx=warn,sqlx_core::pool=error,lettre=warn,hyper=warn,html5ever=error,selectors=error,{}",
         log.level

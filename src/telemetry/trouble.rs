@@ -24,6 +24,11 @@ impl Trouble {
         Self { what, over, lasts: Mutex::new(None) }
     }
 
+    /// Whether it lasts.
+    pub fn lasts(&self) -> bool {
+        self.lasts.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// It was met, and this is what it said.
     pub fn met(&self, error: &dyn Display) {
         let now = Instant::now();
@@ -35,7 +40,7 @@ impl Trouble {
             }
             Some((since, told)) if now - *told >= AGAIN => {
                 *told = now;
-                tracing::error!(%error, seconds = (now - *since).as_secs(), "{}, still", self.what);
+                tracing::error!(%error, seconds = (now - *since).as_secs(), "still: {}", self.what);
             }
             Some(_) => {}
         }
@@ -64,8 +69,10 @@ mod tests {
                 trouble.met(&"refused");
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
+            assert!(trouble.lasts());
             trouble.over();
             trouble.over();
+            assert!(!trouble.lasts());
             trouble.met(&"again");
         });
         let heard = heard.await;
@@ -74,7 +81,7 @@ mod tests {
             lines,
             [
                 "ERROR the ledger is away error=refused",
-                "ERROR the ledger is away, still error=refused seconds=60",
+                "ERROR still: the ledger is away error=refused seconds=60",
                 "INFO the ledger is back seconds=91",
                 "ERROR the ledger is away error=again",
             ]

@@ -27,6 +27,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::db::Db;
+use crate::delivery::Engine;
 use crate::lifecycle::Shutdown;
 use crate::readers::links::Links;
 
@@ -43,12 +44,14 @@ pub struct State {
     pub random: Random,
     /// The links in mails.
     pub links: Links,
+    /// Who sends in this process.
+    pub sending: Option<Engine>,
 }
 
 impl State {
     /// Puts together what requests need.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Self {
-        Self { config, db, clock, random, links }
+        Self { config, db, clock, random, links, sending: None }
     }
 }
 

@@ -8,10 +8,10 @@ use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-
 use tokio::time::timeout;
 
 use super::State;
+use crate::delivery::Engine;
 use crate::{articles, delivery, editions, readers};
 
 /// Whoever probes gives up after some seconds, and would know less then.
@@ -25,20 +25,28 @@ pub(super) fn routes() -> Router<State> {
 }
 
 async fn ready(Extract(state): Extract<State>) -> Response {
-    let looked = timeout(READY, async {
-        if !state.db.is_current().await? {
-            return Ok(Some("the database waits for a migration".to_owned()));
-        }
-        let lost = without_relay(&state).await?;
-        Ok::<_, crate::db::Error>(lost.map(|id| format!("no relay takes the mail of {id}")))
-    });
-    match looked.await {
+    match timeout(READY, missing(&state)).await {
         Ok(Ok(None)) => "ready\n".into_response(),
         Ok(Ok(Some(why))) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        // Why not is told in the log by whoever needs it: a probe is open to everybody.
         Ok(Err(_)) | Err(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
         }
     }
+}
+
+/// What keeps this process from its work.
+async fn missing(state: &State) -> crate::db::Result<Option<String>> {
+    if !state.db.is_current().await? {
+        return Ok(Some("the database waits for a migration".to_owned()));
+    }
+    if !state.db.takes_writes().await? {
+        return Ok(Some("the database takes no writes".to_owned()));
+    }
+    if state.sending.as_ref().is_some_and(Engine::is_in_trouble) {
+        return Ok(Some("the ledger cannot be kept: nothing leaves".to_owned()));
+    }
+    Ok(without_relay(state).await?.map(|id| format!("no relay takes the mail of {id}")))
 }
 
 /// A newsletter none of whose relays takes mail, as far as the daemons know.

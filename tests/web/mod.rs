@@ -12,7 +12,8 @@ use axum::http::{HeaderMap, Request, header};
 use matinale::config::Config;
 use tower::ServiceExt as _;
 
-fn config() -> Config {
+/// A house with one newsletter and one relay.
+pub(crate) fn config() -> Config {
     let folder = tempfile::tempdir().unwrap();
     let (file, key) = (folder.path().join("matinale.toml"), folder.path().join("secret.key"));
     std::fs::write(&key, "key").unwrap();
@@ -25,7 +26,8 @@ fn config() -> Config {
     Config::load(&[file], &BTreeMap::new()).unwrap()
 }
 
-async fn get(routes: &Router, path: &str, seen: Option<&str>) -> (u16, HeaderMap, String) {
+/// What a page answers: status, headers, text.
+pub(crate) async fn get(routes: &Router, path: &str, seen: Option<&str>) -> (u16, HeaderMap, String) {
     let mut request = Request::get(path);
     if let Some(seen) = seen {
         request = request.header(header::IF_NONE_MATCH, seen);

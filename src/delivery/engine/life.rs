@@ -18,7 +18,6 @@ use crate::delivery::protocol::{self, Doubt, Due, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
-use crate::telemetry::Trouble;
 
 /// How often due work is looked for when nobody says that there is some.
 const POLL: Duration = Duration::from_millis(500);
@@ -69,27 +68,24 @@ impl<'a> Life<'a> {
     /// Renews the lease and takes over the dead, every third of a lease; ends only when this life was ended.
     pub(super) fn pulse(&self) -> impl Future<Output = Error> + use<> {
         let (db, clock, me) = (self.engine.db.clone(), self.engine.clock.clone(), self.me);
-        let settings = self.engine.config.delivery.clone();
+        let (settings, troubles) = (self.engine.config.delivery.clone(), self.engine.troubles.clone());
         async move {
             let (doubt, turn, limit) =
                 (doubt(&settings), settings.lease / 3, (settings.lease / 2).max(LEAST));
-            let stale = Trouble::new("the lease could not be renewed", "the lease is renewed again");
-            let blind =
-                Trouble::new("dead daemons could not be looked for", "dead daemons are looked for again");
             loop {
                 let began = Instant::now();
                 // Behind a connection that died without a word there is time for another before the lease runs out.
                 let renewed = protocol::heartbeat(&db, &clock, me, settings.lease);
                 match db.answered_within(limit, renewed).await {
                     Err(Error::Fenced) => return Error::Fenced,
-                    Err(error) => stale.met(&error),
+                    Err(error) => troubles.stale.met(&error),
                     Ok(()) => {
-                        stale.over();
+                        troubles.stale.over();
                         let host = settings.host.as_deref();
                         let taken = protocol::take_over(&db, &clock, me, host, doubt);
                         match db.answered_within(limit, taken).await {
-                            Err(error) => blind.met(&error),
-                            Ok(_) => blind.over(),
+                            Err(error) => troubles.blind.met(&error),
+                            Ok(_) => troubles.blind.over(),
                         }
                     }
                 }
@@ -143,6 +139,7 @@ impl<'a> Life<'a> {
                 }
                 self.ask(self.jump(&editions)).await?;
             }
+            self.engine.troubles.stopped.over();
             if !busy {
                 self.wait(&mut notices, shutdown).await;
             }

@@ -6,6 +6,7 @@
 
 mod apart;
 mod life;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -30,8 +31,8 @@ use crate::db::Db;
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 use crate::readers::links::Links;
-use crate::telemetry::Trouble;
 use life::Life;
+pub(super) use troubles::Troubles;
 
 /// What a run of the engine is for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +66,7 @@ pub struct Engine {
     newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
     /// What lives that were declared dead still wait to hear.
     left_behind: TaskTracker,
-    stopped: Arc<Trouble>,
+    troubles: Arc<Troubles>,
 }
 
 impl Engine {
@@ -94,15 +95,20 @@ impl Engine {
             ways,
             newsletters,
             left_behind: TaskTracker::new(),
-            stopped: Arc::new(Trouble::new("sending stopped; trying again", "sending goes on")),
+            troubles: Arc::default(),
         })
+    }
+
+    /// Whether something keeps it from sending, as far as it knows.
+    pub fn is_in_trouble(&self) -> bool {
+        self.troubles.last()
     }
 
     /// Runs as a daemon until told to drain; lives follow one another.
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_draining() {
             if let Err(error) = self.run_edition(Mode::default(), shutdown).await {
-                self.stopped.met(&error);
+                self.troubles.stopped.met(&error);
                 pause(shutdown, Duration::from_secs(2)).await;
             }
         }
@@ -130,11 +136,11 @@ impl Engine {
         let settings = &self.config.delivery;
         let joined = protocol::join(&self.db, &self.clock, settings.lease, settings.host.as_deref());
         let me = self.db.answered(joined).await?;
-        self.stopped.over();
         let committer = if mode.unrecorded {
             Committer::unrecorded()
         } else {
-            Committer::start(self.db.clone(), self.clock.clone(), self.random.clone(), me, settings)
+            let (clock, random) = (self.clock.clone(), self.random.clone());
+            Committer::start(self.db.clone(), clock, random, me, settings, self.troubles.clone())
         };
         let shared = Shared {
             db: self.db.clone(),
