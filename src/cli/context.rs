@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use super::output::Out;
 use super::{Misuse, Refusal};
@@ -17,8 +17,6 @@ use crate::telemetry;
 
 /// After a second signal nothing is waited for any longer than this: not for a database that is away, either.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often it is looked whether a database was opened.
-const OPENED: Duration = Duration::from_secs(1);
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -35,6 +33,8 @@ pub struct Context {
     random: Random,
     config: std::sync::OnceLock<Config>,
     db: OnceCell<Db>,
+    /// Told once it is.
+    opened: Notify,
     shutdown: Shutdown,
 }
 
@@ -53,6 +53,7 @@ impl Context {
             random: Random::system(),
             config: std::sync::OnceLock::new(),
             db: OnceCell::new(),
+            opened: Notify::new(),
             shutdown: Shutdown::new(),
         }
     }
@@ -113,7 +114,8 @@ impl Context {
     /// The database, opened and brought to this version (unless `database.migrate` is "manual").
     pub async fn db(&self) -> anyhow::Result<&Db> {
         let config = self.config()?;
-        self.db
+        let db = self
+            .db
             .get_or_try_init(|| async {
                 let db = Db::open(&config.database.options()).await?;
                 if config.database.migrate {
@@ -124,9 +126,11 @@ impl Context {
                     )
                     .into());
                 }
-                Ok(db)
+                Ok::<_, anyhow::Error>(db)
             })
-            .await
+            .await?;
+        self.opened.notify_one();
+        Ok(db)
     }
 
     /// What the rooms need to work together.
@@ -149,11 +153,10 @@ impl Context {
 
     /// Resolves when the database that was opened is lost; never before one is.
     pub async fn lost(&self) -> crate::db::Error {
-        loop {
-            if let Some(db) = self.db.get() {
-                return db.lost().await;
-            }
-            tokio::time::sleep(OPENED).await;
+        self.opened.notified().await;
+        match self.db.get() {
+            Some(db) => db.lost().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -13,7 +13,8 @@ pub struct Args {
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     let db = Db::open(&cx.config()?.database.options()).await?;
-    let steps = if args.dry_run { db.pending().await? } else { db.migrate().await? };
+    let steps = async { if args.dry_run { db.pending().await } else { db.migrate().await } };
+    let steps = db.unless_lost(steps).await?;
     let mut out = cx.out();
     if cx.json {
         for step in &steps {

@@ -224,15 +224,13 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
     Ok(done)
 }
 
-/// Whether it knows itself how to go on without its server.
+/// Whether it goes on by itself after its server was away, or asks one of its own.
 fn outlasts(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Serve(_)
-            | Command::Rehearse(_)
-            | Command::Drill(_)
-            | Command::Edition(edition::Args::Send(_))
-    )
+    match command {
+        Command::Serve(_) | Command::Rehearse(_) | Command::Drill(_) => true,
+        Command::Edition(args) => args.delivers(),
+        _ => false,
+    }
 }
 
 async fn command(command: &Command, cx: &Context) -> anyhow::Result<Exit> {

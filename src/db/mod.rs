@@ -19,13 +19,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
-use tokio::time::timeout;
 
 pub use migrate::{Migration, Pending};
 pub use postgres::Notices;
-
-/// What touches a whole edition may take so long, on the slowest of servers.
-const AT_LENGTH: Duration = Duration::from_secs(900);
 
 /// Runs one body on whichever engine the connection belongs to.
 ///
@@ -60,7 +56,7 @@ pub enum Error {
     /// PostgreSQL did not answer for so long: the connection is taken to be dead, though nobody said so.
     #[error("PostgreSQL cannot be reached, or has not answered for {0:?}")]
     Silent(Duration),
-    /// PostgreSQL is there, and began after it was asked: whatever that was, nobody is at it.
+    /// PostgreSQL is there, and began after it was asked: nobody is at whatever that was, and it may be asked again.
     #[error("PostgreSQL began anew meanwhile")]
     Restarted,
     /// The URL names no engine that we know; the operator mends `database.url`.
@@ -115,8 +111,8 @@ pub struct Options {
     pub synchronous: Synchronous,
     /// How many connections a PostgreSQL pool may open.
     pub connections: u32,
-    /// How long PostgreSQL may take to answer what is asked through [`Db::answered`]; a quarter of it, and three seconds
-    /// at most, for a ping.
+    /// How long PostgreSQL may take to answer what is asked through [`Db::answered`], or may be silent while it is waited
+    /// for at length; a quarter of it, and three seconds at most, for a ping.
     pub timeout: Duration,
 }
 
@@ -191,77 +187,6 @@ impl Db {
         }
     }
 
-    /// Asks something and waits for the answer, as long as `database.timeout` says. A server whose machine lost its
-    /// power says nothing, ever, and no connection would end by itself. What was asked may yet be done: whoever goes on
-    /// from here goes on as after a lost answer.
-    ///
-    /// # Errors
-    /// [`Error::Silent`] when there was none; never on SQLite, whose file does not go away.
-    pub fn answered<T, E: From<Error>>(
-        &self,
-        asking: impl Future<Output = std::result::Result<T, E>>,
-    ) -> impl Future<Output = std::result::Result<T, E>> {
-        let limit = match &self.0 {
-            Pools::Sqlite(_) => Duration::MAX,
-            Pools::Postgres(pools) => pools.timeout(),
-        };
-        self.answered_within(limit, asking)
-    }
-
-    /// The same with another limit than `database.timeout`.
-    ///
-    /// # Errors
-    /// As [`Db::answered`].
-    pub fn answered_within<T, E: From<Error>>(
-        &self,
-        limit: Duration,
-        asking: impl Future<Output = std::result::Result<T, E>>,
-    ) -> impl Future<Output = std::result::Result<T, E>> {
-        // Aside, or whoever waits would carry what he asks around twice.
-        let asking = Box::pin(asking);
-        async move {
-            match &self.0 {
-                Pools::Sqlite(_) => asking.await,
-                Pools::Postgres(_) => {
-                    timeout(limit, asking).await.unwrap_or_else(|_| Err(Error::Silent(limit).into()))
-                }
-            }
-        }
-    }
-
-    /// The same for what may touch a whole edition: as long as the server answers at all, up to a quarter of an hour.
-    ///
-    /// # Errors
-    /// [`Error::Silent`], [`Error::Restarted`]; never on SQLite.
-    pub async fn answered_at_length<T, E: From<Error>>(
-        &self,
-        asking: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, E> {
-        self.unless_lost(self.answered_within(AT_LENGTH, asking)).await
-    }
-
-    /// The same for what takes as long as it takes.
-    ///
-    /// # Errors
-    /// As [`Db::answered_at_length`].
-    pub async fn unless_lost<T, E: From<Error>>(
-        &self,
-        asking: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, E> {
-        tokio::select! {
-            answer = asking => answer,
-            error = self.lost() => Err(error.into()),
-        }
-    }
-
-    /// Ends when the server did not answer for as long as `database.timeout` says, or began anew; never on SQLite.
-    pub async fn lost(&self) -> Error {
-        match &self.0 {
-            Pools::Sqlite(_) => std::future::pending().await,
-            Pools::Postgres(pools) => watch::lost(&pools.pool().connect_options(), pools.timeout()).await,
-        }
-    }
-
     /// A connection for reading; on SQLite it cannot write.
     pub async fn read(&self) -> Result<Conn> {
         match &self.0 {
@@ -299,6 +224,17 @@ impl Db {
         match &self.0 {
             Pools::Sqlite(pools) => migrate::pending_sqlite(pools.writer()).await,
             Pools::Postgres(pools) => migrate::pending_postgres(pools.pool()).await,
+        }
+    }
+
+    /// Whether the server takes writes: a standby, or one whose disk is full and whose keeper closed it, does not.
+    pub async fn takes_writes(&self) -> Result<bool> {
+        match &self.0 {
+            Pools::Sqlite(_) => Ok(true),
+            Pools::Postgres(pools) => {
+                let asked = "SELECT NOT current_setting('transaction_read_only')::boolean";
+                Ok(sqlx::query_scalar(asked).fetch_one(pools.pool()).await?)
+            }
         }
     }
 

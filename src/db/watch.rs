@@ -1,42 +1,138 @@
-//! Whether a PostgreSQL server still is who was asked: looked at aside, over another connection, while something is
-//! waited for that may take long.
+//! How long PostgreSQL is waited for.
 //!
-//! A server whose machine lost its power says nothing, ever, and one that came back knows nothing of what it was asked.
+//! A server whose machine lost its power says nothing, ever, and one that came back knows nothing of what it was asked:
+//! no connection ends by itself. What is done in a moment has a limit. Beside what may take long, the server is asked
+//! over another connection whether it is still there, and still the same.
 
 use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::Error;
+use super::{Db, Error, Pools};
 
-/// How often it is asked, or four times within the limit.
+/// What touches a whole edition may take so long, on the slowest of servers.
+const AT_LENGTH: Duration = Duration::from_secs(900);
+/// How often the server is asked beside, or four times within the limit.
 const TURN: Duration = Duration::from_secs(10);
 /// What is over by then was not worth a second connection.
 const SOON: Duration = Duration::from_secs(1);
+/// It is there and starting, or ending: what it was asked before is gone or will be.
+const CANNOT_CONNECT_NOW: &str = "57P03";
 
-/// Ends once the server was silent for this long, or began anew.
-pub(super) async fn lost(connect: &PgConnectOptions, limit: Duration) -> Error {
+impl Db {
+    /// Asks something and waits for the answer, as long as `database.timeout` says. What was asked may yet be done:
+    /// whoever goes on from here goes on as after a lost answer.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] when there was none; never on SQLite, whose file does not go away.
+    pub fn answered<T, E: From<Error>>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> impl Future<Output = std::result::Result<T, E>> {
+        let limit = match &self.0 {
+            Pools::Sqlite(_) => Duration::MAX,
+            Pools::Postgres(pools) => pools.timeout(),
+        };
+        self.answered_within(limit, asking)
+    }
+
+    /// Asks something and waits for the answer for so long.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] when there was none; never on SQLite.
+    pub fn answered_within<T, E: From<Error>>(
+        &self,
+        limit: Duration,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> impl Future<Output = std::result::Result<T, E>> {
+        // Aside, or whoever waits would carry what he asks around twice.
+        let asking = Box::pin(asking);
+        async move {
+            match &self.0 {
+                Pools::Sqlite(_) => asking.await,
+                Pools::Postgres(_) => {
+                    timeout(limit, asking).await.unwrap_or_else(|_| Err(Error::Silent(limit).into()))
+                }
+            }
+        }
+    }
+
+    /// Asks something that may touch a whole edition, and waits for the answer while the server is there, up to a
+    /// quarter of an hour.
+    ///
+    /// # Errors
+    /// [`Error::Silent`], [`Error::Restarted`], or why nobody can connect; never on SQLite.
+    pub async fn answered_at_length<T, E: From<Error>>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        self.unless_lost(self.answered_within(AT_LENGTH, asking)).await
+    }
+
+    /// Asks something that takes as long as it takes, and waits for the answer while the server is there. That one
+    /// connection alone is dead, whose way forgot it, is not seen.
+    ///
+    /// # Errors
+    /// As [`Db::lost`]; never on SQLite.
+    pub fn unless_lost<T, E: From<Error>>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, E>>,
+    ) -> impl Future<Output = std::result::Result<T, E>> {
+        let asking = Box::pin(asking);
+        async move {
+            tokio::select! {
+                answer = asking => answer,
+                error = self.lost() => Err(error.into()),
+            }
+        }
+    }
+
+    /// Ends when the server did not answer for as long as `database.timeout` says ([`Error::Silent`], or why nobody can
+    /// connect), or began anew ([`Error::Restarted`]); never on SQLite.
+    pub async fn lost(&self) -> Error {
+        match &self.0 {
+            Pools::Sqlite(_) => std::future::pending().await,
+            Pools::Postgres(pools) => lost(&pools.pool().connect_options(), pools.timeout()).await,
+        }
+    }
+}
+
+async fn lost(connect: &PgConnectOptions, limit: Duration) -> Error {
     let turn = TURN.min(limit / 4);
     let mut connection = None;
     let mut began = None;
-    let mut heard = Instant::now();
-    sleep(SOON.min(turn)).await;
+    // Turns without an answer are counted, and no clock is read: this process may have stood still itself.
+    let mut silent = Duration::ZERO;
+    let mut next = Instant::now() + SOON.min(turn);
     loop {
-        let left = limit.saturating_sub(heard.elapsed());
-        match timeout(left, ask(&mut connection, connect)).await {
+        sleep_until(next).await;
+        next = Instant::now() + turn;
+        let error = match timeout_at(next, ask(&mut connection, connect)).await {
             Ok(Ok(beginning)) => {
-                heard = Instant::now();
-                if *began.get_or_insert(beginning) != beginning {
+                // One that was away before it said when it began did not hear what was asked before, either.
+                if silent > Duration::ZERO && began.is_none() || *began.get_or_insert(beginning) != beginning
+                {
                     return Error::Restarted;
                 }
+                silent = Duration::ZERO;
+                continue;
             }
-            // It closed the connection, or says no to another: it is asked again until the limit.
-            Ok(Err(_)) if !left.is_zero() => connection = None,
-            Ok(Err(_)) | Err(_) => return Error::Silent(limit),
+            // It says no to one more: it is there.
+            Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() != Some(CANNOT_CONNECT_NOW) => {
+                connection = None;
+                silent = Duration::ZERO;
+                continue;
+            }
+            Ok(Err(error)) => error.into(),
+            Err(_) => Error::Silent(limit),
+        };
+        connection = None;
+        silent += turn;
+        if silent >= limit {
+            return error;
         }
-        sleep(turn).await;
     }
 }
 

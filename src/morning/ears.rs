@@ -10,28 +10,37 @@ use crate::{delivery, mail};
 
 /// Brings every due copy of every alarm to its ear.
 pub(super) async fn ring(house: &House) -> Result<()> {
-    let copies = store::due_copies(&mut house.db.read().await?, house.clock.now()).await?;
-    for copy in copies {
-        let mut tx = house.db.write().await?;
-        let taken = store::claim_copy(&mut tx, &copy, house.clock.now(), wait_after(copy.tries)).await?;
-        tx.commit().await?;
-        if !taken {
+    for copy in house.db.answered(due(house)).await? {
+        if !house.db.answered(claim(house, &copy)).await? {
             continue;
         }
         let heard =
             if copy.target.contains("://") { post(house, &copy).await } else { write(house, &copy).await };
         match heard {
-            Ok(()) => {
-                let mut tx = house.db.write().await?;
-                store::mark_heard(&mut tx, &copy, house.clock.now()).await?;
-                tx.commit().await?;
-            }
+            Ok(()) => house.db.answered(mark_heard(house, &copy)).await?,
             Err(error) => {
                 tracing::warn!(alarm.key = %copy.alarm, tries = copy.tries + 1, %error, "an alarm was not heard; trying again");
             }
         }
     }
     Ok(())
+}
+
+async fn due(house: &House) -> Result<Vec<Copy>> {
+    Ok(store::due_copies(&mut house.db.read().await?, house.clock.now()).await?)
+}
+
+async fn claim(house: &House, copy: &Copy) -> Result<bool> {
+    let mut tx = house.db.write().await?;
+    let taken = store::claim_copy(&mut tx, copy, house.clock.now(), wait_after(copy.tries)).await?;
+    tx.commit().await?;
+    Ok(taken)
+}
+
+async fn mark_heard(house: &House, copy: &Copy) -> Result<()> {
+    let mut tx = house.db.write().await?;
+    store::mark_heard(&mut tx, copy, house.clock.now()).await?;
+    Ok(tx.commit().await?)
 }
 
 /// A Message-ID for a mail that is no delivery.

@@ -42,13 +42,30 @@ pub async fn send(
     how: How,
     shutdown: &Shutdown,
 ) -> Result<std::result::Result<Counts, String>> {
+    // Before anything is locked: what cannot be sent is better told while the line-up can still be changed.
+    let engine = engine(house)?;
+    let edition = match house.db.unless_lost(prepare(house, newsletter, date, how)).await? {
+        Ok(edition) => edition,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let mode =
+        Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
+    engine.run_edition(mode, shutdown).await?;
+    house.db.answered_at_length(close(house, &edition)).await.map(Ok)
+}
+
+/// The edition of this date, on its way.
+async fn prepare(
+    house: &House,
+    newsletter: &Newsletter,
+    date: Date,
+    how: How,
+) -> Result<std::result::Result<Edition, String>> {
     if how.civil
         && delivery::others_alive(&house.db, &house.clock, house.config.delivery.host.as_deref()).await? > 0
     {
         return Ok(Err("another daemon is alive: --at moves the clock of this process alone".to_owned()));
     }
-    // Before anything is locked: what cannot be sent is better told while the line-up can still be changed.
-    let engine = engine(house)?;
     let who = Who::command_line();
     let mut edition = line_up::open(house, newsletter, date).await?;
     if matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
@@ -79,14 +96,16 @@ pub async fn send(
         EditionState::Sent => return Ok(Err(format!("the edition of {date} is sent already"))),
         state => return Ok(Err(format!("the edition of {date} is {state}"))),
     }
-    let mode =
-        Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
-    engine.run_edition(mode, shutdown).await?;
+    Ok(Ok(edition))
+}
+
+/// Where its deliveries stand; it is sent when all of them are final.
+async fn close(house: &House, edition: &Edition) -> Result<Counts> {
     let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
     if counts.all_final() {
-        finish(house, &edition).await?;
+        finish(house, edition).await?;
     }
-    Ok(Ok(counts))
+    Ok(counts)
 }
 
 /// Marks an edition sent whose deliveries are all final.

@@ -61,13 +61,13 @@ async fn set(bench: &Bench, to: EditionState) {
 }
 
 /// Until a body was ended: what is claimed before may still be stopped.
-async fn until_a_dot(server: &Faulty) {
+async fn until_a_dot(server: &Faulty, engine: &str) {
     let seen = async {
         while server.dots() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LONGEST, seen).await.expect("a dot");
+    tokio::time::timeout(LONGEST, seen).await.expect(engine);
 }
 
 /// Until the ledger says so.
@@ -131,7 +131,7 @@ async fn p1_what_is_put_off_after_its_edition_was_cancelled_is_withdrawn() {
         let (engine, shutdown) = (bench.engine(), Shutdown::new());
         let ends = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run(&ends).await });
-        until_a_dot(&server).await;
+        until_a_dot(&server, test.name).await;
         set(&bench, EditionState::Cancelled).await;
         server.let_go(1);
         until(&bench, |counts| counts.withdrawn == 1).await;
@@ -156,7 +156,7 @@ async fn p5_what_is_late_ends_though_another_message_waits_for_its_answer() {
         let ends = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run(&ends).await });
         until(&bench, |counts| (counts.claimed, counts.deferred) == (1, 1)).await;
-        until_a_dot(&server).await;
+        until_a_dot(&server, test.name).await;
         bench.clock.advance(Duration::from_secs(2 * 3600));
         until(&bench, |counts| counts.expired == 1).await;
         assert_eq!(bench.counts().await.claimed, 1, "{}: it still waits", test.name);

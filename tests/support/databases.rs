@@ -25,15 +25,17 @@ pub async fn both() -> Vec<TestDb> {
     let mut out = vec![sqlite().await];
     if postgres_wanted() {
         out.push(postgres().await);
-    } else {
-        eprintln!("SKIPPED on PostgreSQL: MATINALE_TEST_SKIP_POSTGRES=1");
     }
     out
 }
 
-/// Whether nobody said that PostgreSQL is to be skipped.
+/// Whether nobody said that PostgreSQL is to be skipped; where somebody did, the test says so.
 pub fn postgres_wanted() -> bool {
-    !std::env::var("MATINALE_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1")
+    let skip = std::env::var("MATINALE_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1");
+    if skip {
+        eprintln!("SKIPPED on PostgreSQL: MATINALE_TEST_SKIP_POSTGRES=1");
+    }
+    !skip
 }
 
 /// A PostgreSQL database alone.

@@ -46,6 +46,13 @@ pub enum Args {
     Correct(Reason),
 }
 
+impl Args {
+    /// Whether it delivers as a daemon does.
+    pub(super) fn delivers(&self) -> bool {
+        matches!(self, Self::Send(send) if send.to.is_none())
+    }
+}
+
 /// Which edition.
 #[derive(Debug, clap::Args)]
 pub struct Which {
