@@ -96,7 +96,9 @@ fn plain(options: &Options) -> Result<SqliteConnectOptions> {
     Ok(SqliteConnectOptions::from_str(url)
         .map_err(|error| Error::Url(error.to_string()))?
         .busy_timeout(BUSY_TIMEOUT)
-        .pragma("cache_size", "-16384")
+        // Whoever looks through a whole edition fills it: the memory of a daemon must not grow with the list, and behind it
+        // stands the system's own cache.
+        .pragma("cache_size", "-4096")
         .pragma("temp_store", "memory"))
 }
 
