@@ -177,9 +177,7 @@ pub fn main() -> ExitCode {
 
 fn report(error: &anyhow::Error) -> Exit {
     // `head` closed the pipe: nobody is left to be told.
-    if error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    }) {
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(output::Closed::is_behind)) {
         return Exit::Done;
     }
     output::complain(&told(error));
@@ -267,10 +265,20 @@ mod tests {
     fn a_cause_that_was_told_is_not_told_again() {
         let refused = std::io::Error::other("refused");
         let error = anyhow::Error::from(crate::db::Error::Sqlx(sqlx::Error::Io(refused)));
-        assert_eq!(told(&error), "error communicating with database: refused");
+        assert_eq!(told(&error), "the database cannot be reached: refused");
         assert_eq!(
             told(&error.context("it cannot start")),
-            "it cannot start: error communicating with database: refused"
+            "it cannot start: the database cannot be reached: refused"
         );
+    }
+
+    #[test]
+    fn p2_a_connection_that_broke_is_a_failure_and_not_the_end_of_a_pipe() {
+        let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let database = anyhow::Error::from(crate::db::Error::from(sqlx::Error::Io(broken())));
+        assert_eq!(report(&database), Exit::Failed);
+        assert_eq!(report(&broken().into()), Exit::Failed);
+        let head = std::io::Error::new(std::io::ErrorKind::BrokenPipe, output::Closed);
+        assert_eq!(report(&head.into()), Exit::Done);
     }
 }

@@ -5,6 +5,38 @@ use std::io::{self, IsTerminal as _, Write};
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation as _;
 
+/// Nobody reads standard output any more; the database's own broken pipes are another matter.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the results any more")]
+pub(super) struct Closed;
+
+impl Closed {
+    /// Whether this is why something could not be written.
+    pub(super) fn is_behind(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(inner) if inner.is::<Self>())
+    }
+}
+
+/// Standard output, whose broken pipe is known as such.
+struct Results(io::Stdout);
+
+impl Results {
+    fn told(error: io::Error) -> io::Error {
+        let closed = error.kind() == io::ErrorKind::BrokenPipe;
+        if closed { io::Error::new(io::ErrorKind::BrokenPipe, Closed) } else { error }
+    }
+}
+
+impl Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(Self::told)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(Self::told)
+    }
+}
+
 /// Where a command's results go.
 pub struct Out {
     writer: Box<dyn Write + Send>,
@@ -23,7 +55,7 @@ impl Out {
     /// Standard output, buffered.
     pub fn stdout(json: bool) -> Self {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { writer: Box::new(io::BufWriter::new(io::stdout())), json, colour }
+        Self { writer: Box::new(io::BufWriter::new(Results(io::stdout()))), json, colour }
     }
 
     /// One line of text.

@@ -51,8 +51,8 @@ pub enum Engine {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database said no, or could not be reached; the caller may try again when it is back.
-    #[error(transparent)]
-    Sqlx(#[from] sqlx::Error),
+    #[error("{}", said(.0))]
+    Sqlx(sqlx::Error),
     /// PostgreSQL did not answer for so long: the connection is taken to be dead, though nobody said so.
     #[error("PostgreSQL cannot be reached, or has not answered for {0:?}")]
     Silent(Duration),
@@ -87,6 +87,21 @@ pub enum Error {
         /// What was found there.
         value: String,
     },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error)
+    }
+}
+
+/// In our own words where the driver's mislead: the line that it tells is one of PostgreSQL's own source.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => format!("the database says: {}", error.message()),
+        sqlx::Error::Io(error) => format!("the database cannot be reached: {error}"),
+        error => error.to_string(),
+    }
 }
 
 /// What store functions give back.

@@ -37,29 +37,28 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) async fn open(options: &Options) -> Result<Self> {
-        Self::open_with(options, "off").await
+        Self::open_with(options, false).await
     }
 
     pub(super) async fn open_read_only(options: &Options) -> Result<Self> {
-        Self::open_with(options, "on").await
+        Self::open_with(options, true).await
     }
 
-    async fn open_with(options: &Options, read_only: &str) -> Result<Self> {
-        let connect = PgConnectOptions::from_str(options.url.expose_secret())
+    async fn open_with(options: &Options, read_only: bool) -> Result<Self> {
+        let synchronous = match options.synchronous {
+            Synchronous::Full => "on",
+            Synchronous::Normal => "off",
+        };
+        let mut connect = PgConnectOptions::from_str(options.url.expose_secret())
             .map_err(|error| Error::Url(error.to_string()))?
             .application_name("matinale")
-            .options([
-                (
-                    "synchronous_commit",
-                    match options.synchronous {
-                        Synchronous::Full => "on",
-                        Synchronous::Normal => "off",
-                    },
-                ),
-                ("default_transaction_read_only", read_only),
-            ])
+            .options([("synchronous_commit", synchronous)])
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
             .options(KEEPALIVE);
+        // Never the other way: who keeps the server may have closed it for writing.
+        if read_only {
+            connect = connect.options([("default_transaction_read_only", "on")]);
+        }
         let alive = ALIVE.min(options.timeout / 4);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{Db, Error, Pools};
@@ -100,6 +100,7 @@ impl Db {
 }
 
 async fn lost(connect: &PgConnectOptions, limit: Duration) -> Error {
+    let connect = &connect.clone().disable_statement_logging();
     let turn = TURN.min(limit / 4);
     let mut connection = None;
     let mut began = None;
