@@ -48,7 +48,7 @@ async fn p2_what_may_take_long_is_waited_for_while_the_server_answers_and_no_lon
     until(
         &test,
         "SELECT COALESCE(MAX(query_start - backend_start) > interval '4 s', false) FROM pg_stat_activity
-         WHERE query LIKE 'SELECT (EXTRACT%' AND datname = current_database()",
+         WHERE query LIKE '%pg_postmaster_start_time%' AND query NOT LIKE '%pg_stat_activity%' AND datname = current_database()",
     )
     .await;
     assert!(!waiting.is_finished(), "it answered for longer than the limit");
@@ -94,7 +94,7 @@ async fn p2_nobody_waits_for_what_was_asked_of_a_server_that_began_anew() {
     until(
         &test,
         "SELECT COUNT(*) > 0 FROM pg_stat_activity
-         WHERE query LIKE 'SELECT (EXTRACT%' AND state = 'idle' AND datname = current_database()",
+         WHERE query LIKE '%pg_postmaster_start_time%' AND query NOT LIKE '%pg_stat_activity%' AND state = 'idle' AND datname = current_database()",
     )
     .await;
     drop(quiet);

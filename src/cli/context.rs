@@ -118,12 +118,12 @@ impl Context {
             .db
             .get_or_try_init(|| async {
                 let db = Db::open(&config.database.options()).await?;
-                // Looked at first: whoever only reads can, where nothing can be written.
-                if db.answered(db.is_current()).await.unwrap_or(false) {
-                    return Ok(db);
-                }
                 if config.database.migrate {
-                    db.unless_lost(db.migrate()).await?;
+                    match db.unless_lost(db.migrate()).await {
+                        // Where nothing can be written whoever only reads goes on: it may be just what it waits for.
+                        Err(crate::db::Error::Migrate(_)) if reads_only(&db).await => {}
+                        migrated => drop(migrated?),
+                    }
                 } else if !db.answered(db.pending()).await?.is_empty() {
                     return Err(Refusal(
                         "the database is older than this program and database.migrate is \"manual\": run `matinale migrate`".to_owned(),
@@ -201,6 +201,13 @@ impl Context {
             drop(db.answered_within(GRACE, closed).await);
         }
     }
+}
+
+/// Whether the database is at this version, on a server that takes no writes.
+async fn reads_only(db: &Db) -> bool {
+    let looked =
+        db.answered(async { Ok::<_, crate::db::Error>(!db.takes_writes().await? && db.is_current().await?) });
+    looked.await.unwrap_or(false)
 }
 
 /// The environment, for [`Config::load`].

@@ -1,7 +1,7 @@
 //! The command line: one file per command, results on standard output, progress and logs on standard error.
 //!
-//! Exit status: 0 done, 1 failed, 2 used wrongly, 3 refused for the state of things. To add a command: a file
-//! here with its `Args` and `run`, and an arm in `Command`.
+//! Exit status: 0 done (or nobody reads the results any more), 1 failed, 2 used wrongly, 3 refused for the state of
+//! things. To add a command: a file here with its `Args` and `run`, and an arm in `Command`.
 
 mod article;
 mod candidates;
@@ -222,7 +222,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
     Ok(done)
 }
 
-/// Whether it goes on by itself after its server was away, or asks one of its own.
+/// Whether it has limits of its own for a server that is silent, or asks another one.
 fn outlasts(command: &Command) -> bool {
     match command {
         Command::Serve(_) | Command::Rehearse(_) | Command::Drill(_) => true,

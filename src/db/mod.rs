@@ -89,6 +89,7 @@ pub enum Error {
     },
 }
 
+// Not as its source: what it says would be told twice.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Sqlx(error)
@@ -152,6 +153,8 @@ impl Options {
         }
     }
 }
+
+const TAKES_WRITES: &str = "SELECT NOT CAST(current_setting('transaction_read_only') AS BOOLEAN)";
 
 impl Db {
     /// Opens the database, making the SQLite file where there is none; applies no migration.
@@ -246,10 +249,7 @@ impl Db {
     pub async fn takes_writes(&self) -> Result<bool> {
         match &self.0 {
             Pools::Sqlite(_) => Ok(true),
-            Pools::Postgres(pools) => {
-                let asked = "SELECT NOT current_setting('transaction_read_only')::boolean";
-                Ok(sqlx::query_scalar(asked).fetch_one(pools.pool()).await?)
-            }
+            Pools::Postgres(pools) => Ok(sqlx::query_scalar(TAKES_WRITES).fetch_one(pools.pool()).await?),
         }
     }
 

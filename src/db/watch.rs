@@ -101,22 +101,20 @@ impl Db {
 
 async fn lost(connect: &PgConnectOptions, limit: Duration) -> Error {
     let connect = &connect.clone().disable_statement_logging();
+    let began = Instant::now();
     let turn = TURN.min(limit / 4);
     let mut connection = None;
-    let mut began = None;
     // Turns without an answer are counted, and no clock is read: this process may have stood still itself.
     let mut silent = Duration::ZERO;
-    let mut next = Instant::now() + SOON.min(turn);
+    let mut next = began + SOON.min(turn);
     loop {
         sleep_until(next).await;
         next = Instant::now() + turn;
+        let waited = began.elapsed();
         let error = match timeout_at(next, ask(&mut connection, connect)).await {
-            Ok(Ok(beginning)) => {
-                // One that was away before it said when it began did not hear what was asked before, either.
-                if silent > Duration::ZERO && began.is_none() || *began.get_or_insert(beginning) != beginning
-                {
-                    return Error::Restarted;
-                }
+            // It was not there yet when the wait began.
+            Ok(Ok(age)) if age < waited.as_secs_f64() => return Error::Restarted,
+            Ok(Ok(_)) => {
                 silent = Duration::ZERO;
                 continue;
             }
@@ -131,19 +129,20 @@ async fn lost(connect: &PgConnectOptions, limit: Duration) -> Error {
         };
         connection = None;
         silent += turn;
-        if silent >= limit {
+        if silent > limit {
             return error;
         }
     }
 }
 
-/// When the server began, in microseconds of its own clock: the same answer as long as it is the same server.
-async fn ask(connection: &mut Option<PgConnection>, connect: &PgConnectOptions) -> sqlx::Result<i64> {
+const AGE: &str = "
+SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - pg_postmaster_start_time()) AS DOUBLE PRECISION)";
+
+/// For how many seconds the server has been there, by its own clock.
+async fn ask(connection: &mut Option<PgConnection>, connect: &PgConnectOptions) -> sqlx::Result<f64> {
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(PgConnection::connect_with(connect).await?),
     };
-    sqlx::query_scalar("SELECT (EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000)::bigint")
-        .fetch_one(&mut *connection)
-        .await
+    sqlx::query_scalar(AGE).fetch_one(&mut *connection).await
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -63,7 +64,7 @@ impl FromStr for Role {
 /// Runs these roles until told to stop.
 pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -> Result<()> {
     // Before anything else begins: the clock would lock an edition that nobody can send.
-    let engine = roles.contains(&Role::Send).then(|| super::send::engine(house)).transpose()?;
+    let engine = roles.contains(&Role::Send).then(|| super::send::engine(house)).transpose()?.map(Arc::new);
     let mut running = JoinSet::new();
     if roles.contains(&Role::Web) {
         let state = web::State {

@@ -45,7 +45,7 @@ pub struct State {
     /// The links in mails.
     pub links: Links,
     /// Who sends in this process.
-    pub sending: Option<Engine>,
+    pub sending: Option<Arc<Engine>>,
 }
 
 impl State {

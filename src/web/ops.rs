@@ -11,7 +11,6 @@ use axum::routing::get;
 use tokio::time::timeout;
 
 use super::State;
-use crate::delivery::Engine;
 use crate::{articles, delivery, editions, readers};
 
 /// Whoever probes gives up after some seconds, and would know less then.
@@ -43,8 +42,8 @@ async fn missing(state: &State) -> crate::db::Result<Option<String>> {
     if !state.db.takes_writes().await? {
         return Ok(Some("the database takes no writes".to_owned()));
     }
-    if state.sending.as_ref().is_some_and(Engine::is_in_trouble) {
-        return Ok(Some("the ledger cannot be kept: nothing leaves".to_owned()));
+    if state.sending.as_ref().is_some_and(|engine| engine.is_in_trouble()) {
+        return Ok(Some("sending is in trouble: the log says which".to_owned()));
     }
     Ok(without_relay(state).await?.map(|id| format!("no relay takes the mail of {id}")))
 }

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use matinale::db::{Db, Options, on};
 use tempfile::TempDir;
 
 /// A folder with a configuration, and whatever else stands in it.
@@ -29,6 +30,23 @@ fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } =
         command.arg("--config").arg(house.path().join("matinale.toml")).args(arguments).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test]
+async fn p2_an_older_program_leaves_a_newer_database_alone() {
+    let house = house("");
+    assert_eq!(matinale(&house, &["migrate"]).0, Some(0));
+    let file = house.path().join("test.db");
+    let db = Db::open(&Options::new(&format!("sqlite:{}", file.display()))).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (99999, 'newer', 1, x'00', 0)";
+    let mut conn = db.writer().await.unwrap();
+    on!(&mut conn, |c| sqlx::query(newer).execute(c).await.map(drop).unwrap());
+    drop(conn);
+    db.close().await;
+    let (status, told) = matinale(&house, &["subscriber", "list"]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("99999"), "{told}");
 }
 
 #[test]

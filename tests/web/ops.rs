@@ -97,7 +97,7 @@ async fn p2_a_daemon_whose_ledger_cannot_be_kept_is_not_ready_until_it_can() {
     let (engine, shutdown) = (bench.engine(), Shutdown::new());
     let (sending, ends) = (engine.clone(), shutdown.clone());
     let daemon = tokio::spawn(async move { sending.run(&ends).await });
-    let state = web::State { sending: Some(engine), ..state(&bench.db) };
+    let state = web::State { sending: Some(Arc::new(engine)), ..state(&bench.db) };
     let until = async |wanted: (u16, &str)| {
         let seen = async {
             loop {
@@ -112,7 +112,7 @@ async fn p2_a_daemon_whose_ledger_cannot_be_kept_is_not_ready_until_it_can() {
     };
     until((200, "ready\n")).await;
     disk.fill();
-    until((503, "the ledger cannot be kept: nothing leaves\n")).await;
+    until((503, "sending is in trouble: the log says which\n")).await;
     disk.empty();
     until((200, "ready\n")).await;
     shutdown.drain();

@@ -400,13 +400,13 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
     out.finish()?;
     if !how.wait && !counts.all_final() {
         // Nobody waits for it here: whoever asked for one pass is told what stood in its way.
-        for told in morning::waits::relays(&place.house, place.newsletter, &place.newsletter.timezone).await?
-        {
+        let waits = morning::waits::relays(&place.house, place.newsletter, &place.newsletter.timezone);
+        for told in place.house.db.answered(waits).await? {
             cx.say(&told);
         }
     }
     if how.wait && !counts.all_final() {
-        let edition = place.find().await?;
+        let edition = place.house.db.unless_lost(place.find()).await?;
         if edition.state == EditionState::Sending {
             cx.say("Interrupted: nothing is lost; the same command goes on.");
             return Ok(Exit::Failed);

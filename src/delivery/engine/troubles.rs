@@ -16,9 +16,9 @@ pub(in crate::delivery) struct Troubles {
 }
 
 impl Troubles {
-    /// Whether any of it lasts.
+    /// Whether any of it lasts that keeps this daemon itself from sending.
     pub(super) fn last(&self) -> bool {
-        [&self.stopped, &self.unwritten, &self.stale, &self.blind].into_iter().any(Trouble::lasts)
+        [&self.stopped, &self.unwritten, &self.stale].into_iter().any(Trouble::lasts)
     }
 }
 
