@@ -21,6 +21,16 @@ async fn for_ever() -> Result<(), Error> {
     std::future::pending().await
 }
 
+/// A database, and a way to it that can be cut; `None` where PostgreSQL is skipped.
+async fn behind_a_cable() -> Option<(TestDb, Lossy, String)> {
+    if !databases::postgres_wanted() {
+        return None;
+    }
+    let test = databases::postgres().await;
+    let (lossy, way) = Lossy::start(test.url.as_deref().unwrap());
+    Some((test, lossy, way))
+}
+
 /// Until the server itself says so.
 async fn until(test: &TestDb, seen: &'static str) {
     let looking = async {
@@ -38,11 +48,7 @@ async fn until(test: &TestDb, seen: &'static str) {
 
 #[tokio::test]
 async fn p2_what_may_take_long_is_waited_for_while_the_server_answers_and_no_longer() {
-    if !databases::postgres_wanted() {
-        return;
-    }
-    let test = databases::postgres().await;
-    let (lossy, way) = Lossy::start(test.url.as_deref().unwrap());
+    let Some((test, lossy, way)) = behind_a_cable().await else { return };
     let db = Db::open(&Options { timeout: LIMIT, ..Options::new(&way) }).await.unwrap();
     let waiting = tokio::spawn(async move { db.unless_lost(for_ever()).await });
     until(
@@ -105,11 +111,7 @@ async fn p2_nobody_waits_for_what_was_asked_of_a_server_that_began_anew() {
 
 #[tokio::test]
 async fn p2_a_command_ends_and_says_why_when_its_server_falls_silent() {
-    if !databases::postgres_wanted() {
-        return;
-    }
-    let test = databases::postgres().await;
-    let (lossy, way) = Lossy::start(test.url.as_deref().unwrap());
+    let Some((test, lossy, way)) = behind_a_cable().await else { return };
     let mut lock = test.db.write().await.unwrap();
     on!(&mut lock, |c| sqlx::query("LOCK TABLE subscriber").execute(c).await.map(drop).unwrap());
     let folder = tempfile::tempdir().unwrap();

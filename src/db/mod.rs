@@ -1,9 +1,9 @@
 //! One database, two engines: SQLite for one machine, PostgreSQL for several.
 //!
-//! Owns opening, migrations, connections and transactions. One SQL text serves both engines; it stands as a
-//! `const` beside its function in a room's `store.rs`, in the common subset (`$1`, `ON CONFLICT`, `RETURNING`,
-//! CTEs, window functions), and runs through [`on!`]. Where the engines truly differ (claim, lease, wake-up,
-//! bulk insert) a pair of statements stands side by side with a comment on why.
+//! Owns opening, migrations, connections, transactions, and how long PostgreSQL is waited for (`watch`). One SQL
+//! text serves both engines; it stands as a `const` beside its function in a room's `store.rs`, in the common subset
+//! (`$1`, `ON CONFLICT`, `RETURNING`, CTEs, window functions), and runs through [`on!`]. Where the engines truly
+//! differ (claim, lease, wake-up, bulk insert) a pair of statements stands side by side with a comment on why.
 //!
 //! The rule a newcomer would break: never await the network while holding a [`Tx`]. On SQLite there is one
 //! writer, and everyone waits for it.
