@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::engine::Troubles;
 use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
-use super::protocol::{self, Group, Later};
+use super::protocol::{self, Group, Kept, Later};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
@@ -31,6 +31,15 @@ pub(super) struct Request {
     pub(super) back: Vec<i64>,
     /// Claims that go back and wait.
     pub(super) later: Vec<Later>,
+    /// What was found to be due, to be claimed.
+    pub(super) due: Option<Claims>,
+}
+
+/// Deliveries to be claimed.
+#[derive(Debug)]
+pub(super) struct Claims {
+    due: Vec<i64>,
+    taken: oneshot::Sender<Vec<i64>>,
 }
 
 /// The answer to a [`Request`].
@@ -96,6 +105,19 @@ impl Committer {
         answered.await.unwrap_or(Answer::Fenced)
     }
 
+    /// Has the next commit claim these; returns those that are ours now. Whoever gives the waiting up leaves claims that
+    /// only the end of this life gives back.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`]: this life is over.
+    pub(super) async fn claim(&self, due: Vec<i64>) -> Result<Vec<i64>> {
+        let (taken, told) = oneshot::channel();
+        match self.commit(Request { due: Some(Claims { due, taken }), ..Request::default() }).await {
+            Answer::Fenced => Err(Error::Fenced),
+            Answer::Kept | Answer::Released => Ok(told.await.unwrap_or_default()),
+        }
+    }
+
     /// Ends when nothing can be recorded any more, because the loop behind it broke.
     pub(super) async fn broken(&self) {
         match &self.requests {
@@ -148,15 +170,18 @@ impl Loop {
         while let Some(first) = self.inbox.recv().await {
             let waiting = self.gather(first).await;
             let group = self.group(&waiting);
-            let answer = self.keep(&group).await;
+            let kept = self.keep(&group).await;
             for (request, asker) in waiting {
-                let answer = match &answer {
-                    Ok(released) => match &request.asked {
-                        Some(release) if released.contains(&release.delivery.0) => Answer::Released,
+                let answer = match &kept {
+                    Ok(kept) => match &request.asked {
+                        Some(release) if kept.released.contains(&release.delivery.0) => Answer::Released,
                         _ => Answer::Kept,
                     },
                     Err(_) => Answer::Fenced,
                 };
+                if let (Some(claims), Ok(kept)) = (request.due, &kept) {
+                    claims.taken.send(kept.claimed.clone()).ok();
+                }
                 // A connection that went away meanwhile has closed its socket without a dot.
                 asker.send(answer).ok();
             }
@@ -205,6 +230,7 @@ impl Loop {
             group.asked.extend(request.asked.clone());
             group.back.extend(&request.back);
             group.later.extend(&request.later);
+            group.due.extend(request.due.iter().flat_map(|claims| &claims.due));
         }
         group
     }
@@ -221,7 +247,7 @@ impl Loop {
     }
 
     /// Commits, however long the database is away.
-    async fn keep(&self, group: &Group) -> Result<Vec<i64>> {
+    async fn keep(&self, group: &Group) -> Result<Kept> {
         let mut wait = Duration::from_millis(50);
         let mut again = false;
         loop {

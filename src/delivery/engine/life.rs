@@ -2,7 +2,7 @@
 //!
 //! Fresh mail goes before retries, so that trouble never delays the untroubled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Engine, Mode, pause};
 use crate::clock::timestamp;
 use crate::config::{Delivery, Uncertain};
-use crate::db::Notices;
+use crate::db::{self, Notices};
 use crate::delivery::dispatch::Dispatch;
-use crate::delivery::ledger::Me;
+use crate::delivery::ledger::{Claimed, Me};
 use crate::delivery::protocol::{self, Doubt, Due, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::editions::EditionId;
@@ -225,12 +225,32 @@ impl<'a> Life<'a> {
             };
             let due =
                 Due { edition: sending.id, fresh, until, civil, limit: i64::try_from(room).unwrap_or(500) };
-            let (claimed, seen) = self.ask(protocol::claim(&self.engine.db, self.me, due)).await?;
+            let (claimed, seen) = self.claim_due(due).await?;
             seen_any |= seen > 0;
             room = room.saturating_sub(claimed.len());
             self.dispatch.hand_out(claimed, sending, newsletter, &relays).await;
         }
         Ok(seen_any)
+    }
+
+    /// Claims what is due; returns how many rows were seen besides.
+    async fn claim_due(&self, due: Due) -> Result<(Vec<Claimed>, usize)> {
+        let db = &self.engine.db;
+        // A retry goes on from what was sent before: read and claimed in one transaction.
+        if db.engine() == db::Engine::Postgres || !due.fresh {
+            return self.ask(protocol::claim(db, self.me, due)).await;
+        }
+        let mut found = self.ask(protocol::look(db, due)).await?;
+        let seen = found.len();
+        if !found.wanted.is_empty() {
+            let ids = found.wanted.iter().map(|held| held.id.0).collect();
+            let taken = self.dispatch.shared.committer.claim(ids).await?;
+            if taken.len() < found.wanted.len() {
+                let taken: HashSet<i64> = taken.into_iter().collect();
+                found.wanted.retain(|held| taken.contains(&held.id.0));
+            }
+        }
+        Ok((found.wanted, seen))
     }
 
     async fn sweep(&mut self, editions: &[Sending]) -> Result<()> {

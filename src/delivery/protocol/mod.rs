@@ -9,11 +9,12 @@ mod life;
 mod release;
 
 pub(super) use claim::{
-    Due, Sending, claim, claimed, expire, first_deadline, next_instants, read_planned, rendering, sending,
+    Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, rendering,
+    sending,
 };
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
-pub(super) use release::{Group, Later, release};
+pub(super) use release::{Group, Kept, Later, release};
 
 /// A list as JSON text, for statements that take one apart.
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -24,8 +25,74 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
-    use super::{claim, life, release};
+    use super::{Due, Group, Kept, claim, life, release};
+    use crate::clock::Clock;
     use crate::db::{Db, Options, Side, on};
+    use crate::delivery::Error;
+    use crate::delivery::ledger::Me;
+
+    /// One edition that is being sent to three readers, and two lives that send it.
+    async fn ledger(folder: &std::path::Path) -> (Db, Me, Me) {
+        let url = format!("sqlite:{}", folder.join("ledger.db").display());
+        let db = Db::open(&Options::new(&url)).await.unwrap();
+        db.migrate().await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        crate::readers::sample::store::make(&mut tx, "ledger", 1, 3, 0).await.unwrap();
+        for sql in [
+            "INSERT INTO edition (id, newsletter, date, state, lock_at, created_at)
+             VALUES (1, 'ledger', '2026-01-05', 'sending', 0, 0)",
+            "INSERT INTO delivery (edition, subscriber, subscription, state, due_at, deadline, next_at)
+             SELECT 1, subscriber, id, 'planned', 0, 1000, 0 FROM subscription",
+        ] {
+            on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        }
+        tx.commit().await.unwrap();
+        let lease = std::time::Duration::from_secs(60);
+        let clock = Clock::system();
+        let first = life::join(&db, &clock, lease, None).await.unwrap();
+        let second = life::join(&db, &clock, lease, None).await.unwrap();
+        (db, first, second)
+    }
+
+    const DUE: Due = Due { edition: 1, fresh: true, until: 0, civil: 0, limit: 10 };
+
+    async fn found(db: &Db) -> Group {
+        let found = claim::look(db, DUE).await.unwrap();
+        Group { due: found.wanted.iter().map(|held| held.id.0).collect(), ..Group::default() }
+    }
+
+    #[tokio::test]
+    async fn p1_what_another_life_tried_meanwhile_is_not_claimed_as_what_it_was() {
+        for again in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let (db, first, second) = ledger(folder.path()).await;
+            let group = found(&db).await;
+            assert_eq!(group.due, [1, 2, 3]);
+            let (held, _) = claim::claim(&db, second, Due { limit: 1, ..DUE }).await.unwrap();
+            assert_eq!(held[0].id.0, 1);
+            let mut tx = db.write().await.unwrap();
+            let tried = "UPDATE delivery SET state = 'deferred', tries = 1 WHERE id = 1";
+            on!(&mut tx, |c| sqlx::query(tried).execute(c).await.map(drop).unwrap());
+            tx.commit().await.unwrap();
+            let Kept { claimed, .. } = release(&db, first, &group, 0, again).await.unwrap();
+            assert_eq!(claimed, [2, 3]);
+        }
+    }
+
+    #[tokio::test]
+    async fn p1_a_life_that_is_over_claims_nothing_of_what_it_saw() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, first, second) = ledger(folder.path()).await;
+        let group = found(&db).await;
+        let mut tx = db.write().await.unwrap();
+        let over = "UPDATE daemon SET epoch = epoch + 1, gone = 1 WHERE id = $1";
+        on!(&mut tx, |c| sqlx::query(over).bind(first.daemon).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        let fenced = release(&db, first, &group, 0, false).await;
+        assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
+        let (held, _) = claim::claim(&db, second, DUE).await.unwrap();
+        assert_eq!(held.len(), 3);
+    }
 
     #[tokio::test]
     async fn p1_no_statement_of_a_morning_reads_a_whole_edition() {

@@ -4,25 +4,37 @@
 
 use std::sync::LazyLock;
 
+use serde::Deserialize;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::db::{Conn, Result, expect_rows, on};
+use crate::db::{Conn, Result, Side, on};
 use crate::delivery::DeliveryId;
 use crate::delivery::ledger::{Before, Claimed, Me};
 use crate::delivery::protocol::json;
 use crate::delivery::store::pick;
 use crate::mail::Consent;
 
-#[derive(FromRow)]
-struct ClaimedRow {
+/// One that was never tried: nothing was sent or said of it before.
+#[derive(FromRow, Deserialize)]
+struct FreshRow {
     id: i64,
-    edition: i64,
     subscription: i64,
     address: Option<String>,
     timezone: Option<String>,
     language: Option<String>,
-    tries: i64,
     deadline: i64,
+    consented_at: Option<String>,
+    consent_source: Option<String>,
+    confirmed_at: Option<i64>,
+    wanted: i64,
+}
+
+/// One that waits for another try, or was put off before its first.
+#[derive(FromRow)]
+struct DeferredRow {
+    #[sqlx(flatten)]
+    fresh: FreshRow,
+    tries: i64,
     doubtful: i64,
     before_revision: Option<i64>,
     before_language: Option<String>,
@@ -30,15 +42,11 @@ struct ClaimedRow {
     before_date_offset: Option<i64>,
     before_relay: Option<String>,
     before_consent: Option<String>,
-    consented_at: Option<String>,
-    consent_source: Option<String>,
-    confirmed_at: Option<i64>,
-    wanted: i64,
 }
 
 // Whether the reader still wants it is asked here too, so that no connection is spent on those who do not; the
 // release asks again. The index gives due rows in order; MATERIALIZED keeps the limit with the lock.
-const DUE_SQLITE: &str = "
+const FRESH: &str = "
 WITH due AS MATERIALIZED (
     SELECT id
     FROM delivery
@@ -46,55 +54,65 @@ WITH due AS MATERIALIZED (
     ORDER BY next_at, id
     LIMIT $4
 )
-SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address, subscriber.timezone,
-       subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
-       attempt.revision AS before_revision, attempt.language AS before_language,
-       attempt.date_at AS before_date_at, attempt.date_offset AS before_date_offset, attempt.relay AS before_relay,
-       attempt.consent AS before_consent, subscription.consented_at, subscription.consent_source,
-       subscription.confirmed_at,
+SELECT delivery.id, delivery.subscription, subscriber.address, subscriber.timezone, subscriber.language,
+       delivery.deadline, subscription.consented_at, subscription.consent_source, subscription.confirmed_at,
        CASE WHEN subscription.status = 'active'
              AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
             THEN 1 ELSE 0 END AS wanted
 FROM due
 JOIN delivery ON delivery.id = due.id
 LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
-LEFT JOIN subscription ON subscription.id = delivery.subscription
-LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = delivery.tries";
+LEFT JOIN subscription ON subscription.id = delivery.subscription";
 
-const DUE_POSTGRES: &str = "
-WITH due AS MATERIALIZED (
-    SELECT id
-    FROM delivery
-    WHERE edition = $1 AND state = 'planned' AND next_at <= $2 AND deadline > $3
-    ORDER BY next_at, id
-    LIMIT $4
-    FOR UPDATE SKIP LOCKED
-)
-SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address, subscriber.timezone,
-       subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
-       attempt.revision AS before_revision, attempt.language AS before_language,
+// As one row: each that comes back is a turn of SQLite's worker thread and of ours.
+static FRESH_SQLITE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT json_group_array(json_array(id, subscription, address, timezone, language, deadline, consented_at,\n\
+         consent_source, confirmed_at, wanted))\nFROM ({FRESH}\n)"
+    )
+});
+
+// Several daemons look at the same rows: each locks its own.
+static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    FRESH
+        .replace("LIMIT $4", "LIMIT $4\n    FOR UPDATE SKIP LOCKED")
+        .replace("CASE WHEN", "CAST(CASE WHEN")
+        .replace("ELSE 0 END", "ELSE 0 END AS BIGINT)")
+});
+
+/// The same for retries, with what was sent before. The state is written out, because each has its own index, and a
+/// planner takes a partial index only for the index's own words.
+fn deferred(fresh: &str) -> String {
+    fresh.replace("'planned'", "'deferred'").replace(
+        "delivery.id, ",
+        "delivery.tries, delivery.doubtful, attempt.revision AS before_revision, attempt.language AS before_language,
        attempt.date_at AS before_date_at, attempt.date_offset AS before_date_offset, attempt.relay AS before_relay,
-       attempt.consent AS before_consent, subscription.consented_at, subscription.consent_source,
-       subscription.confirmed_at,
-       CAST(CASE WHEN subscription.status = 'active'
-             AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
-            THEN 1 ELSE 0 END AS BIGINT) AS wanted
-FROM due
-JOIN delivery ON delivery.id = due.id
-LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
-LEFT JOIN subscription ON subscription.id = delivery.subscription
-LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = delivery.tries";
+       attempt.consent AS before_consent, delivery.id, ",
+    ) + "
+LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = delivery.tries"
+}
 
+static DEFERRED_SQLITE: LazyLock<String> = LazyLock::new(|| deferred(FRESH));
+static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| deferred(&FRESH_POSTGRES));
+
+/// Claims the deliveries in a list ($3, JSON) for a life ($1, $2).
 const CLAIM_SQLITE: &str = "
 UPDATE delivery
-SET state = 'claimed', daemon = $2, epoch = $3
-WHERE id IN (SELECT value FROM json_each($1)) AND state IN ('planned', 'deferred')";
+SET state = 'claimed', daemon = $1, epoch = $2
+WHERE id IN (SELECT value FROM json_each($3)) AND COALESCE(state, '') IN ('planned', 'deferred')";
 
 const CLAIM_POSTGRES: &str = "
 UPDATE delivery
-SET state = 'claimed', daemon = $2, epoch = $3
-WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
+SET state = 'claimed', daemon = $1, epoch = $2
+WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($3 AS JSONB)))
   AND state IN ('planned', 'deferred')";
+
+/// What was looked at a moment ago, for SQLite: one that was tried since is no longer what it was then, and its next
+/// attempt would bear the number of another.
+pub(in crate::delivery::protocol) static CLAIM_FRESH_SQLITE: LazyLock<String> =
+    LazyLock::new(|| CLAIM_SQLITE.replace("IN ('planned', 'deferred')", "= 'planned'"));
+static CLAIM_FRESH_POSTGRES: LazyLock<String> =
+    LazyLock::new(|| CLAIM_POSTGRES.replace("IN ('planned', 'deferred')", "= 'planned'"));
 
 const UNWANTED_SQLITE: &str = "
 UPDATE delivery
@@ -107,12 +125,6 @@ SET state = CASE WHEN doubtful = 1 THEN 'uncertain' ELSE 'withdrawn' END
 WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
   AND state IN ('planned', 'deferred')";
 
-// The same for retries: the state is written out, because each has its own index, and a planner takes a partial index
-// only for the index's own words.
-static DUE_AGAIN_SQLITE: LazyLock<String> = LazyLock::new(|| DUE_SQLITE.replace("'planned'", "'deferred'"));
-static DUE_AGAIN_POSTGRES: LazyLock<String> =
-    LazyLock::new(|| DUE_POSTGRES.replace("'planned'", "'deferred'"));
-
 /// What is due of an edition.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::delivery) struct Due {
@@ -124,52 +136,105 @@ pub(in crate::delivery) struct Due {
     pub(in crate::delivery) limit: i64,
 }
 
-/// Claims what is due, sets aside what nobody wants any more; returns the claimed, in order, and how many rows it saw.
-pub(in crate::delivery) async fn claim(conn: &mut Conn, me: Me, due: Due) -> Result<(Vec<Claimed>, usize)> {
-    let sql = if due.fresh {
-        pick(conn, DUE_SQLITE, DUE_POSTGRES)
+/// What is due, and those among it that nobody wants any more.
+#[derive(Debug, Default)]
+pub(in crate::delivery) struct Found {
+    pub(in crate::delivery) wanted: Vec<Claimed>,
+    pub(in crate::delivery) unwanted: Vec<i64>,
+}
+
+impl Found {
+    /// How many there are.
+    pub(in crate::delivery) fn len(&self) -> usize {
+        self.wanted.len() + self.unwanted.len()
+    }
+
+    fn add(&mut self, wanted: bool, held: Claimed) {
+        if wanted { self.wanted.push(held) } else { self.unwanted.push(held.id.0) }
+    }
+}
+
+async fn fresh(conn: &mut Conn, due: Due) -> Result<Vec<FreshRow>> {
+    let Due { edition, until, civil, limit, .. } = due;
+    match conn.side() {
+        Side::Sqlite(c) => {
+            let query = sqlx::query_scalar(AssertSqlSafe(FRESH_SQLITE.as_str()));
+            let query = query.bind(edition).bind(until).bind(civil).bind(limit);
+            let rows: String = query.fetch_one(c).await?;
+            Ok(serde_json::from_str(&rows).map_err(|error| sqlx::Error::Decode(error.into()))?)
+        }
+        Side::Postgres(c) => {
+            let query = sqlx::query_as(AssertSqlSafe(FRESH_POSTGRES.as_str()));
+            Ok(query.bind(edition).bind(until).bind(civil).bind(limit).fetch_all(c).await?)
+        }
+    }
+}
+
+/// Looks for what is due, in order; on PostgreSQL it is locked, and what others locked is passed over.
+pub(super) async fn due(conn: &mut Conn, due: Due) -> Result<Found> {
+    let mut found = Found::default();
+    if due.fresh {
+        for row in fresh(conn, due).await? {
+            found.add(row.is_wanted(), row.held(due.edition));
+        }
     } else {
-        pick(conn, &DUE_AGAIN_SQLITE, &DUE_AGAIN_POSTGRES)
-    };
-    let rows: Vec<ClaimedRow> = on!(conn, |c| sqlx::query_as(AssertSqlSafe(sql))
-        .bind(due.edition)
-        .bind(due.until)
-        .bind(due.civil)
-        .bind(due.limit)
-        .fetch_all(c)
-        .await?);
-    let seen = rows.len();
-    let (wanted, unwanted): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
-        rows.into_iter().partition(|row| row.wanted == 1 && row.address.is_some());
-    if !unwanted.is_empty() {
-        let sql = pick(conn, UNWANTED_SQLITE, UNWANTED_POSTGRES);
-        let ids = json(&unwanted.iter().map(|row| row.id).collect::<Vec<_>>());
-        on!(conn, |c| sqlx::query(sql).bind(&ids).execute(c).await.map(drop)?);
+        let sql = AssertSqlSafe(pick(conn, &DEFERRED_SQLITE, &DEFERRED_POSTGRES));
+        let rows: Vec<DeferredRow> = on!(conn, |c| sqlx::query_as(sql)
+            .bind(due.edition)
+            .bind(due.until)
+            .bind(due.civil)
+            .bind(due.limit)
+            .fetch_all(c)
+            .await?);
+        for row in rows {
+            found.add(row.fresh.is_wanted(), row.held(due.edition));
+        }
     }
-    if !wanted.is_empty() {
-        let sql = pick(conn, CLAIM_SQLITE, CLAIM_POSTGRES);
-        let ids = json(&wanted.iter().map(|row| row.id).collect::<Vec<_>>());
-        let rows = on!(conn, |c| sqlx::query(sql)
-            .bind(&ids)
-            .bind(me.daemon)
-            .bind(me.epoch)
-            .execute(c)
-            .await?
-            .rows_affected());
-        expect_rows("claim", wanted.len() as u64, rows)?;
+    found.wanted.sort_by_key(|held| held.id);
+    Ok(found)
+}
+
+/// Ends what nobody wants any more, where nobody claimed it meanwhile.
+pub(super) async fn set_aside(conn: &mut Conn, unwanted: &[i64]) -> Result<()> {
+    if unwanted.is_empty() {
+        return Ok(());
     }
-    let mut claimed: Vec<Claimed> = wanted.into_iter().map(Claimed::from).collect();
-    claimed.sort_by_key(|held| held.id);
-    Ok((claimed, seen))
+    let sql = pick(conn, UNWANTED_SQLITE, UNWANTED_POSTGRES);
+    let ids = json(unwanted);
+    on!(conn, |c| sqlx::query(sql).bind(&ids).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+/// Claims what was found in this transaction; returns how many.
+pub(super) async fn take(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<u64> {
+    let sql = pick(conn, CLAIM_SQLITE, CLAIM_POSTGRES);
+    taken(conn, sql, me, ids).await
+}
+
+/// Claims what was found a moment ago and was not tried since; returns how many.
+pub(in crate::delivery::protocol) async fn take_fresh(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<u64> {
+    let sql = pick(conn, &CLAIM_FRESH_SQLITE, &CLAIM_FRESH_POSTGRES);
+    taken(conn, sql, me, ids).await
+}
+
+async fn taken(conn: &mut Conn, sql: &'static str, me: Me, ids: &[i64]) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let ids = json(ids);
+    Ok(on!(conn, |c| sqlx::query(sql)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .bind(&ids)
+        .execute(c)
+        .await?
+        .rows_affected()))
 }
 
 const PLANNED: &str = "
-SELECT delivery.id, delivery.edition, delivery.subscription, subscriber.address, subscriber.timezone,
-       subscriber.language, delivery.tries, delivery.deadline, delivery.doubtful,
-       CAST(NULL AS BIGINT) AS before_revision, CAST(NULL AS TEXT) AS before_language,
-       CAST(NULL AS BIGINT) AS before_date_at, CAST(NULL AS BIGINT) AS before_date_offset,
-       CAST(NULL AS TEXT) AS before_relay, CAST(NULL AS TEXT) AS before_consent, subscription.consented_at,
-       subscription.consent_source, subscription.confirmed_at, CAST(1 AS BIGINT) AS wanted
+SELECT delivery.id, delivery.subscription, subscriber.address, subscriber.timezone, subscriber.language,
+       delivery.deadline, subscription.consented_at, subscription.consent_source, subscription.confirmed_at,
+       CAST(1 AS BIGINT) AS wanted
 FROM delivery
 JOIN subscriber ON subscriber.id = delivery.subscriber
 LEFT JOIN subscription ON subscription.id = delivery.subscription
@@ -184,38 +249,54 @@ pub(in crate::delivery) async fn read_planned(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Claimed>> {
-    let rows: Vec<ClaimedRow> =
+    let rows: Vec<FreshRow> =
         on!(conn, |c| sqlx::query_as(PLANNED).bind(edition).bind(after).bind(limit).fetch_all(c).await?);
-    Ok(rows.into_iter().map(Claimed::from).collect())
+    Ok(rows.into_iter().map(|row| row.held(edition)).collect())
 }
 
-impl From<ClaimedRow> for Claimed {
-    fn from(row: ClaimedRow) -> Self {
-        let before = match (row.before_revision, row.before_date_at, row.before_date_offset, row.before_relay)
-        {
-            (Some(revision), Some(date_at), Some(date_offset), Some(relay)) => {
-                Some(Before { revision, date_at, date_offset, relay })
-            }
-            _ => None,
-        };
-        let doubtful = row.doubtful == 1;
-        let consent = if doubtful {
-            row.before_consent.as_deref().map(Consent::read).unwrap_or_default()
-        } else {
-            Consent::of(row.consented_at.as_deref(), row.confirmed_at, row.consent_source.as_deref())
-        };
-        Self {
-            id: DeliveryId(row.id),
-            edition: row.edition,
-            subscription: row.subscription,
-            address: row.address.unwrap_or_default(),
-            timezone: row.timezone,
-            language: if doubtful { row.before_language.or(row.language) } else { row.language },
+impl FreshRow {
+    fn is_wanted(&self) -> bool {
+        self.wanted == 1 && self.address.is_some()
+    }
+
+    fn held(self, edition: i64) -> Claimed {
+        let consent =
+            Consent::of(self.consented_at.as_deref(), self.confirmed_at, self.consent_source.as_deref());
+        Claimed {
+            id: DeliveryId(self.id),
+            edition,
+            subscription: self.subscription,
+            address: self.address.unwrap_or_default(),
+            timezone: self.timezone,
+            language: self.language,
             consent,
-            tries: row.tries,
-            deadline: row.deadline,
-            doubtful,
-            before,
+            tries: 0,
+            deadline: self.deadline,
+            doubtful: false,
+            before: None,
+        }
+    }
+}
+
+impl DeferredRow {
+    fn held(self, edition: i64) -> Claimed {
+        let before =
+            match (self.before_revision, self.before_date_at, self.before_date_offset, self.before_relay) {
+                (Some(revision), Some(date_at), Some(date_offset), Some(relay)) => {
+                    Some(Before { revision, date_at, date_offset, relay })
+                }
+                _ => None,
+            };
+        let held = self.fresh.held(edition);
+        let held = Claimed { tries: self.tries, doubtful: self.doubtful == 1, before, ..held };
+        if !held.doubtful {
+            return held;
+        }
+        // Whoever may have it already gets the same bytes again.
+        Claimed {
+            language: self.before_language.or(held.language),
+            consent: self.before_consent.as_deref().map(Consent::read).unwrap_or_default(),
+            ..held
         }
     }
 }
@@ -335,11 +416,12 @@ pub(in crate::delivery) async fn claimed(conn: &mut Conn, edition: i64) -> Resul
 #[cfg(test)]
 /// Each statement of a morning, and what its plan must find its rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    let by_state = [DUE_SQLITE, EXPIRE, FIRST_DEADLINE, NEXT_PLANNED].map(|sql| (sql, "delivery_planned"));
+    let by_state =
+        [FRESH_SQLITE.as_str(), EXPIRE, FIRST_DEADLINE, NEXT_PLANNED].map(|sql| (sql, "delivery_planned"));
     let again =
-        [DUE_AGAIN_SQLITE.as_str(), EXPIRE_AGAIN.as_str(), FIRST_DEADLINE_AGAIN.as_str(), NEXT_DEFERRED];
-    let by_key =
-        [CLAIM_SQLITE, UNWANTED_SQLITE].map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
+        [DEFERRED_SQLITE.as_str(), EXPIRE_AGAIN.as_str(), FIRST_DEADLINE_AGAIN.as_str(), NEXT_DEFERRED];
+    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), UNWANTED_SQLITE]
+        .map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
     by_state
         .into_iter()
         .chain(again.map(|sql| (sql, "delivery_deferred")))

@@ -13,9 +13,11 @@ use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, Either, Row as _};
 
 use self::rows::{Column, Rows};
+use super::Group;
 use crate::db::{Conn, Result, Side, on};
 use crate::delivery::classify::Class;
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
+use crate::delivery::protocol::claim::CLAIM_FRESH_SQLITE;
 use crate::delivery::protocol::{Later, json};
 use crate::delivery::store::pick;
 
@@ -295,22 +297,23 @@ const ALIVE: &str = "
   AND EXISTS (SELECT 1 FROM daemon WHERE daemon.id = $1 AND daemon.epoch = $2 AND daemon.gone = 0)";
 
 /// A whole release in one turn of SQLite's worker thread, BEGIN and COMMIT included: there the turns cost more than the
-/// statements, and so does each row that comes back. The lists have room for so many rows.
-fn together_sqlite(me: Me, rows: usize) -> Arc<str> {
-    type Texts = BTreeMap<(i64, i64, usize), Arc<str>>;
+/// statements, and so does each row that comes back. The lists have room for so many rows; with `due` it claims, too.
+fn together_sqlite(me: Me, rows: usize, due: bool) -> Arc<str> {
+    type Texts = BTreeMap<(i64, i64, usize, bool), Arc<str>>;
     // A life has a few, which stay prepared.
     static TEXTS: Mutex<Texts> = Mutex::new(BTreeMap::new());
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
     if texts.len() > 64 {
         texts.clear();
     }
-    let text = texts.entry((me.daemon, me.epoch, rows)).or_insert_with(|| {
+    let text = texts.entry((me.daemon, me.epoch, rows, due)).or_insert_with(|| {
         let told = told(&[]).as_values(rows);
         let moved = moved(&[]).as_values(rows);
         let asked = asked(&[].iter()).as_values(rows);
         let release = RELEASE.trim_end_matches("\nRETURNING delivery");
+        let claim = if due { format!("{}{ALIVE};\n", CLAIM_FRESH_SQLITE.as_str()) } else { String::new() };
         let all = format!(
-            "BEGIN IMMEDIATE;\nWITH told {told}{FINISH}{ALIVE};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\nCOMMIT"
+            "BEGIN IMMEDIATE;\nWITH told {told}{FINISH}{ALIVE};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\n{claim}COMMIT"
         );
         in_life(&all, me).into()
     });
@@ -321,6 +324,7 @@ fn together_sqlite(me: Me, rows: usize) -> Arc<str> {
 const AT_FINISH: usize = 1;
 const AT_MOVES: usize = 2;
 const AT_RELEASES: usize = 3;
+const AT_CLAIMS: usize = 4;
 
 const OPENED_SQLITE: &str = "
 SELECT delivery
@@ -351,6 +355,24 @@ static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+const CLAIMED_OF_SQLITE: &str = "
+SELECT id
+FROM delivery
+WHERE id IN (SELECT value FROM json_each($1)) AND COALESCE(state, '') = 'claimed' AND daemon = $2 AND epoch = $3";
+
+const CLAIMED_OF_POSTGRES: &str = "
+SELECT id
+FROM delivery
+WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
+  AND state = 'claimed' AND daemon = $2 AND epoch = $3";
+
+/// Those of these deliveries that are ours.
+pub(super) async fn claimed_of(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<Vec<i64>> {
+    let sql = pick(conn, CLAIMED_OF_SQLITE, CLAIMED_OF_POSTGRES);
+    let ids = json(ids);
+    Ok(on!(conn, |c| sqlx::query_scalar(sql).bind(&ids).bind(me.daemon).bind(me.epoch).fetch_all(c).await?))
+}
+
 /// What [`together`] found.
 #[derive(Debug, Default)]
 pub(super) struct Together {
@@ -360,6 +382,8 @@ pub(super) struct Together {
     pub(super) moved: u64,
     /// The deliveries whose attempts are open now.
     pub(super) released: Vec<i64>,
+    /// The deliveries that were claimed.
+    pub(super) claimed: Vec<i64>,
 }
 
 /// Texts have room for a multiple of this: one for each number of rows would be too many to keep prepared.
@@ -367,19 +391,18 @@ const STEP: usize = 4;
 
 /// Outcomes, moves and release as a transaction of their own, in one turn. A life that is over holds no claims, and
 /// nothing is kept of it here. The connection must not be in a transaction.
-pub(super) async fn together(
-    conn: &mut Conn,
-    me: Me,
-    finished: &[Told],
-    wanted: &[Release],
-    civil: i64,
-) -> Result<Together> {
+pub(super) async fn together(conn: &mut Conn, me: Me, group: &Group, civil: i64) -> Result<Together> {
+    let Group { finished, asked: wanted, due, .. } = group;
     let (told, moved, asked) = (told(finished), moved(finished), asked(&wanted.iter()));
     match conn.side() {
         Side::Sqlite(c) => {
             let rows = finished.len().max(wanted.len()).max(1).next_multiple_of(STEP);
-            let query = told.bind_values(sqlx::query(AssertSqlSafe(together_sqlite(me, rows))), rows);
-            let query = asked.bind_values(moved.bind_values(query, rows), rows).bind(civil);
+            let query = told
+                .bind_values(sqlx::query(AssertSqlSafe(together_sqlite(me, rows, !due.is_empty()))), rows);
+            let mut query = asked.bind_values(moved.bind_values(query, rows), rows).bind(civil);
+            if !due.is_empty() {
+                query = query.bind(json(due));
+            }
             let counts: Result<Vec<u64>> = async {
                 let results = sqlx::Executor::fetch_many(&mut *c, query);
                 let done = results.try_filter_map(|result| async move {
@@ -402,10 +425,18 @@ pub(super) async fn together(
             } else {
                 let ids = json(&all().collect::<Vec<_>>());
                 let opened = sqlx::query_scalar(OPENED_SQLITE).bind(ids).bind(me.daemon).bind(me.epoch);
-                opened.fetch_all(c).await?
+                opened.fetch_all(&mut *c).await?
             };
             let count = |at: usize| counts.get(at).copied().unwrap_or(0);
-            Ok(Together { finished: count(AT_FINISH), moved: count(AT_MOVES), released })
+            let claimed = match count(AT_CLAIMS) {
+                _ if due.is_empty() => Vec::new(),
+                all if all == due.len() as u64 => due.clone(),
+                _ => {
+                    let query = sqlx::query_scalar(CLAIMED_OF_SQLITE).bind(json(due));
+                    query.bind(me.daemon).bind(me.epoch).fetch_all(c).await?
+                }
+            };
+            Ok(Together { finished: count(AT_FINISH), moved: count(AT_MOVES), released, claimed })
         }
         Side::Postgres(c) => {
             let query = sqlx::query(AssertSqlSafe(TOGETHER_POSTGRES.as_str()));
@@ -539,6 +570,7 @@ pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
         (release.clone(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (release, "SEARCH subscriber USING INTEGER PRIMARY KEY"),
         (OPENED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
+        (CLAIMED_OF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (GIVE_BACK_SQLITE.to_owned(), "SEARCH delivery USING"),
         (PUT_OFF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (UNOPEN_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
