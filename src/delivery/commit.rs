@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::engine::Troubles;
 use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
-use super::protocol::{self, Group, Kept, Later};
+use super::protocol::{self, Group, Kept, Later, Round, Turns};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
@@ -53,12 +53,16 @@ pub(super) enum Answer {
     Fenced,
 }
 
+/// A request and who asks. Boxed: it is moved a dozen times.
+type Waiting = (Box<Request>, oneshot::Sender<Answer>);
+
 /// Where requests go; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Committer {
     /// `None`: nothing is recorded.
-    requests: Option<mpsc::Sender<(Request, oneshot::Sender<Answer>)>>,
+    requests: Option<mpsc::Sender<Waiting>>,
     at_work: Arc<AtomicUsize>,
+    turns: Turns,
 }
 
 impl Committer {
@@ -72,7 +76,7 @@ impl Committer {
         troubles: Arc<Troubles>,
     ) -> Self {
         let (requests, inbox) = mpsc::channel(4096);
-        let at_work = Arc::new(AtomicUsize::new(0));
+        let (at_work, turns) = (Arc::new(AtomicUsize::new(0)), Turns::default());
         let loop_ = Loop {
             db,
             clock,
@@ -83,14 +87,15 @@ impl Committer {
             inbox,
             in_vain: 0,
             troubles,
+            turns: turns.clone(),
         };
         tokio::spawn(loop_.run());
-        Self { requests: Some(requests), at_work }
+        Self { requests: Some(requests), at_work, turns }
     }
 
     /// One that says yes to everything and records nothing: what the wire could do without a ledger.
     pub(super) fn unrecorded() -> Self {
-        Self { requests: None, at_work: Arc::default() }
+        Self { requests: None, at_work: Arc::default(), turns: Turns::default() }
     }
 
     /// Brings something to the next commit and waits for it.
@@ -99,7 +104,7 @@ impl Committer {
             return if request.asked.is_some() { Answer::Released } else { Answer::Kept };
         };
         let (answer, answered) = oneshot::channel();
-        if requests.send((request, answer)).await.is_err() {
+        if requests.send((Box::new(request), answer)).await.is_err() {
             return Answer::Fenced;
         }
         answered.await.unwrap_or(Answer::Fenced)
@@ -116,6 +121,11 @@ impl Committer {
             Answer::Fenced => Err(Error::Fenced),
             Answer::Kept | Answer::Released => Ok(told.await.unwrap_or_default()),
         }
+    }
+
+    /// Whose turn it is to claim or to give back.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Ends when nothing can be recorded any more, because the loop behind it broke.
@@ -159,10 +169,11 @@ struct Loop {
     me: Me,
     settings: Delivery,
     at_work: Arc<AtomicUsize>,
-    inbox: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
+    inbox: mpsc::Receiver<Waiting>,
     /// How many more commits go without lingering.
     in_vain: u32,
     troubles: Arc<Troubles>,
+    turns: Turns,
 }
 
 impl Loop {
@@ -189,10 +200,7 @@ impl Loop {
         }
     }
 
-    async fn gather(
-        &mut self,
-        first: (Request, oneshot::Sender<Answer>),
-    ) -> Vec<(Request, oneshot::Sender<Answer>)> {
+    async fn gather(&mut self, first: Waiting) -> Vec<Waiting> {
         let mut waiting = vec![first];
         let until = Instant::now() + self.settings.linger;
         let mut there = None;
@@ -217,7 +225,7 @@ impl Loop {
         }
     }
 
-    fn group(&self, waiting: &[(Request, oneshot::Sender<Answer>)]) -> Group {
+    fn group(&self, waiting: &[Waiting]) -> Group {
         let mut group = Group::default();
         for (request, _) in waiting {
             if let Some((held, number, verdict)) = &request.finished {
@@ -249,10 +257,10 @@ impl Loop {
     /// Commits, however long the database is away.
     async fn keep(&self, group: &Group) -> Result<Kept> {
         let mut wait = Duration::from_millis(50);
-        let mut again = false;
+        let mut round = Round::new(&self.turns);
         loop {
             let civil = self.clock.civil_ms();
-            let release = protocol::release(&self.db, self.me, group, civil, again);
+            let release = protocol::release(&self.db, self.me, group, civil, &mut round);
             match self.db.answered(release).await {
                 // That this life is over is an answer, too.
                 answer @ (Ok(_) | Err(Error::Fenced)) => {
@@ -263,7 +271,7 @@ impl Loop {
                     self.troubles.unwritten.met(&error);
                     sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
-                    again = true;
+                    round.repeat();
                 }
             }
         }
@@ -277,7 +285,8 @@ mod tests {
     #[tokio::test]
     async fn p1_a_loop_that_broke_is_noticed_and_what_it_was_asked_may_not_leave() {
         let (requests, inbox) = mpsc::channel(1);
-        let committer = Committer { requests: Some(requests), at_work: Arc::default() };
+        let committer =
+            Committer { requests: Some(requests), at_work: Arc::default(), turns: Turns::default() };
         let asked = committer.commit(Request::default());
         let breaks = tokio::spawn(async move {
             let _first = { inbox }.recv().await;

@@ -238,7 +238,8 @@ impl<'a> Life<'a> {
         let db = &self.engine.db;
         // A retry goes on from what was sent before: read and claimed in one transaction.
         if db.engine() == db::Engine::Postgres || !due.fresh {
-            return self.ask(protocol::claim(db, self.me, due)).await;
+            let turns = self.dispatch.shared.committer.turns();
+            return self.ask(protocol::claim(db, self.me, due, turns)).await;
         }
         let mut found = self.ask(protocol::look(db, due)).await?;
         let seen = found.len();

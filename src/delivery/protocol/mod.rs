@@ -7,6 +7,7 @@
 mod claim;
 mod life;
 mod release;
+mod turns;
 
 pub(super) use claim::{
     Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, rendering,
@@ -15,6 +16,7 @@ pub(super) use claim::{
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
 pub(super) use release::{Group, Kept, Later, release};
+pub(super) use turns::{Round, Turns};
 
 /// A list as JSON text, for statements that take one apart.
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -25,7 +27,7 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
-    use super::{Due, Group, Kept, claim, life, release};
+    use super::{Due, Group, Kept, Round, Turns, claim, life, release};
     use crate::clock::Clock;
     use crate::db::{Db, Options, Side, on};
     use crate::delivery::Error;
@@ -68,13 +70,18 @@ mod tests {
             let (db, first, second) = ledger(folder.path()).await;
             let group = found(&db).await;
             assert_eq!(group.due, [1, 2, 3]);
-            let (held, _) = claim::claim(&db, second, Due { limit: 1, ..DUE }).await.unwrap();
+            let (held, _) =
+                claim::claim(&db, second, Due { limit: 1, ..DUE }, &Turns::default()).await.unwrap();
             assert_eq!(held[0].id.0, 1);
             let mut tx = db.write().await.unwrap();
             let tried = "UPDATE delivery SET state = 'deferred', tries = 1 WHERE id = 1";
             on!(&mut tx, |c| sqlx::query(tried).execute(c).await.map(drop).unwrap());
             tx.commit().await.unwrap();
-            let Kept { claimed, .. } = release(&db, first, &group, 0, again).await.unwrap();
+            let mut round = Round::new(&Turns::default());
+            if again {
+                round.repeat();
+            }
+            let Kept { claimed, .. } = release(&db, first, &group, 0, &mut round).await.unwrap();
             assert_eq!(claimed, [2, 3]);
         }
     }
@@ -88,10 +95,37 @@ mod tests {
         let over = "UPDATE daemon SET epoch = epoch + 1, gone = 1 WHERE id = $1";
         on!(&mut tx, |c| sqlx::query(over).bind(first.daemon).execute(c).await.map(drop).unwrap());
         tx.commit().await.unwrap();
-        let fenced = release(&db, first, &group, 0, false).await;
+        let fenced = release(&db, first, &group, 0, &mut Round::new(&Turns::default())).await;
         assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
-        let (held, _) = claim::claim(&db, second, DUE).await.unwrap();
+        let (held, _) = claim::claim(&db, second, DUE, &Turns::default()).await.unwrap();
         assert_eq!(held.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn p1_what_is_given_back_is_not_claimed_before_that_is_sure() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, me, _) = ledger(folder.path()).await;
+        let turns = Turns::default();
+        claim::claim(&db, me, DUE, &turns).await.unwrap();
+        let group = Group { back: vec![1, 2, 3], ..Group::default() };
+        let mut round = Round::new(&turns);
+        release(&db, me, &group, 0, &mut round).await.unwrap();
+        // Its answer was lost.
+        round.repeat();
+        let settled = async {
+            release(&db, me, &group, 0, &mut round).await.unwrap();
+            drop(round);
+        };
+        let claim = claim::claim(&db, me, DUE, &turns);
+        tokio::pin!(claim);
+        tokio::select! {
+            biased;
+            early = &mut claim => panic!("{early:?} would be given back while it is in hand"),
+            () = settled => {}
+        }
+        assert_eq!(claim.await.unwrap().0.len(), 3);
+        let held = claim::claimed(&mut db.read().await.unwrap(), 1).await.unwrap();
+        assert_eq!(held, 3);
     }
 
     #[tokio::test]

@@ -7,13 +7,19 @@ pub(in crate::delivery) use store::{
     Due, Found, Sending, claimed, first_deadline, next_instants, read_planned, rendering, sending,
 };
 
-use super::life;
+use super::{Turns, life};
 use crate::db::{Db, expect_rows};
 use crate::delivery::ledger::{Claimed, Me};
 use crate::delivery::{Error, Result};
 
 /// C: claims what is due, in a transaction of its own; returns how many rows it saw besides.
-pub(in crate::delivery) async fn claim(db: &Db, me: Me, due: Due) -> Result<(Vec<Claimed>, usize)> {
+pub(in crate::delivery) async fn claim(
+    db: &Db,
+    me: Me,
+    due: Due,
+    turns: &Turns,
+) -> Result<(Vec<Claimed>, usize)> {
+    let _turn = turns.to_claim().await;
     let mut tx = db.write().await?;
     if !life::fence(&mut tx, me).await? {
         return Err(Error::Fenced);

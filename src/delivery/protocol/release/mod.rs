@@ -2,7 +2,7 @@
 
 mod store;
 
-use super::{claim, life};
+use super::{Round, claim, life};
 use crate::db::{Conn, Db};
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
 use crate::delivery::{DeliveryState, Error, Result};
@@ -45,8 +45,9 @@ pub(in crate::delivery) struct Later {
 
 /// R: one transaction, and C of what was found to be due.
 ///
-/// Safe to be called again with the same group after an error: nothing in `asked` has had its dot written, so what a
-/// lost answer to COMMIT may have opened is opened again, and what was recorded is recorded the same.
+/// Safe to be called again with the same group and round after an error: nothing in `asked` has had its dot written, so
+/// what a lost answer to COMMIT may have opened is opened again, what was recorded is recorded the same, and nothing that
+/// was given back is claimed before the round is over.
 ///
 /// # Errors
 /// [`Error::Fenced`]: this life is over; only the answers were recorded, where they still count.
@@ -55,12 +56,12 @@ pub(in crate::delivery) async fn release(
     me: Me,
     group: &Group,
     civil: i64,
-    again: bool,
+    round: &mut Round,
 ) -> Result<Kept> {
     // Of one that was in doubt a late answer may have come, which is looked for on the long way alone.
     let in_doubt = group.finished.iter().any(|(_, to)| to.doubtful && to.accepted_at.is_none());
-    if again || in_doubt || !group.refused.is_empty() {
-        return release_step_by_step(db, me, group, civil, again).await;
+    if round.is_again() || in_doubt || !group.refused.is_empty() {
+        return release_step_by_step(db, me, group, civil, round).await;
     }
     let mut conn = db.writer().await?;
     let found = store::together(&mut conn, me, group, civil).await?;
@@ -71,9 +72,11 @@ pub(in crate::delivery) async fn release(
     let all = found.moved == told && found.finished == told;
     let nothing = found.moved == 0 && found.released.is_empty() && found.claimed.is_empty();
     if !all || nothing {
-        return release_step_by_step(db, me, group, civil, true).await;
+        round.repeat();
+        return release_step_by_step(db, me, group, civil, round).await;
     }
     if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
+        round.to_give_back().await;
         let mut tx = db.write().await?;
         give_back(&mut tx, me, group, &found.released, civil).await?;
         tx.commit().await?;
@@ -81,7 +84,8 @@ pub(in crate::delivery) async fn release(
     Ok(Kept { released: found.released, claimed: found.claimed })
 }
 
-async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, again: bool) -> Result<Kept> {
+async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, round: &mut Round) -> Result<Kept> {
+    round.to_give_back().await;
     let mut tx = db.write().await?;
     let alive = life::fence(&mut tx, me).await?;
     if !group.finished.is_empty() {
@@ -103,7 +107,7 @@ async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, again:
     }
     let mut released = Vec::new();
     if !group.asked.is_empty() {
-        if again {
+        if round.is_again() {
             store::unopen(&mut tx, me, &group.asked).await?;
         }
         released = store::release(&mut tx, me, &group.asked, civil).await?;

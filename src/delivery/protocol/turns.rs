@@ -1,0 +1,51 @@
+//! Claiming and giving back take turns within one life.
+//!
+//! A giving back whose answer was lost is repeated. What was claimed anew in between would be given back once more
+//! while it is in hand, and claimed by two connections.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
+
+/// Whose turn it is; one for each life.
+#[derive(Clone, Debug, Default)]
+pub(in crate::delivery) struct Turns(Arc<Mutex<()>>);
+
+impl Turns {
+    /// To claim: what gives claims back waits for the end of it.
+    pub(super) async fn to_claim(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().await
+    }
+}
+
+/// A group on its way into the ledger, however often it has to be tried.
+#[derive(Debug)]
+pub(in crate::delivery) struct Round {
+    turns: Turns,
+    to_give_back: Option<OwnedMutexGuard<()>>,
+    again: bool,
+}
+
+impl Round {
+    /// Before the first try.
+    pub(in crate::delivery) fn new(turns: &Turns) -> Self {
+        Self { turns: turns.clone(), to_give_back: None, again: false }
+    }
+
+    /// Whether an earlier try may have been kept.
+    pub(super) fn is_again(&self) -> bool {
+        self.again
+    }
+
+    /// This try failed, or its answer was lost.
+    pub(in crate::delivery) fn repeat(&mut self) {
+        self.again = true;
+    }
+
+    /// To give back: nobody claims until this round is over.
+    pub(super) async fn to_give_back(&mut self) {
+        if self.to_give_back.is_none() {
+            self.to_give_back = Some(self.turns.0.clone().lock_owned().await);
+        }
+    }
+}
