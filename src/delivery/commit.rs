@@ -86,6 +86,7 @@ impl Committer {
             at_work: at_work.clone(),
             inbox,
             in_vain: 0,
+            not_lingered: 0,
             troubles,
             turns: turns.clone(),
         };
@@ -158,8 +159,8 @@ impl Drop for AtWork {
     }
 }
 
-/// Where nobody came while it was lingered, relays answer slower than the ledger is written: then each commit goes at
-/// once, so many times, until it is tried again.
+/// Where twice nobody came while it was lingered, relays answer slower than the ledger is written: then each commit goes
+/// at once, so many times, until it is tried again.
 const NOT_LINGERED: u32 = 10;
 
 struct Loop {
@@ -170,8 +171,10 @@ struct Loop {
     settings: Delivery,
     at_work: Arc<AtomicUsize>,
     inbox: mpsc::Receiver<Waiting>,
-    /// How many more commits go without lingering.
+    /// How often in a row nobody came while it was lingered.
     in_vain: u32,
+    /// How many more commits go without lingering.
+    not_lingered: u32,
     troubles: Arc<Troubles>,
     turns: Turns,
 }
@@ -210,14 +213,15 @@ impl Loop {
             }
             let there = *there.get_or_insert(waiting.len());
             // Most of them: their bodies are on the wire meanwhile, and a large commit costs little more than a small one.
-            let enough = waiting.len() * 4 >= self.at_work.load(Ordering::Acquire) * 3;
-            if enough || self.settings.linger.is_zero() || self.in_vain > 0 {
-                self.in_vain = self.in_vain.saturating_sub(1);
+            let enough = waiting.len() * 6 >= self.at_work.load(Ordering::Acquire) * 5;
+            if enough || self.settings.linger.is_zero() || self.not_lingered > 0 {
+                self.not_lingered = self.not_lingered.saturating_sub(1);
                 return waiting;
             }
             let Ok(Some(more)) = timeout_at(until, self.inbox.recv()).await else {
-                if waiting.len() == there {
-                    self.in_vain = NOT_LINGERED;
+                self.in_vain = if waiting.len() == there { self.in_vain + 1 } else { 0 };
+                if self.in_vain == 2 {
+                    (self.in_vain, self.not_lingered) = (0, NOT_LINGERED);
                 }
                 return waiting;
             };

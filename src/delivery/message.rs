@@ -22,7 +22,11 @@ use crate::readers::links::Links;
 
 /// The Message-ID of a delivery, with its angle brackets: it never depends on revision or attempt.
 pub fn message_id(links: &Links, delivery: DeliveryId, domain: &str) -> String {
-    format!("<m.{}@{domain}>", links.delivery_token(delivery.0))
+    message_id_of(&links.delivery_token(delivery.0), domain)
+}
+
+fn message_id_of(token: &str, domain: &str) -> String {
+    format!("<m.{token}@{domain}>")
 }
 
 /// Bytes: more than the headers of most have, signed.
@@ -191,9 +195,10 @@ impl Composer {
         };
         let zone = Offset::from_seconds(i32::try_from(date_offset).unwrap_or(0))
             .map_or(TimeZone::UTC, TimeZone::fixed);
+        let token = self.links.delivery_token(held.id.0);
         let personal = Personal {
             address: &held.address,
-            message_id: &message_id(&self.links, held.id, newsletter.domain()),
+            message_id: &message_id_of(&token, newsletter.domain()),
             date: &timestamp(date_at).to_zoned_datetime(zone),
             subscription_token: &self.links.subscription_token(SubscriptionId(held.subscription)),
             consent: &held.consent,
@@ -220,7 +225,7 @@ impl Composer {
             }
         };
         let domain = self.config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
-        let from = format!("b.{}@{domain}", self.links.delivery_token(held.id.0));
+        let from = format!("b.{token}@{domain}");
         let envelope = Envelope { from, to: wire_address(&held.address) };
         Ok(Composed { release, envelope, message, unfit, size, signing })
     }

@@ -5,8 +5,9 @@
 //! them can need encoding or move a line: tokens are letters and digits, and what is not is refused.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::digest::{Context, Digest, SHA256};
 use jiff::ZonedDateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -87,7 +88,28 @@ pub struct Prepared {
     /// In which words it is said when and where a reader asked for it.
     #[serde(default)]
     sentences: Sentences,
+    #[serde(skip)]
+    begun: Begun,
 }
+
+/// The hash of what stands before the first place of a body: the same for everybody, and made once.
+#[derive(Clone, Default)]
+struct Begun(OnceLock<Context>);
+
+impl std::fmt::Debug for Begun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Begun")
+    }
+}
+
+/// It follows from the body.
+impl PartialEq for Begun {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Begun {}
 
 impl Prepared {
     /// Prepares what was rendered.
@@ -143,6 +165,7 @@ impl Prepared {
             body,
             places,
             sentences: Sentences::new(rendered.language),
+            begun: Begun::default(),
         }
     }
 
@@ -245,9 +268,20 @@ impl Prepared {
     }
 
     /// The SHA-256 of the body in relaxed form, which is the body as it stands.
-    fn hash(&self, token: &str, said: &Said) -> aws_lc_rs::digest::Digest {
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        self.each(token, said, |piece| hash.update(piece.as_bytes()));
+    fn hash(&self, token: &str, said: &Said) -> Digest {
+        let first = self.body.first().map_or("", String::as_str);
+        let begun = self.begun.0.get_or_init(|| {
+            let mut hash = Context::new(&SHA256);
+            hash.update(first.as_bytes());
+            hash
+        });
+        let (mut hash, mut at) = (begun.clone(), 0);
+        self.each(token, said, |piece| {
+            if at > 0 {
+                hash.update(piece.as_bytes());
+            }
+            at += 1;
+        });
         hash.finish()
     }
 
@@ -279,7 +313,8 @@ pub struct Message {
 impl Message {
     /// What [`Prepared::fill`] writes, in its order.
     pub fn pieces(&self) -> Vec<&[u8]> {
-        let mut pieces = vec![self.head.as_slice()];
+        let mut pieces = Vec::with_capacity(1 + self.prepared.body.len() + self.prepared.places.len());
+        pieces.push(self.head.as_slice());
         self.prepared.each(&self.token, &self.said, |piece| pieces.push(piece.as_bytes()));
         pieces
     }

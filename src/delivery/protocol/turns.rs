@@ -22,14 +22,14 @@ impl Turns {
 #[derive(Debug)]
 pub(in crate::delivery) struct Round {
     turns: Turns,
-    to_give_back: Option<OwnedMutexGuard<()>>,
+    giving_back: Option<OwnedMutexGuard<()>>,
     again: bool,
 }
 
 impl Round {
     /// Before the first try.
     pub(in crate::delivery) fn new(turns: &Turns) -> Self {
-        Self { turns: turns.clone(), to_give_back: None, again: false }
+        Self { turns: turns.clone(), giving_back: None, again: false }
     }
 
     /// Whether an earlier try may have been kept.
@@ -43,9 +43,9 @@ impl Round {
     }
 
     /// To give back: nobody claims until this round is over.
-    pub(super) async fn to_give_back(&mut self) {
-        if self.to_give_back.is_none() {
-            self.to_give_back = Some(self.turns.0.clone().lock_owned().await);
+    pub(super) async fn begin_giving_back(&mut self) {
+        if self.giving_back.is_none() {
+            self.giving_back = Some(self.turns.0.clone().lock_owned().await);
         }
     }
 }

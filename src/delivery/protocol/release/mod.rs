@@ -76,7 +76,7 @@ pub(in crate::delivery) async fn release(
         return release_step_by_step(db, me, group, civil, round).await;
     }
     if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
-        round.to_give_back().await;
+        round.begin_giving_back().await;
         let mut tx = db.write().await?;
         give_back(&mut tx, me, group, &found.released, civil).await?;
         tx.commit().await?;
@@ -85,7 +85,7 @@ pub(in crate::delivery) async fn release(
 }
 
 async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, round: &mut Round) -> Result<Kept> {
-    round.to_give_back().await;
+    round.begin_giving_back().await;
     let mut tx = db.write().await?;
     let alive = life::fence(&mut tx, me).await?;
     if !group.finished.is_empty() {
