@@ -117,7 +117,7 @@ impl<'a> Life<'a> {
             let idle = !self.dispatch.is_busy();
             let mut busy = false;
             for sending in &editions {
-                busy |= self.claim(sending).await?;
+                busy |= self.claim(sending, shutdown).await?;
             }
             if !busy {
                 self.next_look = Instant::now();
@@ -185,7 +185,7 @@ impl<'a> Life<'a> {
     }
 
     /// Claims what is due of an edition and hands it out; `true` when there was something.
-    async fn claim(&mut self, sending: &Sending) -> Result<bool> {
+    async fn claim(&mut self, sending: &Sending, shutdown: &Shutdown) -> Result<bool> {
         let Some(newsletter) = self.engine.newsletters.get(&sending.newsletter) else {
             return Ok(false);
         };
@@ -225,7 +225,7 @@ impl<'a> Life<'a> {
             };
             let due =
                 Due { edition: sending.id, fresh, until, civil, limit: i64::try_from(room).unwrap_or(500) };
-            let (claimed, seen) = self.claim_due(due).await?;
+            let (claimed, seen) = self.claim_due(due, shutdown).await?;
             seen_any |= seen > 0;
             room = room.saturating_sub(claimed.len());
             self.dispatch.hand_out(claimed, sending, newsletter, &relays).await;
@@ -233,25 +233,34 @@ impl<'a> Life<'a> {
         Ok(seen_any)
     }
 
-    /// Claims what is due; returns how many rows were seen besides.
-    async fn claim_due(&self, due: Due) -> Result<(Vec<Claimed>, usize)> {
-        let db = &self.engine.db;
-        // A retry goes on from what was sent before: read and claimed in one transaction.
-        if db.engine() == db::Engine::Postgres || !due.fresh {
-            let turns = self.dispatch.shared.committer.turns();
-            return self.ask(protocol::claim(db, self.me, due, turns)).await;
-        }
-        let mut found = self.ask(protocol::look(db, due)).await?;
-        let seen = found.len();
-        if !found.wanted.is_empty() {
-            let ids = found.wanted.iter().map(|held| held.id.0).collect();
-            let taken = self.dispatch.shared.committer.claim(ids).await?;
-            if taken.len() < found.wanted.len() {
-                let taken: HashSet<i64> = taken.into_iter().collect();
-                found.wanted.retain(|held| taken.contains(&held.id.0));
+    /// Claims what is due; returns it, and how many rows were seen in all. Who is told to leave waits for no ledger that
+    /// cannot be written: what it claims late goes back when this life ends.
+    async fn claim_due(&self, due: Due, shutdown: &Shutdown) -> Result<(Vec<Claimed>, usize)> {
+        let (db, committer) = (&self.engine.db, &self.dispatch.shared.committer);
+        // A retry goes on from what was sent before: it is read and claimed in one transaction. On PostgreSQL that holds
+        // up nobody's dot.
+        if due.fresh && db.engine() == db::Engine::Sqlite {
+            let mut found = self.ask(protocol::look(db, due)).await?;
+            if found.unwanted.is_empty() {
+                let seen = found.seen();
+                let ids: Vec<i64> = found.wanted.iter().map(|held| held.id.0).collect();
+                if !ids.is_empty() {
+                    let taken = tokio::select! {
+                        taken = committer.claim(ids) => taken?,
+                        () = shutdown.draining() => Vec::new(),
+                    };
+                    let taken: HashSet<i64> = taken.into_iter().collect();
+                    found.wanted.retain(|held| taken.contains(&held.id.0));
+                }
+                return Ok((found.wanted, seen));
             }
         }
-        Ok((found.wanted, seen))
+        // Before the database is asked: a turn that is long in coming says nothing about it.
+        let turn = tokio::select! {
+            turn = committer.turns().to_claim() => turn,
+            () = shutdown.draining() => return Ok((Vec::new(), 0)),
+        };
+        self.ask(protocol::claim(db, self.me, due, turn)).await
     }
 
     async fn sweep(&mut self, editions: &[Sending]) -> Result<()> {

@@ -173,9 +173,11 @@ impl Engine {
         let life = Life::new(self, mode, me, dispatch);
         let pulse = life.pulse();
         let result = tokio::select! {
+            // First: whoever waits for a committer that broke hears that this life is over.
+            biased;
+            () = committer.broken() => Err(Error::Broken),
             result = life.clone().go(shutdown) => result,
             error = pulse => Err(error),
-            () = committer.broken() => Err(Error::Broken),
             () = shutdown.stopping() => Ok(()),
         };
         life.end(matches!(result, Err(Error::Fenced | Error::Broken)), shutdown).await;

@@ -16,7 +16,7 @@ pub(super) use claim::{
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
 pub(super) use release::{Group, Kept, Later, release};
-pub(super) use turns::{Round, Turns};
+pub(super) use turns::{Round, Turn, Turns};
 
 /// A list as JSON text, for statements that take one apart.
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -30,8 +30,8 @@ mod tests {
     use super::{Due, Group, Kept, Round, Turns, claim, life, release};
     use crate::clock::Clock;
     use crate::db::{Db, Options, Side, on};
-    use crate::delivery::Error;
-    use crate::delivery::ledger::Me;
+    use crate::delivery::ledger::{Claimed, Me};
+    use crate::delivery::{Error, Result};
 
     /// One edition that is being sent to three readers, and two lives that send it.
     async fn ledger(folder: &std::path::Path) -> (Db, Me, Me) {
@@ -58,6 +58,10 @@ mod tests {
 
     const DUE: Due = Due { edition: 1, fresh: true, until: 0, civil: 0, limit: 10 };
 
+    async fn claim_of(db: &Db, me: Me, due: Due, turns: &Turns) -> Result<(Vec<Claimed>, usize)> {
+        claim::claim(db, me, due, turns.to_claim().await).await
+    }
+
     async fn found(db: &Db) -> Group {
         let found = claim::look(db, DUE).await.unwrap();
         Group { due: found.wanted.iter().map(|held| held.id.0).collect(), ..Group::default() }
@@ -70,8 +74,7 @@ mod tests {
             let (db, first, second) = ledger(folder.path()).await;
             let group = found(&db).await;
             assert_eq!(group.due, [1, 2, 3]);
-            let (held, _) =
-                claim::claim(&db, second, Due { limit: 1, ..DUE }, &Turns::default()).await.unwrap();
+            let (held, _) = claim_of(&db, second, Due { limit: 1, ..DUE }, &Turns::default()).await.unwrap();
             assert_eq!(held[0].id.0, 1);
             let mut tx = db.write().await.unwrap();
             let tried = "UPDATE delivery SET state = 'deferred', tries = 1 WHERE id = 1";
@@ -97,7 +100,7 @@ mod tests {
         tx.commit().await.unwrap();
         let fenced = release(&db, first, &group, 0, &mut Round::new(&Turns::default())).await;
         assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
-        let (held, _) = claim::claim(&db, second, DUE, &Turns::default()).await.unwrap();
+        let (held, _) = claim_of(&db, second, DUE, &Turns::default()).await.unwrap();
         assert_eq!(held.len(), 3);
     }
 
@@ -106,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (db, me, _) = ledger(folder.path()).await;
         let turns = Turns::default();
-        claim::claim(&db, me, DUE, &turns).await.unwrap();
+        claim_of(&db, me, DUE, &turns).await.unwrap();
         let group = Group { back: vec![1, 2, 3], ..Group::default() };
         let mut round = Round::new(&turns);
         release(&db, me, &group, 0, &mut round).await.unwrap();
@@ -116,7 +119,7 @@ mod tests {
             release(&db, me, &group, 0, &mut round).await.unwrap();
             drop(round);
         };
-        let claim = claim::claim(&db, me, DUE, &turns);
+        let claim = claim_of(&db, me, DUE, &turns);
         tokio::pin!(claim);
         tokio::select! {
             biased;

@@ -1,7 +1,9 @@
 //! Claiming and giving back take turns within one life.
 //!
 //! A giving back whose answer was lost is repeated. What was claimed anew in between would be given back once more
-//! while it is in hand, and claimed by two connections.
+//! while it is in hand, and claimed by two connections. A giving back waits for a claim under way, and so do the dots
+//! behind it: as long as the database may take to answer. SQLite's claims of what was never tried need no turn: they ride in
+//! a round of their own, behind any that is repeated.
 
 use std::sync::Arc;
 
@@ -11,10 +13,16 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 #[derive(Clone, Debug, Default)]
 pub(in crate::delivery) struct Turns(Arc<Mutex<()>>);
 
+/// The turn of one that claims, while it lives.
+#[derive(Debug)]
+pub(in crate::delivery) struct Turn<'a>(
+    #[expect(dead_code, reason = "what counts is how long it lives")] MutexGuard<'a, ()>,
+);
+
 impl Turns {
     /// To claim: what gives claims back waits for the end of it.
-    pub(super) async fn to_claim(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().await
+    pub(in crate::delivery) async fn to_claim(&self) -> Turn<'_> {
+        Turn(self.0.lock().await)
     }
 }
 
@@ -37,7 +45,7 @@ impl Round {
         self.again
     }
 
-    /// This try failed, or its answer was lost.
+    /// What was tried may have been kept, or was not enough: the next try reckons with that.
     pub(in crate::delivery) fn repeat(&mut self) {
         self.again = true;
     }

@@ -2,24 +2,24 @@
 
 mod store;
 
-pub(super) use store::{CLAIM_FRESH_SQLITE, take_fresh};
+pub(super) use store::{CLAIM_FRESH_SQLITE, claimed_of, take_fresh};
 pub(in crate::delivery) use store::{
     Due, Found, Sending, claimed, first_deadline, next_instants, read_planned, rendering, sending,
 };
 
-use super::{Turns, life};
+use super::{Turn, life};
 use crate::db::{Db, expect_rows};
 use crate::delivery::ledger::{Claimed, Me};
 use crate::delivery::{Error, Result};
 
-/// C: claims what is due, in a transaction of its own; returns how many rows it saw besides.
+/// C: claims what is due, and sets aside what nobody wants any more, in a transaction of its own; returns what was
+/// claimed, and how many rows were seen in all.
 pub(in crate::delivery) async fn claim(
     db: &Db,
     me: Me,
     due: Due,
-    turns: &Turns,
+    _turn: Turn<'_>,
 ) -> Result<(Vec<Claimed>, usize)> {
-    let _turn = turns.to_claim().await;
     let mut tx = db.write().await?;
     if !life::fence(&mut tx, me).await? {
         return Err(Error::Fenced);
@@ -30,22 +30,15 @@ pub(in crate::delivery) async fn claim(
     let taken = store::take(&mut tx, me, &ids).await?;
     expect_rows("claim", ids.len() as u64, taken)?;
     tx.commit().await?;
-    let seen = found.len();
+    let seen = found.seen();
     Ok((found.wanted, seen))
 }
 
-/// C in two steps, on SQLite: what is due and was never tried is looked for beside the one writer, to be claimed by the
-/// next [`release`](super::release). A transaction of its own would have every dot wait for one more turn of the disk.
+/// The first step of C on SQLite: what is due is looked for beside the one writer. What was never tried is claimed by the
+/// next [`release`](super::release), because a transaction of its own would have every dot wait for one more turn of
+/// the disk. Where somebody wants it no more, [`claim`] looks again.
 pub(in crate::delivery) async fn look(db: &Db, due: Due) -> Result<Found> {
-    let mut conn = db.read().await?;
-    let found = store::due(&mut conn, due).await?;
-    drop(conn);
-    if !found.unwanted.is_empty() {
-        let mut tx = db.write().await?;
-        store::set_aside(&mut tx, &found.unwanted).await?;
-        tx.commit().await?;
-    }
-    Ok(found)
+    Ok(store::due(&mut db.read().await?, due).await?)
 }
 
 /// Ends what came too late and nobody holds.

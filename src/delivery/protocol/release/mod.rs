@@ -21,7 +21,8 @@ pub(in crate::delivery) struct Group {
     pub(in crate::delivery) back: Vec<i64>,
     /// Claims that go back and wait.
     pub(in crate::delivery) later: Vec<Later>,
-    /// What was found to be due and was never tried, to be claimed; on SQLite, where it spares every dot a commit.
+    /// What was found to be due and was never tried, to be claimed. On SQLite alone, where a claim of its own would hold up
+    /// every dot; PostgreSQL has no statement for it.
     pub(in crate::delivery) due: Vec<i64>,
 }
 
@@ -43,7 +44,7 @@ pub(in crate::delivery) struct Later {
     pub(in crate::delivery) next_at: i64,
 }
 
-/// R: one transaction, and C of what was found to be due.
+/// R, and C of what was found to be due: one transaction, and a second one where something goes back.
 ///
 /// Safe to be called again with the same group and round after an error: nothing in `asked` has had its dot written, so
 /// what a lost answer to COMMIT may have opened is opened again, what was recorded is recorded the same, and nothing that
@@ -113,11 +114,7 @@ async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, round:
         released = store::release(&mut tx, me, &group.asked, civil).await?;
     }
     give_back(&mut tx, me, group, &released, civil).await?;
-    let mut claimed = Vec::new();
-    if !group.due.is_empty() {
-        claim::take_fresh(&mut tx, me, &group.due).await?;
-        claimed = store::claimed_of(&mut tx, me, &group.due).await?;
-    }
+    let claimed = claim::take_fresh(&mut tx, me, &group.due).await?;
     tx.commit().await?;
     Ok(Kept { released, claimed })
 }

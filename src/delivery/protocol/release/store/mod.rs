@@ -17,7 +17,7 @@ use super::Group;
 use crate::db::{Conn, Result, Side, on};
 use crate::delivery::classify::Class;
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
-use crate::delivery::protocol::claim::CLAIM_FRESH_SQLITE;
+use crate::delivery::protocol::claim::{CLAIM_FRESH_SQLITE, claimed_of};
 use crate::delivery::protocol::{Later, json};
 use crate::delivery::store::pick;
 
@@ -145,7 +145,7 @@ fn refused(rows: &[(Release, Verdict)]) -> Rows<'_> {
 /// PostgreSQL's parameters before a list's own.
 const BEFORE_LISTS: usize = 3;
 
-/// A statement for SQLite, in one life.
+/// A statement for SQLite, in one life. Its `$3`, the civil time or a claim's list, is bound where it stands.
 fn in_life(statement: &str, me: Me) -> String {
     let (daemon, epoch) = (me.daemon.to_string(), me.epoch.to_string());
     statement.replace("$1", &daemon).replace("$2", &epoch).replace("$3", "?")
@@ -355,24 +355,6 @@ static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const CLAIMED_OF_SQLITE: &str = "
-SELECT id
-FROM delivery
-WHERE id IN (SELECT value FROM json_each($1)) AND COALESCE(state, '') = 'claimed' AND daemon = $2 AND epoch = $3";
-
-const CLAIMED_OF_POSTGRES: &str = "
-SELECT id
-FROM delivery
-WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
-  AND state = 'claimed' AND daemon = $2 AND epoch = $3";
-
-/// Those of these deliveries that are ours.
-pub(super) async fn claimed_of(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<Vec<i64>> {
-    let sql = pick(conn, CLAIMED_OF_SQLITE, CLAIMED_OF_POSTGRES);
-    let ids = json(ids);
-    Ok(on!(conn, |c| sqlx::query_scalar(sql).bind(&ids).bind(me.daemon).bind(me.epoch).fetch_all(c).await?))
-}
-
 /// What [`together`] found.
 #[derive(Debug, Default)]
 pub(super) struct Together {
@@ -389,7 +371,7 @@ pub(super) struct Together {
 /// Texts have room for a multiple of this: one for each number of rows would be too many to keep prepared.
 const STEP: usize = 4;
 
-/// Outcomes, moves and release as a transaction of their own, in one turn. A life that is over holds no claims, and
+/// Outcomes, moves and release, and on SQLite the claim, as a transaction of their own, in one turn. A life that is over holds no claims, and
 /// nothing is kept of it here. The connection must not be in a transaction.
 pub(super) async fn together(conn: &mut Conn, me: Me, group: &Group, civil: i64) -> Result<Together> {
     let Group { finished, asked: wanted, due, .. } = group;
@@ -428,13 +410,11 @@ pub(super) async fn together(conn: &mut Conn, me: Me, group: &Group, civil: i64)
                 opened.fetch_all(&mut *c).await?
             };
             let count = |at: usize| counts.get(at).copied().unwrap_or(0);
-            let claimed = match count(AT_CLAIMS) {
-                _ if due.is_empty() => Vec::new(),
-                all if all == due.len() as u64 => due.clone(),
-                _ => {
-                    let query = sqlx::query_scalar(CLAIMED_OF_SQLITE).bind(json(due));
-                    query.bind(me.daemon).bind(me.epoch).fetch_all(c).await?
-                }
+            // Where nothing is due, that is COMMIT's count.
+            let claimed = if due.is_empty() || count(AT_CLAIMS) == due.len() as u64 {
+                due.clone()
+            } else {
+                claimed_of(conn, me, due).await?
             };
             Ok(Together { finished: count(AT_FINISH), moved: count(AT_MOVES), released, claimed })
         }
@@ -570,7 +550,6 @@ pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
         (release.clone(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (release, "SEARCH subscriber USING INTEGER PRIMARY KEY"),
         (OPENED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
-        (CLAIMED_OF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (GIVE_BACK_SQLITE.to_owned(), "SEARCH delivery USING"),
         (PUT_OFF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (UNOPEN_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),

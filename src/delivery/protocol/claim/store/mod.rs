@@ -1,6 +1,8 @@
-//! The statements that claim what is due, end what came too late, and read what is to be sent.
+//! The statements that claim what is due and end what came too late; `sending` reads what is to be sent.
 //!
-//! Reads `edition`, `rendering`, `subscription`, `subscriber` and `suppression`.
+//! Reads `subscription`, `subscriber` and `suppression`.
+
+mod sending;
 
 use std::sync::LazyLock;
 
@@ -13,8 +15,9 @@ use crate::delivery::ledger::{Before, Claimed, Me};
 use crate::delivery::protocol::json;
 use crate::delivery::store::pick;
 use crate::mail::Consent;
+pub(in crate::delivery) use sending::{Sending, claimed, first_deadline, next_instants, rendering, sending};
 
-/// One that was never tried: nothing was sent or said of it before.
+/// One that was never tried: nothing was sent or said of it before. SQLite gives it as an array, in this order.
 #[derive(FromRow, Deserialize)]
 struct FreshRow {
     id: i64,
@@ -95,7 +98,8 @@ LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = deliver
 static DEFERRED_SQLITE: LazyLock<String> = LazyLock::new(|| deferred(FRESH));
 static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| deferred(&FRESH_POSTGRES));
 
-/// Claims the deliveries in a list ($3, JSON) for a life ($1, $2).
+// Claims the deliveries in a list ($3, JSON) for a life ($1, $2). COALESCE keeps SQLite's planner off the indexes of what
+// is due: it would read all of them for each.
 const CLAIM_SQLITE: &str = "
 UPDATE delivery
 SET state = 'claimed', daemon = $1, epoch = $2
@@ -107,12 +111,15 @@ SET state = 'claimed', daemon = $1, epoch = $2
 WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($3 AS JSONB)))
   AND state IN ('planned', 'deferred')";
 
-/// What was looked at a moment ago, for SQLite: one that was tried since is no longer what it was then, and its next
-/// attempt would bear the number of another.
+/// The same for what was looked at a moment ago, on SQLite: one that was tried since is no longer what it was then, and
+/// its next attempt would bear the number of another.
 pub(in crate::delivery::protocol) static CLAIM_FRESH_SQLITE: LazyLock<String> =
     LazyLock::new(|| CLAIM_SQLITE.replace("IN ('planned', 'deferred')", "= 'planned'"));
-static CLAIM_FRESH_POSTGRES: LazyLock<String> =
-    LazyLock::new(|| CLAIM_POSTGRES.replace("IN ('planned', 'deferred')", "= 'planned'"));
+
+const CLAIMED_OF_SQLITE: &str = "
+SELECT id
+FROM delivery
+WHERE id IN (SELECT value FROM json_each($1)) AND COALESCE(state, '') = 'claimed' AND daemon = $2 AND epoch = $3";
 
 const UNWANTED_SQLITE: &str = "
 UPDATE delivery
@@ -144,8 +151,8 @@ pub(in crate::delivery) struct Found {
 }
 
 impl Found {
-    /// How many there are.
-    pub(in crate::delivery) fn len(&self) -> usize {
+    /// How many rows that is.
+    pub(in crate::delivery) fn seen(&self) -> usize {
         self.wanted.len() + self.unwanted.len()
     }
 
@@ -208,19 +215,6 @@ pub(super) async fn set_aside(conn: &mut Conn, unwanted: &[i64]) -> Result<()> {
 /// Claims what was found in this transaction; returns how many.
 pub(super) async fn take(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<u64> {
     let sql = pick(conn, CLAIM_SQLITE, CLAIM_POSTGRES);
-    taken(conn, sql, me, ids).await
-}
-
-/// Claims what was found a moment ago and was not tried since; returns how many.
-pub(in crate::delivery::protocol) async fn take_fresh(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<u64> {
-    let sql = pick(conn, &CLAIM_FRESH_SQLITE, &CLAIM_FRESH_POSTGRES);
-    taken(conn, sql, me, ids).await
-}
-
-async fn taken(conn: &mut Conn, sql: &'static str, me: Me, ids: &[i64]) -> Result<u64> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
     let ids = json(ids);
     Ok(on!(conn, |c| sqlx::query(sql)
         .bind(me.daemon)
@@ -229,6 +223,36 @@ async fn taken(conn: &mut Conn, sql: &'static str, me: Me, ids: &[i64]) -> Resul
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// Claims, on SQLite, what was found a moment ago and was not tried since; returns what of it is ours now.
+pub(in crate::delivery::protocol) async fn take_fresh(
+    conn: &mut Conn,
+    me: Me,
+    due: &[i64],
+) -> Result<Vec<i64>> {
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = AssertSqlSafe(CLAIM_FRESH_SQLITE.as_str());
+    let ids = json(due);
+    on!(conn, |c| sqlx::query(sql).bind(me.daemon).bind(me.epoch).bind(&ids).execute(c).await.map(drop)?);
+    claimed_of(conn, me, due).await
+}
+
+/// Those of these deliveries that are ours, on SQLite.
+pub(in crate::delivery::protocol) async fn claimed_of(
+    conn: &mut Conn,
+    me: Me,
+    due: &[i64],
+) -> Result<Vec<i64>> {
+    let ids = json(due);
+    Ok(on!(conn, |c| sqlx::query_scalar(CLAIMED_OF_SQLITE)
+        .bind(&ids)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .fetch_all(c)
+        .await?))
 }
 
 const PLANNED: &str = "
@@ -318,115 +342,13 @@ pub(in crate::delivery) async fn expire(conn: &mut Conn, edition: i64, civil: i6
     Ok(rows)
 }
 
-const FIRST_DEADLINE: &str = "
-SELECT MIN(deadline)
-FROM delivery
-WHERE edition = $1 AND state = 'planned'";
-
-static FIRST_DEADLINE_AGAIN: LazyLock<String> =
-    LazyLock::new(|| FIRST_DEADLINE.replace("'planned'", "'deferred'"));
-// What is claimed may come back. The plus keeps the planner off the edition's whole index: claims are few.
-const FIRST_DEADLINE_CLAIMED: &str = "
-SELECT MIN(deadline)
-FROM delivery
-WHERE +edition = $1 AND state = 'claimed'";
-
-/// The earliest deadline of what is not final of an edition; reads all of that.
-pub(in crate::delivery) async fn first_deadline(conn: &mut Conn, edition: i64) -> Result<Option<i64>> {
-    let mut first: Option<i64> = None;
-    for sql in [FIRST_DEADLINE, FIRST_DEADLINE_AGAIN.as_str(), FIRST_DEADLINE_CLAIMED] {
-        let query = AssertSqlSafe(sql);
-        let found: Option<i64> = on!(conn, |c| sqlx::query_scalar(query).bind(edition).fetch_one(c).await?);
-        first = first.into_iter().chain(found).min();
-    }
-    Ok(first)
-}
-
-#[derive(Clone, Debug, FromRow)]
-pub(in crate::delivery) struct Sending {
-    pub(in crate::delivery) id: i64,
-    pub(in crate::delivery) newsletter: String,
-    pub(in crate::delivery) revision: i64,
-}
-
-const SENDING: &str = "
-SELECT id, newsletter, revision
-FROM edition
-WHERE state = 'sending'
-ORDER BY lock_at, id";
-
-/// The editions that are being sent.
-pub(in crate::delivery) async fn sending(conn: &mut Conn) -> Result<Vec<Sending>> {
-    Ok(on!(conn, |c| sqlx::query_as(SENDING).fetch_all(c).await?))
-}
-
-const RENDERING: &str = "
-SELECT prepared
-FROM rendering
-WHERE edition = $1 AND revision = $2 AND language = $3";
-
-/// The prepared bytes of a revision in one language.
-pub(in crate::delivery) async fn rendering(
-    conn: &mut Conn,
-    edition: i64,
-    revision: i64,
-    language: &str,
-) -> Result<Option<Vec<u8>>> {
-    Ok(on!(conn, |c| sqlx::query_scalar(RENDERING)
-        .bind(edition)
-        .bind(revision)
-        .bind(language)
-        .fetch_optional(c)
-        .await?))
-}
-
-const NEXT_PLANNED: &str = "
-SELECT MIN(next_at)
-FROM delivery
-WHERE edition = $1 AND state = 'planned'";
-
-const NEXT_DEFERRED: &str = "
-SELECT MIN(next_at)
-FROM delivery
-WHERE edition = $1 AND state = 'deferred'";
-
-/// When the next planned delivery is due (civil time), and the next retry (real time).
-pub(in crate::delivery) async fn next_instants(
-    conn: &mut Conn,
-    edition: i64,
-) -> Result<(Option<i64>, Option<i64>)> {
-    let planned: Option<i64> =
-        on!(conn, |c| sqlx::query_scalar(NEXT_PLANNED).bind(edition).fetch_one(c).await?);
-    let deferred: Option<i64> =
-        on!(conn, |c| sqlx::query_scalar(NEXT_DEFERRED).bind(edition).fetch_one(c).await?);
-    Ok((planned, deferred))
-}
-
-const CLAIMED_BY_ANYONE: &str = "
-SELECT COUNT(*)
-FROM delivery
--- The plus keeps the planner off the edition's whole index: claims are few.
-WHERE +edition = $1 AND state = 'claimed'";
-
-/// How many deliveries of an edition any daemon holds.
-pub(in crate::delivery) async fn claimed(conn: &mut Conn, edition: i64) -> Result<i64> {
-    Ok(on!(conn, |c| sqlx::query_scalar(CLAIMED_BY_ANYONE).bind(edition).fetch_one(c).await?))
-}
-
 #[cfg(test)]
 /// Each statement of a morning, and what its plan must find its rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    let by_state =
-        [FRESH_SQLITE.as_str(), EXPIRE, FIRST_DEADLINE, NEXT_PLANNED].map(|sql| (sql, "delivery_planned"));
-    let again =
-        [DEFERRED_SQLITE.as_str(), EXPIRE_AGAIN.as_str(), FIRST_DEADLINE_AGAIN.as_str(), NEXT_DEFERRED];
-    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), UNWANTED_SQLITE]
+    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), CLAIMED_OF_SQLITE, UNWANTED_SQLITE]
         .map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
-    by_state
-        .into_iter()
-        .chain(again.map(|sql| (sql, "delivery_deferred")))
-        .chain(by_key)
-        .chain([CLAIMED_BY_ANYONE, FIRST_DEADLINE_CLAIMED].map(|sql| (sql, "delivery_claimed")))
-        .map(|(sql, by)| (sql.to_owned(), by))
-        .collect()
+    let planned = [FRESH_SQLITE.as_str(), EXPIRE].map(|sql| (sql, "delivery_planned"));
+    let deferred = [DEFERRED_SQLITE.as_str(), EXPIRE_AGAIN.as_str()].map(|sql| (sql, "delivery_deferred"));
+    let own = by_key.into_iter().chain(planned).chain(deferred).map(|(sql, by)| (sql.to_owned(), by));
+    own.chain(sending::plans()).collect()
 }
