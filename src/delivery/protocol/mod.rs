@@ -90,6 +90,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn p6_what_is_said_of_a_reader_is_claimed_as_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, ..) = ledger(folder.path()).await;
+        let odd = "\u{1}\u{1f}\u{7f}\u{2028}\"\\/ [1,2] é 漢 \u{1f4f0}\r\n";
+        let mut tx = db.write().await.unwrap();
+        let sql =
+            "UPDATE subscription SET consent_source = $1, consented_at = '2026-01-05', confirmed_at = $2";
+        on!(&mut tx, |c| sqlx::query(sql).bind(odd).bind(i64::MAX).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        let looked = claim::look(&db, DUE).await.unwrap().wanted;
+        let read = claim::read_planned(&mut db.read().await.unwrap(), 1, 0, 10).await.unwrap();
+        assert_eq!(format!("{looked:?}"), format!("{read:?}"));
+        assert_eq!(looked.len(), 3);
+    }
+
+    #[tokio::test]
     async fn p1_a_life_that_is_over_claims_nothing_of_what_it_saw() {
         let folder = tempfile::tempdir().unwrap();
         let (db, first, second) = ledger(folder.path()).await;
