@@ -1,5 +1,5 @@
 //! Statements whose answer was given up, and which the server finished all the same: what they leave behind keeps
-//! nobody.
+//! nobody. And an answer that never comes, which nobody has to wait for.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -85,4 +85,28 @@ async fn p1_a_daemon_that_leaves_gives_back_what_it_was_still_claiming() {
         (1, 0),
         "nobody would take it over from a daemon that is gone"
     );
+}
+
+#[tokio::test]
+async fn p1_who_is_told_to_leave_waits_for_no_claim_that_cannot_be_written() {
+    let test = databases::sqlite().await;
+    let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
+    let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
+    let bench = prepare_with(test.db, "", &relay, Clock::system(), &[READER.to_owned()]).await;
+    let mut tx = bench.db.write().await.unwrap();
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON delivery WHEN NEW.state = 'claimed'
+                BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    change(&mut tx, full).await;
+    tx.commit().await.unwrap();
+    let (engine, shutdown) = (bench.engine(), Shutdown::new());
+    let told = async {
+        while !engine.is_in_trouble() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        shutdown.drain();
+    };
+    let both = async { tokio::join!(engine.run_edition(bench.mode(), &shutdown), told) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it leaves");
+    ended.unwrap();
+    assert_eq!(bench.counts().await.planned, 1);
 }
