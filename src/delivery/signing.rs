@@ -1,6 +1,7 @@
 //! Signatures, beside the thread that sends: each takes as long as ten messages take on the wire.
 //!
-//! As many threads as there are processors take them from one queue, so that none is woken while it has work.
+//! As many threads as there are processors take them from one queue, so that none is woken while it has work. They take
+//! what the processors have left: a relay that could be written to does not wait until somebody has signed.
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::oneshot;
 
 use super::{Error, Result};
+
+/// By so much nicer than the rest of the daemon. At the same niceness the scheduler lets the thread that sends wait for
+/// its processor while another only signs; at 10 more, signatures are interrupted so often that they cost more.
+#[cfg(target_os = "linux")]
+const NICER: i32 = 5;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -28,6 +34,7 @@ impl Signing {
             let work = work.clone();
             let next = move || work.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let run = move || {
+                be_nicer();
                 while let Ok(work) = next() {
                     // One message that breaks here costs nobody else their thread.
                     drop(catch_unwind(AssertUnwindSafe(work)));
@@ -50,6 +57,14 @@ impl Signing {
     }
 }
 
+/// Lets others go first, where that can be said of one thread. Whoever may not say so signs all the same.
+fn be_nicer() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICER) {
+        tracing::debug!(%error, "signatures are made at the priority of everything else");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +77,15 @@ mod tests {
             assert!(broken.await.is_err());
         }
         assert_eq!(signing.hand(|| 1).await, Ok(1));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn p5_whoever_signs_lets_the_wire_go_first() {
+        // Of the thread that asks.
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let signing = Signing::start().unwrap();
+        let their_own = signing.hand(niceness).await.unwrap();
+        assert!(their_own > niceness() || their_own == 19, "{their_own}, {} here", niceness());
     }
 }
