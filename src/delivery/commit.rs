@@ -1,7 +1,8 @@
 //! The one committer of a process: every connection that waits joins one transaction.
 //!
-//! It lingers at most as long as the configuration says, and not at all once most of the connections at work joined. A
-//! database that is away for a while is waited for: no dot is written meanwhile, nothing is forgotten.
+//! It lingers at most as long as the configuration says, and not at all once most of the connections at work joined, or
+//! where it had nothing to do before. A database that is away for a while is waited for: no dot is written meanwhile,
+//! nothing is forgotten.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,10 +84,7 @@ impl Committer {
             random,
             me,
             settings: settings.clone(),
-            at_work: at_work.clone(),
-            inbox,
-            in_vain: 0,
-            not_lingered: 0,
+            inbox: Inbox { requests: inbox, at_work: at_work.clone(), linger: settings.linger },
             troubles,
             turns: turns.clone(),
         };
@@ -159,9 +157,36 @@ impl Drop for AtWork {
     }
 }
 
-/// Where twice nobody came while it was lingered, relays answer slower than the ledger is written: then each commit goes
-/// at once, so many times, until it is tried again.
-const NOT_LINGERED: u32 = 10;
+/// Who waits for a commit.
+struct Inbox {
+    requests: mpsc::Receiver<Waiting>,
+    at_work: Arc<AtomicUsize>,
+    linger: Duration,
+}
+
+impl Inbox {
+    /// Everybody for the next commit; asked for when the one before it is over. `None`: nobody will come any more.
+    async fn next(&mut self) -> Option<Vec<Waiting>> {
+        let idle_since = Instant::now();
+        let mut waiting = vec![self.requests.recv().await?];
+        let now = Instant::now();
+        // Where relays answer slower than the ledger is written, hardly anybody would join.
+        let at_leisure = now - idle_since >= self.linger / 2;
+        let until = now + self.linger;
+        loop {
+            while let Ok(more) = self.requests.try_recv() {
+                waiting.push(more);
+            }
+            // Most of them: their bodies are on the wire meanwhile, and a large commit costs little more than a small one.
+            let enough = waiting.len() * 6 >= self.at_work.load(Ordering::Acquire) * 5;
+            if enough || at_leisure {
+                return Some(waiting);
+            }
+            let Ok(Some(more)) = timeout_at(until, self.requests.recv()).await else { return Some(waiting) };
+            waiting.push(more);
+        }
+    }
+}
 
 struct Loop {
     db: Db,
@@ -169,20 +194,14 @@ struct Loop {
     random: Random,
     me: Me,
     settings: Delivery,
-    at_work: Arc<AtomicUsize>,
-    inbox: mpsc::Receiver<Waiting>,
-    /// How often in a row nobody came while it was lingered.
-    in_vain: u32,
-    /// How many more commits go without lingering.
-    not_lingered: u32,
+    inbox: Inbox,
     troubles: Arc<Troubles>,
     turns: Turns,
 }
 
 impl Loop {
     async fn run(mut self) {
-        while let Some(first) = self.inbox.recv().await {
-            let waiting = self.gather(first).await;
+        while let Some(waiting) = self.inbox.next().await {
             let group = self.group(&waiting);
             let kept = self.keep(&group).await;
             for (request, asker) in waiting {
@@ -200,32 +219,6 @@ impl Loop {
                 asker.send(answer).ok();
             }
             // A life that is over goes on hearing answers: each is recorded, late, and nothing else is.
-        }
-    }
-
-    async fn gather(&mut self, first: Waiting) -> Vec<Waiting> {
-        let mut waiting = vec![first];
-        let until = Instant::now() + self.settings.linger;
-        let mut there = None;
-        loop {
-            while let Ok(more) = self.inbox.try_recv() {
-                waiting.push(more);
-            }
-            let there = *there.get_or_insert(waiting.len());
-            // Most of them: their bodies are on the wire meanwhile, and a large commit costs little more than a small one.
-            let enough = waiting.len() * 6 >= self.at_work.load(Ordering::Acquire) * 5;
-            if enough || self.settings.linger.is_zero() || self.not_lingered > 0 {
-                self.not_lingered = self.not_lingered.saturating_sub(1);
-                return waiting;
-            }
-            let Ok(Some(more)) = timeout_at(until, self.inbox.recv()).await else {
-                self.in_vain = if waiting.len() == there { self.in_vain + 1 } else { 0 };
-                if self.in_vain == 2 {
-                    (self.in_vain, self.not_lingered) = (0, NOT_LINGERED);
-                }
-                return waiting;
-            };
-            waiting.push(more);
         }
     }
 
@@ -285,6 +278,44 @@ impl Loop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An inbox with so many connections at work, and how to wait in it.
+    fn inbox(at_work: usize) -> (mpsc::Sender<Waiting>, Inbox) {
+        let (sender, requests) = mpsc::channel(8);
+        (sender, Inbox { requests, at_work: Arc::new(at_work.into()), linger: Duration::from_millis(1) })
+    }
+
+    fn request() -> Waiting {
+        (Box::default(), oneshot::channel().0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_a_commit_waits_for_most_connections_and_no_longer_than_it_lingers() {
+        let (sender, mut inbox) = inbox(6);
+        let began = Instant::now();
+        for _ in 0..5 {
+            sender.try_send(request()).unwrap();
+        }
+        assert_eq!(inbox.next().await.unwrap().len(), 5);
+        assert_eq!(began.elapsed(), Duration::ZERO, "five of six are enough");
+        sender.try_send(request()).unwrap();
+        assert_eq!(inbox.next().await.unwrap().len(), 1);
+        assert!(began.elapsed() >= Duration::from_millis(1), "others could have joined");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_a_commit_with_nothing_to_do_before_waits_for_nobody() {
+        let (sender, mut inbox) = inbox(6);
+        let comes = Duration::from_micros(1_500);
+        let answered = async {
+            tokio::time::sleep(comes).await;
+            sender.try_send(request()).unwrap();
+            Instant::now()
+        };
+        let (waiting, came) = tokio::join!(inbox.next(), answered);
+        assert_eq!(waiting.unwrap().len(), 1);
+        assert_eq!(came.elapsed(), Duration::ZERO);
+    }
 
     #[tokio::test]
     async fn p1_a_loop_that_broke_is_noticed_and_what_it_was_asked_may_not_leave() {
