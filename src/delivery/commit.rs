@@ -1,7 +1,7 @@
 //! The one committer of a process: every connection that waits joins one transaction.
 //!
 //! It lingers at most as long as the configuration says, and not at all once most of the connections at work joined, or
-//! where it had nothing to do before. A database that is away for a while is waited for: no dot is written meanwhile,
+//! while fewer come than one in so long. A database that is away for a while is waited for: no dot is written meanwhile,
 //! nothing is forgotten.
 
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Committer {
             random,
             me,
             settings: settings.clone(),
-            inbox: Inbox { requests: inbox, at_work: at_work.clone(), linger: settings.linger },
+            inbox: Inbox::new(inbox, at_work.clone(), settings.linger),
             troubles,
             turns: turns.clone(),
         };
@@ -162,29 +162,43 @@ struct Inbox {
     requests: mpsc::Receiver<Waiting>,
     at_work: Arc<AtomicUsize>,
     linger: Duration,
+    /// How long it was lately from one request to the next.
+    between: Duration,
+    /// When the last ones were given out.
+    since: Instant,
 }
 
+/// A pause counts as so many times the linger, or the first commits after it would be small.
+const LONGEST_BETWEEN: u32 = 4;
+
 impl Inbox {
-    /// Everybody for the next commit; asked for when the one before it is over. `None`: nobody will come any more.
+    fn new(requests: mpsc::Receiver<Waiting>, at_work: Arc<AtomicUsize>, linger: Duration) -> Self {
+        Self { requests, at_work, linger, between: Duration::ZERO, since: Instant::now() }
+    }
+
+    /// Everybody for the next commit. `None`: nobody will come any more.
     async fn next(&mut self) -> Option<Vec<Waiting>> {
-        let idle_since = Instant::now();
         let mut waiting = vec![self.requests.recv().await?];
-        let now = Instant::now();
-        // Where relays answer slower than the ledger is written, hardly anybody would join.
-        let at_leisure = now - idle_since >= self.linger / 2;
-        let until = now + self.linger;
+        let until = Instant::now() + self.linger;
+        // Relays that answer more slowly bring hardly anybody in time.
+        let lingers = self.between < self.linger;
         loop {
             while let Ok(more) = self.requests.try_recv() {
                 waiting.push(more);
             }
             // Most of them: their bodies are on the wire meanwhile, and a large commit costs little more than a small one.
             let enough = waiting.len() * 6 >= self.at_work.load(Ordering::Acquire) * 5;
-            if enough || at_leisure {
-                return Some(waiting);
+            if enough || !lingers {
+                break;
             }
-            let Ok(Some(more)) = timeout_at(until, self.requests.recv()).await else { return Some(waiting) };
+            let Ok(Some(more)) = timeout_at(until, self.requests.recv()).await else { break };
             waiting.push(more);
         }
+        let now = Instant::now();
+        let each = (now - self.since) / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+        self.between = (self.between * 7 + each.min(self.linger * LONGEST_BETWEEN)) / 8;
+        self.since = now;
+        Some(waiting)
     }
 }
 
@@ -279,42 +293,47 @@ impl Loop {
 mod tests {
     use super::*;
 
-    /// An inbox with so many connections at work, and how to wait in it.
+    const LINGER: Duration = Duration::from_millis(1);
+
+    /// An inbox with so many connections at work, and the way into it.
     fn inbox(at_work: usize) -> (mpsc::Sender<Waiting>, Inbox) {
         let (sender, requests) = mpsc::channel(8);
-        (sender, Inbox { requests, at_work: Arc::new(at_work.into()), linger: Duration::from_millis(1) })
+        (sender, Inbox::new(requests, Arc::new(at_work.into()), LINGER))
     }
 
-    fn request() -> Waiting {
-        (Box::default(), oneshot::channel().0)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn p5_a_commit_waits_for_most_connections_and_no_longer_than_it_lingers() {
-        let (sender, mut inbox) = inbox(6);
-        let began = Instant::now();
-        for _ in 0..5 {
-            sender.try_send(request()).unwrap();
+    /// So many come, after so long; returns how many of them made the next commit, and how long they waited for it.
+    async fn come(
+        (sender, inbox): &mut (mpsc::Sender<Waiting>, Inbox),
+        many: usize,
+        after: Duration,
+    ) -> (usize, Duration) {
+        tokio::time::advance(after).await;
+        let came = Instant::now();
+        for _ in 0..many {
+            sender.try_send((Box::default(), oneshot::channel().0)).unwrap();
         }
-        assert_eq!(inbox.next().await.unwrap().len(), 5);
-        assert_eq!(began.elapsed(), Duration::ZERO, "five of six are enough");
-        sender.try_send(request()).unwrap();
-        assert_eq!(inbox.next().await.unwrap().len(), 1);
-        assert!(began.elapsed() >= Duration::from_millis(1), "others could have joined");
+        (inbox.next().await.unwrap().len(), came.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn p5_a_commit_with_nothing_to_do_before_waits_for_nobody() {
-        let (sender, mut inbox) = inbox(6);
-        let comes = Duration::from_micros(1_500);
-        let answered = async {
-            tokio::time::sleep(comes).await;
-            sender.try_send(request()).unwrap();
-            Instant::now()
-        };
-        let (waiting, came) = tokio::join!(inbox.next(), answered);
-        assert_eq!(waiting.unwrap().len(), 1);
-        assert_eq!(came.elapsed(), Duration::ZERO);
+    async fn a_commit_waits_for_most_connections_and_no_longer_than_it_lingers() {
+        let mut inbox = inbox(6);
+        assert_eq!(come(&mut inbox, 5, Duration::ZERO).await, (5, Duration::ZERO), "five of six are enough");
+        assert_eq!(come(&mut inbox, 4, Duration::ZERO).await, (4, LINGER), "others could have joined");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_waits_for_nobody_while_hardly_anybody_comes() {
+        let mut inbox = inbox(6);
+        for _ in 0..8 {
+            come(&mut inbox, 1, LINGER * 2).await;
+        }
+        assert_eq!(come(&mut inbox, 2, LINGER * 2).await, (2, Duration::ZERO));
+        // And again for others once they come.
+        for _ in 0..16 {
+            come(&mut inbox, 5, LINGER).await;
+        }
+        assert_eq!(come(&mut inbox, 4, LINGER).await, (4, LINGER));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Signatures, beside the thread that sends: each takes as long as ten messages take on the wire.
 //!
-//! As many threads as there are processors take them from one queue, so that none is woken while it has work. They take
-//! what the processors have left: a relay that could be written to does not wait until somebody has signed.
+//! As many threads as there are processors take them from one queue, so that none is woken while it has work. On Linux
+//! they are nicer than the thread that sends: what can leave goes before what has yet to be signed.
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::{Error, Result};
 
-/// By so much nicer than the rest of the daemon. At the same niceness the scheduler lets the thread that sends wait for
-/// its processor while another only signs; at 10 more, signatures are interrupted so often that they cost more.
+/// So much is added to their niceness. Without it the scheduler lets the thread that sends wait for its processor while
+/// the other one only signs; with twice as much, signatures are interrupted so often that they cost more.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 5;
 
@@ -57,7 +57,7 @@ impl Signing {
     }
 }
 
-/// Lets others go first, where that can be said of one thread. Whoever may not say so signs all the same.
+/// Lets others go first, where that can be said of one thread. Where it is refused, they sign all the same.
 fn be_nicer() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICER) {
@@ -81,7 +81,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn p5_whoever_signs_lets_the_wire_go_first() {
+    async fn whoever_signs_is_nicer_than_whoever_sends() {
         // Of the thread that asks.
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let signing = Signing::start().unwrap();
