@@ -73,6 +73,10 @@ impl Delivery {
         if lease < Duration::from_millis(300) {
             section.fault("lease", "is renewed every third of it: at least \"300ms\"");
         }
+        let linger = section.duration("linger").unwrap_or(Duration::from_millis(1));
+        if linger > Duration::from_secs(1) {
+            section.fault("linger", "keeps every dot waiting: at most \"1s\"");
+        }
         let uncertain = section.parse("uncertain", |text| match text {
             "resend" => Ok(Uncertain::Resend),
             "hold" => Ok(Uncertain::Hold),
@@ -84,7 +88,7 @@ impl Delivery {
             uncertain: uncertain.unwrap_or_default(),
             host: section.text("host"),
             batch: section.count("batch", 1..=10_000).unwrap_or(500),
-            linger: section.duration("linger").unwrap_or(Duration::from_millis(1)),
+            linger,
             rules_file: section.path("rules_file"),
             providers_file: section.path("providers_file"),
             resolver: section.parse("resolver", resolver),

@@ -7,11 +7,19 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
-/// `90s`, `10m`, `3h`, `36h`, `1h 30m`: a length of time, not negative.
+/// A century: longer means never, and no clock could be set by it.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// `90s`, `10m`, `3h`, `36h`, `1h 30m`: a length of time, not negative and not longer than a century.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok()).ok_or_else(
-        || format!("expected a length of time such as \"90s\", \"10m\" or \"3h\", found {text:?}"),
-    )
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    match parsed {
+        Some(length) if length <= LONGEST => Ok(length),
+        Some(_) => Err(format!("a length of time of more than a century: {text:?}")),
+        None => {
+            Err(format!("expected a length of time such as \"90s\", \"10m\" or \"3h\", found {text:?}"))
+        }
+    }
 }
 
 /// `512KiB`, `8MiB`, `1000`: a number of bytes.
@@ -117,6 +125,7 @@ mod tests {
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert!(duration("-3h").is_err());
+        assert!(duration("2562047788015215h").unwrap_err().contains("century"));
         assert!(duration("soon").unwrap_err().contains("\"soon\""));
         assert_eq!(size("8MiB"), Ok(8 << 20));
         assert!(size("eight").is_err());
