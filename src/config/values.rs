@@ -16,9 +16,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     match parsed {
         Some(length) if length <= LONGEST => Ok(length),
         Some(_) => Err(format!("a length of time of more than a century: {text:?}")),
-        None => {
-            Err(format!("expected a length of time such as \"90s\", \"10m\" or \"3h\", found {text:?}"))
-        }
+        None => Err(format!("expected a length of time such as \"90s\", \"10m\" or \"3h\", found {text:?}")),
     }
 }
 
