@@ -7,7 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use tokio::sync::oneshot;
 
 use super::ledger::{Claimed, Release};
-use super::protocol::{self, Sending};
+use super::protocol::Sending;
 use super::reply::Reply;
 use super::session::Envelope;
 use super::signing::Signing;
@@ -15,6 +15,7 @@ use super::{DeliveryId, Error, Result};
 use crate::clock::{time_zone, timestamp};
 use crate::config::{Config, Newsletter};
 use crate::db::Db;
+use crate::editions::{self, EditionId};
 use crate::mail::dkim::Signer;
 use crate::mail::{self, Message, Personal, Prepared};
 use crate::readers::SubscriptionId;
@@ -261,8 +262,10 @@ impl Composer {
     /// Reads the prepared bytes, and remembers them.
     async fn read(&self, key: &Key) -> Result<Option<Arc<Prepared>>> {
         let (edition, revision, language) = key;
-        let read =
-            async { protocol::rendering(&mut self.db.read().await?, *edition, *revision, language).await };
+        let read = async {
+            let mut conn = self.db.read().await?;
+            editions::store::find_rendering(&mut conn, EditionId(*edition), *revision, language).await
+        };
         let bytes = self.db.answered(read).await?;
         let prepared = bytes.map(|bytes| Prepared::from_bytes(&bytes)).transpose().map_err(|error| {
             Error::Message { edition: *edition, revision: *revision, message: error.to_string() }

@@ -10,8 +10,7 @@ mod release;
 mod turns;
 
 pub(super) use claim::{
-    Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, rendering,
-    sending,
+    Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
 };
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};

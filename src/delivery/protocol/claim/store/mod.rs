@@ -15,7 +15,7 @@ use crate::delivery::ledger::{Before, Claimed, Me};
 use crate::delivery::protocol::json;
 use crate::delivery::store::pick;
 use crate::mail::Consent;
-pub(in crate::delivery) use sending::{Sending, claimed, first_deadline, next_instants, rendering, sending};
+pub(in crate::delivery) use sending::{Sending, claimed, first_deadline, next_instants, sending};
 
 /// One that was never tried: nothing was sent or said of it before. SQLite gives it as an array, in this order.
 #[derive(FromRow, Deserialize)]

@@ -1,6 +1,6 @@
 //! What is being sent, and what of it is still to be done; nothing is claimed here.
 //!
-//! Reads `edition` and `rendering`.
+//! Reads `edition`.
 
 use std::sync::LazyLock;
 
@@ -48,26 +48,6 @@ ORDER BY lock_at, id";
 /// The editions that are being sent.
 pub(in crate::delivery) async fn sending(conn: &mut Conn) -> Result<Vec<Sending>> {
     Ok(on!(conn, |c| sqlx::query_as(SENDING).fetch_all(c).await?))
-}
-
-const RENDERING: &str = "
-SELECT prepared
-FROM rendering
-WHERE edition = $1 AND revision = $2 AND language = $3";
-
-/// The prepared bytes of a revision in one language.
-pub(in crate::delivery) async fn rendering(
-    conn: &mut Conn,
-    edition: i64,
-    revision: i64,
-    language: &str,
-) -> Result<Option<Vec<u8>>> {
-    Ok(on!(conn, |c| sqlx::query_scalar(RENDERING)
-        .bind(edition)
-        .bind(revision)
-        .bind(language)
-        .fetch_optional(c)
-        .await?))
 }
 
 const NEXT_PLANNED: &str = "
