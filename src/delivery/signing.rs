@@ -1,48 +1,50 @@
-//! Signatures, beside the thread that sends: each takes as long as ten messages take on the wire.
+//! Signatures: each takes as long as ten messages take on the wire, or more.
 //!
-//! As many threads as there are processors take them from one queue, so that none is woken while it has work. On Linux
-//! they are nicer than the thread that sends: what can leave goes before what has yet to be signed.
+//! As many threads as there are processors make them beside the thread that sends. Whenever nothing can leave, and none of
+//! them has time, that thread makes one too: were it to sleep, a processor would stand still until the system noticed.
 
+use std::collections::VecDeque;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, yield_now};
 
 use super::{Error, Result};
 
-/// So much is added to their niceness. Without it the scheduler lets the thread that sends wait for its processor while
-/// the other one only signs; with twice as much, signatures are interrupted so often that they cost more.
-#[cfg(target_os = "linux")]
-const NICER: i32 = 5;
-
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Where work for them goes; the threads end with it.
+/// Where work for them goes; they end with it.
 #[derive(Debug)]
-pub(super) struct Signing(mpsc::Sender<Work>);
+pub(super) struct Signing {
+    queue: Arc<Queue>,
+    here: AbortHandle,
+}
 
 impl Signing {
-    /// Starts the threads.
+    /// Starts the threads, and what the caller's own thread does of their work.
     ///
     /// # Errors
     /// [`Error::Thread`] when the operating system gives none.
     pub(super) fn start() -> Result<Self> {
-        let (queue, work) = mpsc::channel::<Work>();
-        let work = Arc::new(Mutex::new(work));
-        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
-            let work = work.clone();
-            let next = move || work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        Self::with(std::thread::available_parallelism().map_or(1, NonZero::get))
+    }
+
+    fn with(threads: usize) -> Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let here = tokio::spawn(sign_here(queue.clone())).abort_handle();
+        let signing = Self { queue, here };
+        for _ in 0..threads {
+            let queue = signing.queue.clone();
             let run = move || {
-                be_nicer();
-                while let Ok(work) = next() {
-                    // One message that breaks here costs nobody else their thread.
-                    drop(catch_unwind(AssertUnwindSafe(work)));
+                while let Some(work) = queue.next() {
+                    do_it(work);
                 }
             };
             std::thread::Builder::new().name("signature".to_owned()).spawn(run).map_err(Error::Thread)?;
         }
-        Ok(Self(queue))
+        Ok(signing)
     }
 
     /// Has this done by one of them; nothing comes back where it broke.
@@ -51,17 +53,103 @@ impl Signing {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (done, waiting) = oneshot::channel();
-        // Who no longer waits has lost its connection; and the threads live as long as this does.
-        drop(self.0.send(Box::new(move || drop(done.send(work())))));
+        // Who no longer waits has lost its connection.
+        self.queue.put(Box::new(move || drop(done.send(work()))));
         waiting
     }
 }
 
-/// Lets others go first, where that can be said of one thread. Where it is refused, they sign all the same.
-fn be_nicer() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICER) {
-        tracing::debug!(%error, "signatures are made at the priority of everything else");
+impl Drop for Signing {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.here.abort();
+    }
+}
+
+/// One signature after the other that is left over, and in between whatever can leave.
+async fn sign_here(queue: Arc<Queue>) {
+    loop {
+        queue.left_over.notified().await;
+        loop {
+            yield_now().await;
+            let Some(work) = queue.left_over() else { break };
+            do_it(work);
+        }
+    }
+}
+
+/// One message that breaks here costs nobody else their thread.
+fn do_it(work: Work) {
+    drop(catch_unwind(AssertUnwindSafe(work)));
+}
+
+/// What has to be done, first come, first served.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// There is more, or nothing more will come.
+    changed: Condvar,
+    /// There is more than threads that wait.
+    left_over: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    work: VecDeque<Work>,
+    /// How many threads wait for some; who was woken for it counts until it took it.
+    waiting: usize,
+    closed: bool,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, work: Work) {
+        let mut state = self.state();
+        state.work.push_back(work);
+        let (waited_for, left_over) = (state.waiting > 0, state.work.len() > state.waiting);
+        drop(state);
+        if waited_for {
+            self.changed.notify_one();
+        }
+        if left_over {
+            self.left_over.notify_one();
+        }
+    }
+
+    /// The next work, as soon as there is some. `None`: there will be none any more.
+    fn next(&self) -> Option<Work> {
+        let mut state = self.state();
+        loop {
+            if let Some(work) = state.work.pop_front() {
+                return Some(work);
+            }
+            if state.closed {
+                return None;
+            }
+            state.waiting += 1;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+    }
+
+    /// The next work, where there is more than threads that wait for it.
+    fn left_over(&self) -> Option<Work> {
+        let mut state = self.state();
+        if state.work.len() > state.waiting { state.work.pop_front() } else { None }
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("work", &self.state().work.len()).finish_non_exhaustive()
     }
 }
 
@@ -69,23 +157,47 @@ fn be_nicer() {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn p1_a_message_that_breaks_while_it_is_signed_stops_no_other() {
-        let signing = Signing::start().unwrap();
-        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) * 2 {
-            let broken = signing.hand::<i32>(|| panic!("it broke"));
-            assert!(broken.await.is_err());
-        }
-        assert_eq!(signing.hand(|| 1).await, Ok(1));
+    fn who() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
     }
 
-    #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn whoever_signs_is_nicer_than_whoever_sends() {
-        // Of the thread that asks.
-        let niceness = || rustix::process::getpriority_process(None).unwrap();
-        let signing = Signing::start().unwrap();
-        let their_own = signing.hand(niceness).await.unwrap();
-        assert!(their_own > niceness() || their_own == 19, "{their_own}, {} here", niceness());
+    async fn p1_a_message_that_breaks_while_it_is_signed_stops_no_other() {
+        for threads in [0, 2] {
+            let signing = Signing::with(threads).unwrap();
+            for _ in 0..4 {
+                let broken = signing.hand::<i32>(|| panic!("it broke"));
+                assert!(broken.await.is_err());
+            }
+            assert_eq!(signing.hand(|| 1).await, Ok(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_signs_what_no_thread_has_time_for_and_nothing_else() {
+        let signing = Signing::with(1).unwrap();
+        while signing.queue.state().waiting == 0 {
+            std::thread::yield_now();
+        }
+        let (begin, begun) = oneshot::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let slow = signing.hand(move || {
+            begin.send(who()).unwrap();
+            may_go_on.recv().unwrap();
+        });
+        assert_eq!(begun.await.unwrap(), "signature");
+        assert_eq!(signing.hand(who).await.unwrap(), who());
+        go_on.send(()).unwrap();
+        slow.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_threads_end_with_it() {
+        let signing = Signing::with(2).unwrap();
+        let queue = Arc::downgrade(&signing.queue);
+        drop(signing);
+        while queue.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }
