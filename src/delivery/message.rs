@@ -231,7 +231,7 @@ impl Composer {
         Ok(Composed { release, envelope, message, unfit, size, signing })
     }
 
-    /// Fills in and signs on another thread.
+    /// Has it filled in and signed, by whoever has time.
     fn sign(
         &self,
         personal: &Personal<'_>,

@@ -2,6 +2,7 @@
 //!
 //! As many threads as there are processors make them beside the thread that sends. Whenever nothing can leave, and none of
 //! them has time, that thread makes one too: were it to sleep, a processor would stand still until the system noticed.
+//! What can leave meanwhile waits for the end of that one.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -15,7 +16,7 @@ use super::{Error, Result};
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Where work for them goes; they end with it.
+/// Where signatures to be made go. The threads end with it, and with what was begun.
 #[derive(Debug)]
 pub(super) struct Signing {
     queue: Arc<Queue>,
@@ -23,7 +24,8 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    /// Starts the threads, and what the caller's own thread does of their work.
+    /// Starts the threads, and what the caller's own thread does of their work, which must serve one runtime alone: a
+    /// worker of several would be kept from the others' work.
     ///
     /// # Errors
     /// [`Error::Thread`] when the operating system gives none.
@@ -39,7 +41,7 @@ impl Signing {
             let queue = signing.queue.clone();
             let run = move || {
                 while let Some(work) = queue.next() {
-                    do_it(work);
+                    make(work);
                 }
             };
             std::thread::Builder::new().name("signature".to_owned()).spawn(run).map_err(Error::Thread)?;
@@ -47,14 +49,18 @@ impl Signing {
         Ok(signing)
     }
 
-    /// Has this done by one of them; nothing comes back where it broke.
+    /// Has this done by whoever has time; nothing comes back where it broke.
     pub(super) fn hand<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (done, waiting) = oneshot::channel();
-        // Who no longer waits has lost its connection.
-        self.queue.put(Box::new(move || drop(done.send(work()))));
+        self.queue.put(Box::new(move || {
+            // Who no longer waits has lost its connection.
+            if !done.is_closed() {
+                drop(done.send(work()));
+            }
+        }));
         waiting
     }
 }
@@ -69,17 +75,20 @@ impl Drop for Signing {
 /// One signature after the other that is left over, and in between whatever can leave.
 async fn sign_here(queue: Arc<Queue>) {
     loop {
-        queue.left_over.notified().await;
+        queue.more_than_waited_for.notified().await;
         loop {
+            // Twice: sockets wake whoever waits for them when there is nothing else to do, and the ledger's answers, which come
+            // from other threads, are heard when nothing of this thread's own is ready.
+            yield_now().await;
             yield_now().await;
             let Some(work) = queue.left_over() else { break };
-            do_it(work);
+            make(work);
         }
     }
 }
 
 /// One message that breaks here costs nobody else their thread.
-fn do_it(work: Work) {
+fn make(work: Work) {
     drop(catch_unwind(AssertUnwindSafe(work)));
 }
 
@@ -89,8 +98,8 @@ struct Queue {
     state: Mutex<State>,
     /// There is more, or nothing more will come.
     changed: Condvar,
-    /// There is more than threads that wait.
-    left_over: Notify,
+    /// There is more than threads that wait for it.
+    more_than_waited_for: Notify,
 }
 
 #[derive(Default)]
@@ -115,7 +124,7 @@ impl Queue {
             self.changed.notify_one();
         }
         if left_over {
-            self.left_over.notify_one();
+            self.more_than_waited_for.notify_one();
         }
     }
 
@@ -149,16 +158,31 @@ impl Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("work", &self.state().work.len()).finish_non_exhaustive()
+        let state = self.state();
+        let mut queue = f.debug_struct("Queue");
+        queue.field("work", &state.work.len()).field("waiting", &state.waiting).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn who() -> String {
         std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    /// Until so many threads wait for work.
+    async fn at_leisure(signing: &Signing, threads: usize) {
+        let all = async {
+            while signing.queue.state().waiting < threads {
+                yield_now().await;
+            }
+        };
+        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        assert!(all.is_ok(), "{threads} threads should wait, and {:?}", signing.queue);
     }
 
     #[tokio::test]
@@ -166,9 +190,11 @@ mod tests {
         for threads in [0, 2] {
             let signing = Signing::with(threads).unwrap();
             for _ in 0..4 {
+                at_leisure(&signing, threads).await;
                 let broken = signing.hand::<i32>(|| panic!("it broke"));
                 assert!(broken.await.is_err());
             }
+            at_leisure(&signing, threads).await;
             assert_eq!(signing.hand(|| 1).await, Ok(1));
         }
     }
@@ -176,15 +202,14 @@ mod tests {
     #[tokio::test]
     async fn whoever_sends_signs_what_no_thread_has_time_for_and_nothing_else() {
         let signing = Signing::with(1).unwrap();
-        while signing.queue.state().waiting == 0 {
-            std::thread::yield_now();
-        }
+        at_leisure(&signing, 1).await;
         let (begin, begun) = oneshot::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
         let slow = signing.hand(move || {
             begin.send(who()).unwrap();
             may_go_on.recv().unwrap();
         });
+        assert!(signing.queue.left_over().is_none(), "a thread waits for it");
         assert_eq!(begun.await.unwrap(), "signature");
         assert_eq!(signing.hand(who).await.unwrap(), who());
         go_on.send(()).unwrap();
@@ -197,7 +222,7 @@ mod tests {
         let queue = Arc::downgrade(&signing.queue);
         drop(signing);
         while queue.strong_count() > 0 {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 }

@@ -398,8 +398,9 @@ fn wanted<'a>(dispatch: &Dispatch, relay: &'a Relay, job: &'a Job) -> Wanted<'a>
     }
 }
 
-/// The next letter, when it may travel with the end of the one that is under way. Nothing is waited for: a dot that was
-/// released leaves at once, or what releases are asked about (a hold, a goodbye) would be older than it has to be.
+/// The next letter, when it may travel with the end of the one that is under way. Nothing is read or signed for it first: a
+/// dot that was released would wait for that, and what releases are asked about (a hold, a goodbye) would be older than it
+/// has to be.
 fn following(dispatch: &Dispatch, relay: &Relay, lane: &Lane, carried: &Carried) -> Option<Letter> {
     let now = dispatch.shared.clock.now_ms();
     if lane.is_crowded(now) {
