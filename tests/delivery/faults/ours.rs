@@ -167,10 +167,25 @@ async fn limit_pages(db: &Db, pages: i64) {
 async fn end_leases(mix: &Mix, bench: &Bench, server: &Faulty) {
     for moment in &mix.moments {
         server.until(*moment).await;
-        let mut tx = bench.db.write().await.unwrap();
-        let sql = "UPDATE daemon SET lease_until = 0 WHERE gone = 0";
-        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
-        tx.commit().await.unwrap();
+        while !leases_ended(&bench.db).await {}
     }
     std::future::pending::<()>().await;
+}
+
+/// Ends every lease. Whoever takes over locks the same rows in another order: of two that wait for each other PostgreSQL
+/// ends one, and where that was this one, nothing happened.
+async fn leases_ended(db: &Db) -> bool {
+    let mut tx = db.write().await.unwrap();
+    let sql = "UPDATE daemon SET lease_until = 0 WHERE gone = 0";
+    match on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop)) {
+        Ok(()) => {
+            tx.commit().await.unwrap();
+            true
+        }
+        Err(error) => {
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            assert_eq!(code.as_deref(), Some("40P01"), "{error}");
+            false
+        }
+    }
 }
