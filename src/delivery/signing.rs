@@ -77,8 +77,8 @@ async fn sign_here(queue: Arc<Queue>) {
     loop {
         queue.more_than_waited_for.notified().await;
         loop {
-            // Twice: sockets wake whoever waits for them when there is nothing else to do, and the ledger's answers, which come
-            // from other threads, are heard when nothing of this thread's own is ready.
+            // Twice: sockets are looked at when there is nothing else to do, and the ledger's answers, which come from
+            // other threads, are heard when nothing of this thread's own is ready.
             yield_now().await;
             yield_now().await;
             let Some(work) = queue.left_over() else { break };
