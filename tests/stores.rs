@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use matinale::access::tokens;
 use matinale::clock::{Clock, Random};
 use matinale::config::Alert;
-use matinale::db::{Db, on};
+use matinale::db::{Conn, Db, Side, on};
 use matinale::delivery::relay::store as relays;
 use matinale::delivery::store::{self as ledger, Settle};
 use matinale::editions::store as editions;
@@ -16,6 +16,8 @@ use matinale::readers::links::Links;
 use matinale::readers::store::{self as readers, NewSubscriber, NewSubscription};
 use matinale::readers::{Address, SubscriberId, SubscriptionId};
 use matinale::selection::Given;
+
+use tokio::time::timeout;
 
 use crate::support::databases::both;
 
@@ -27,6 +29,39 @@ async fn p3_every_store_gives_the_same_answers_on_both_engines() {
     }
     if let [sqlite, postgres] = told.as_slice() {
         assert_eq!(sqlite, postgres);
+    }
+}
+
+/// Far longer than any of it takes, and shorter than a pool waits for a connection.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Which process of PostgreSQL's answers.
+async fn process(conn: &mut Conn) -> Option<i32> {
+    match conn.side() {
+        Side::Sqlite(_) => None,
+        Side::Postgres(c) => Some(sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(c).await.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn p3_a_connection_kept_for_the_next_to_write_is_in_nobodys_way() {
+    for test in both().await {
+        let db = &test.db;
+        let mut writer = db.writer().await.unwrap();
+        let first = process(&mut writer).await;
+        db.keep(writer);
+        let mut writer = db.writer().await.unwrap();
+        assert_eq!(process(&mut writer).await, first, "it is given to the next to write");
+        // Somebody waits for it already.
+        let write = async { timeout(SOON, db.write()).await.expect("a transaction begins").unwrap() };
+        let (tx, ()) = tokio::join!(biased; write, async { db.keep(writer) });
+        tx.commit().await.unwrap();
+        // And nobody does.
+        db.keep(db.writer().await.unwrap());
+        let tx = timeout(SOON, db.write()).await.expect("a transaction begins").unwrap();
+        tx.commit().await.unwrap();
+        db.keep(db.writer().await.unwrap());
+        timeout(SOON, db.close()).await.expect("closing waits for nothing that is kept");
     }
 }
 

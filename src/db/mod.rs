@@ -8,6 +8,7 @@
 //! The rule a newcomer would break: never await the network while holding a [`Tx`]. On SQLite there is one
 //! writer, and everyone waits for it.
 
+mod kept;
 mod migrate;
 mod postgres;
 mod sqlite;
@@ -201,7 +202,7 @@ impl Db {
     /// Gives up what [`Db::apart`] gave.
     pub async fn close_apart(&self) {
         if let Pools::Postgres(pools) = &self.0 {
-            pools.pool().close().await;
+            pools.close().await;
         }
     }
 
@@ -224,15 +225,24 @@ impl Db {
     /// A connection for a statement that is a transaction of its own; on SQLite the only writer.
     pub async fn writer(&self) -> Result<Conn> {
         match &self.0 {
-            Pools::Sqlite(pools) => Ok(Conn(Inner::Sqlite(pools.writer().acquire().await?))),
-            Pools::Postgres(pools) => Ok(Conn(Inner::Postgres(pools.connection().await?))),
+            Pools::Sqlite(pools) => Ok(Conn(Inner::Sqlite(pools.writer().await?))),
+            Pools::Postgres(pools) => Ok(Conn(Inner::Postgres(pools.writer().await?))),
+        }
+    }
+
+    /// Takes back what [`Db::writer`] gave, once it has answered, for the next one who asks for it: without the pool's pings.
+    pub fn keep(&self, conn: Conn) {
+        match (&self.0, conn.0) {
+            (Pools::Sqlite(pools), Inner::Sqlite(connection)) => pools.keep(connection),
+            (Pools::Postgres(pools), Inner::Postgres(connection)) => pools.keep(connection),
+            _ => {}
         }
     }
 
     /// Brings the schema to this version; returns the names of what was applied.
     pub async fn migrate(&self) -> Result<Vec<Migration>> {
         match &self.0 {
-            Pools::Sqlite(pools) => migrate::sqlite(pools.writer()).await,
+            Pools::Sqlite(pools) => migrate::sqlite(pools.migrating()).await,
             Pools::Postgres(pools) => migrate::postgres(pools.pool()).await,
         }
     }
@@ -240,7 +250,7 @@ impl Db {
     /// What [`Db::migrate`] would apply.
     pub async fn pending(&self) -> Result<Pending> {
         match &self.0 {
-            Pools::Sqlite(pools) => migrate::pending_sqlite(pools.writer()).await,
+            Pools::Sqlite(pools) => migrate::pending_sqlite(pools.migrating()).await,
             Pools::Postgres(pools) => migrate::pending_postgres(pools.pool()).await,
         }
     }
@@ -273,7 +283,7 @@ impl Db {
     pub async fn close(&self) {
         match &self.0 {
             Pools::Sqlite(pools) => pools.close().await,
-            Pools::Postgres(pools) => pools.pool().close().await,
+            Pools::Postgres(pools) => pools.close().await,
         }
     }
 }

@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolO
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::time::timeout;
 
+use super::kept::Kept;
 use super::{Error, Options, Result, Synchronous};
 
 /// A process that is stopped in the middle of a transaction keeps its locks, and nobody could take its work over: the
@@ -33,6 +34,7 @@ pub(super) struct Pools {
     pool: PgPool,
     /// How long an answer is waited for.
     timeout: Duration,
+    kept: Kept<Postgres>,
 }
 
 impl Pools {
@@ -86,7 +88,7 @@ impl Pools {
             Err(sqlx::Error::PoolTimedOut) => return Err(why_not(&connect).await),
             pool => pool?,
         };
-        Ok(Self { pool, timeout: options.timeout })
+        Ok(Self { pool, timeout: options.timeout, kept: Kept::new() })
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
@@ -100,7 +102,8 @@ impl Pools {
             .options(BY_INDEXES)
             .options([("lock_timeout", given_up)])
             .options([("idle_in_transaction_session_timeout", given_up.min(IDLE_IN_TRANSACTION))]);
-        Self { pool: self.pool.options().clone().connect_lazy_with(connect), ..*self }
+        let pool = self.pool.options().clone().connect_lazy_with(connect);
+        Self { pool, timeout: self.timeout, kept: Kept::new() }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -109,6 +112,24 @@ impl Pools {
 
     pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// What was kept a moment ago, or what the pool gives: that pings what has been idle for longer.
+    pub(super) async fn writer(&self) -> Result<PoolConnection<Postgres>> {
+        match self.kept.take() {
+            Some((connection, idle)) if idle <= FRESH => Ok(connection),
+            _ => self.connection().await,
+        }
+    }
+
+    pub(super) fn keep(&self, connection: PoolConnection<Postgres>) {
+        self.kept.put(connection, &self.pool);
+    }
+
+    pub(super) async fn close(&self) {
+        let closed = self.pool.close();
+        drop(self.kept.take());
+        closed.await;
     }
 
     /// Begins in a task of its own, which ends whoever asked: a BEGIN that is given up half-way would leave its

@@ -66,7 +66,7 @@ pub(in crate::delivery) async fn release(
     }
     let mut conn = db.writer().await?;
     let found = store::together(&mut conn, me, group, civil).await?;
-    drop(conn);
+    db.keep(conn);
     // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
     // is opened again.
     let told = group.finished.len() as u64;
