@@ -14,7 +14,7 @@ use crate::config::{Delivery, Uncertain};
 use crate::db::{self, Notices};
 use crate::delivery::dispatch::Dispatch;
 use crate::delivery::ledger::{Claimed, Me};
-use crate::delivery::protocol::{self, Doubt, Due, Sending};
+use crate::delivery::protocol::{self, Doubt, Due, Place, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
@@ -45,8 +45,8 @@ pub(super) struct Life<'a> {
     deadlines: HashMap<i64, i64>,
     next_look: Instant,
     next_telling: Instant,
-    /// The last delivery that was read, where nothing is claimed.
-    last_seen: i64,
+    /// How far was read, where nothing is claimed.
+    last_seen: Place,
 }
 
 impl<'a> Life<'a> {
@@ -61,7 +61,7 @@ impl<'a> Life<'a> {
             deadlines: HashMap::new(),
             next_look: now,
             next_telling: now + TELL,
-            last_seen: 0,
+            last_seen: Place::FIRST,
         }
     }
 
@@ -207,8 +207,8 @@ impl<'a> Life<'a> {
         if self.mode.unrecorded {
             let mut conn = self.engine.db.read().await?;
             let limit = i64::try_from(room).unwrap_or(500);
-            let read = protocol::read_planned(&mut conn, sending.id, self.last_seen, limit).await?;
-            self.last_seen = read.last().map_or(self.last_seen, |held| held.id.0);
+            let (read, last) = protocol::read_planned(&mut conn, sending.id, self.last_seen, limit).await?;
+            self.last_seen = last;
             let any = !read.is_empty();
             self.dispatch.hand_out(read, sending, newsletter, &relays).await;
             return Ok(any);
