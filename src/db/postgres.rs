@@ -19,6 +19,9 @@ const IDLE_IN_TRANSACTION: u128 = 30_000;
 /// for every commit, until the server's statistics are made anew, which is a minute into the edition or later.
 const BY_INDEXES: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+/// Statements of ours are many and short: compiling one takes the server longer than any of them, and what keeps its planner
+/// to indexes makes some of them look dear enough for it.
+const NO_COMPILER: [(&str, &str); 1] = [("jit", "off")];
 /// In seconds, and a count: a session whose client went away without a word ends after a minute and a half, not after hours.
 const KEEPALIVE: [(&str, u8); 3] =
     [("tcp_keepalives_idle", 60), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3)];
@@ -56,6 +59,7 @@ impl Pools {
             .application_name("matinale")
             .options([("synchronous_commit", synchronous)])
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
+            .options(NO_COMPILER)
             .options(KEEPALIVE);
         // Never the other way: who keeps the server may have closed it for writing.
         if read_only {
