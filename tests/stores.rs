@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use matinale::access::tokens;
 use matinale::clock::{Clock, Random};
 use matinale::config::Alert;
-use matinale::db::{Conn, Db, Side, on};
+use matinale::db::{Conn, Db, Options, Side, on};
 use matinale::delivery::relay::store as relays;
 use matinale::delivery::store::{self as ledger, Settle};
 use matinale::editions::store as editions;
@@ -19,7 +19,7 @@ use matinale::selection::Given;
 
 use tokio::time::timeout;
 
-use crate::support::databases::both;
+use crate::support::databases::{both, postgres_url};
 
 #[tokio::test]
 async fn p3_every_store_gives_the_same_answers_on_both_engines() {
@@ -63,6 +63,16 @@ async fn p3_a_connection_kept_for_the_next_to_write_is_in_nobodys_way() {
         db.keep(db.writer().await.unwrap());
         timeout(SOON, db.close()).await.expect("closing waits for nothing that is kept");
     }
+}
+
+#[tokio::test]
+async fn p3_a_pool_that_has_none_to_spare_keeps_none() {
+    let Some(url) = postgres_url() else { return };
+    let db = Db::open(&Options { connections: 2, ..Options::new(&url) }).await.unwrap();
+    let _listens = db.listen("somebody").await.unwrap();
+    db.keep(db.writer().await.unwrap());
+    let tx = timeout(SOON, db.write()).await.expect("a transaction begins").unwrap();
+    tx.rollback().await.unwrap();
 }
 
 async fn everything(db: &Db) -> Vec<String> {

@@ -8,9 +8,9 @@
 //! The rule a newcomer would break: never await the network while holding a [`Tx`]. On SQLite there is one
 //! writer, and everyone waits for it.
 
-mod kept;
 mod migrate;
 mod postgres;
+mod spare;
 mod sqlite;
 mod watch;
 
@@ -223,16 +223,17 @@ impl Db {
     }
 
     /// A connection for a statement that is a transaction of its own; on SQLite the only writer.
-    pub async fn writer(&self) -> Result<Conn> {
+    pub async fn writer(&self) -> Result<Writer> {
         match &self.0 {
-            Pools::Sqlite(pools) => Ok(Conn(Inner::Sqlite(pools.writer().await?))),
-            Pools::Postgres(pools) => Ok(Conn(Inner::Postgres(pools.writer().await?))),
+            Pools::Sqlite(pools) => Ok(Writer(Conn(Inner::Sqlite(pools.writer().await?)))),
+            Pools::Postgres(pools) => Ok(Writer(Conn(Inner::Postgres(pools.writer().await?)))),
         }
     }
 
-    /// Takes back what [`Db::writer`] gave, once it has answered, for the next one who asks for it: without the pool's pings.
-    pub fn keep(&self, conn: Conn) {
-        match (&self.0, conn.0) {
+    /// Takes back what [`Db::writer`] gave, once it has answered, for the next one to ask for it: without the pool's
+    /// pings.
+    pub fn keep(&self, writer: Writer) {
+        match (&self.0, writer.0.0) {
             (Pools::Sqlite(pools), Inner::Sqlite(connection)) => pools.keep(connection),
             (Pools::Postgres(pools), Inner::Postgres(connection)) => pools.keep(connection),
             _ => {}
@@ -334,6 +335,24 @@ impl Conn {
             sqlx::query("SELECT pg_notify($1, '')").bind(channel).execute(c).await?;
         }
         Ok(())
+    }
+}
+
+/// A connection for statements that are transactions of their own.
+#[derive(Debug)]
+pub struct Writer(Conn);
+
+impl Deref for Writer {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+impl DerefMut for Writer {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.0
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolO
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::time::timeout;
 
-use super::kept::Kept;
+use super::spare::Spare;
 use super::{Error, Options, Result, Synchronous};
 
 /// A process that is stopped in the middle of a transaction keeps its locks, and nobody could take its work over: the
@@ -17,14 +17,21 @@ use super::{Error, Options, Result, Synchronous};
 const IDLE_IN_TRANSACTION: u128 = 30_000;
 /// For those who ask by indexes alone. A plan is kept once it is made: one from when a table was empty would read all of it,
 /// for every commit, until the server's statistics are made anew, which is a minute into the edition or later.
-const BY_INDEXES: [(&str, &str); 3] =
-    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+const BY_INDEXES: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // What an index gives in order is not sorted anew for each page of it.
+    ("enable_sort", "off"),
+];
 /// Statements of ours are many and short: compiling one takes the server longer than any of them, and what keeps its planner
 /// to indexes makes some of them look dear enough for it.
 const NO_COMPILER: [(&str, &str); 1] = [("jit", "off")];
 /// In seconds, and a count: a session whose client went away without a word ends after a minute and a half, not after hours.
 const KEEPALIVE: [(&str, u8); 3] =
     [("tcp_keepalives_idle", 60), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3)];
+/// A pool of fewer keeps none for one purpose: it may listen with one for good already.
+const WITH_A_SPARE: u32 = 4;
 /// A connection that was used so recently is taken to be alive.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -37,7 +44,7 @@ pub(super) struct Pools {
     pool: PgPool,
     /// How long an answer is waited for.
     timeout: Duration,
-    kept: Kept<Postgres>,
+    spare: Spare<Postgres>,
 }
 
 impl Pools {
@@ -92,7 +99,7 @@ impl Pools {
             Err(sqlx::Error::PoolTimedOut) => return Err(why_not(&connect).await),
             pool => pool?,
         };
-        Ok(Self { pool, timeout: options.timeout, kept: Kept::new() })
+        Ok(Self { pool, timeout: options.timeout, spare: Spare::new() })
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
@@ -107,7 +114,7 @@ impl Pools {
             .options([("lock_timeout", given_up)])
             .options([("idle_in_transaction_session_timeout", given_up.min(IDLE_IN_TRANSACTION))]);
         let pool = self.pool.options().clone().connect_lazy_with(connect);
-        Self { pool, timeout: self.timeout, kept: Kept::new() }
+        Self { pool, timeout: self.timeout, spare: Spare::new() }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -120,19 +127,22 @@ impl Pools {
 
     /// What was kept a moment ago, or what the pool gives: that pings what has been idle for longer.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Postgres>> {
-        match self.kept.take() {
-            Some((connection, idle)) if idle <= FRESH => Ok(connection),
-            _ => self.connection().await,
+        // One that is not wanted goes back before another is waited for.
+        match self.spare.take().filter(|(_, idle)| *idle <= FRESH) {
+            Some((connection, _)) => Ok(connection),
+            None => self.connection().await,
         }
     }
 
     pub(super) fn keep(&self, connection: PoolConnection<Postgres>) {
-        self.kept.put(connection, &self.pool);
+        if self.pool.options().get_max_connections() >= WITH_A_SPARE {
+            self.spare.put(connection, &self.pool);
+        }
     }
 
     pub(super) async fn close(&self) {
         let closed = self.pool.close();
-        drop(self.kept.take());
+        drop(self.spare.take());
         closed.await;
     }
 

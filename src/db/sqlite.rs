@@ -14,7 +14,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Sqlite, Transaction};
 
-use super::kept::Kept;
+use super::spare::Spare;
 use super::{Error, Options, Result, Synchronous};
 
 /// How long a second process (a command beside the daemon) waits for the writer.
@@ -25,7 +25,7 @@ const READERS: u32 = 4;
 pub(super) struct Pools {
     writer: SqlitePool,
     readers: SqlitePool,
-    kept: Kept<Sqlite>,
+    spare: Spare<Sqlite>,
 }
 
 impl Pools {
@@ -58,13 +58,13 @@ impl Pools {
             .await?;
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
         let readers = readers().connect_lazy_with(plain.read_only(true));
-        Ok(Self { writer, readers, kept: Kept::new() })
+        Ok(Self { writer, readers, spare: Spare::new() })
     }
 
     /// Every connection of it only reads, the one for writing too.
     pub(super) async fn open_read_only(options: &Options) -> Result<Self> {
         let readers = readers().connect_with(plain(options)?.read_only(true)).await?;
-        Ok(Self { writer: readers.clone(), readers, kept: Kept::new() })
+        Ok(Self { writer: readers.clone(), readers, spare: Spare::new() })
     }
 
     pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>> {
@@ -72,21 +72,21 @@ impl Pools {
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        let _waits = self.kept.wait();
+        let _waiter = self.spare.wait();
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
     /// The only connection that writes.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Sqlite>> {
-        if let Some((kept, _)) = self.kept.take() {
-            return Ok(kept);
+        if let Some((spare, _)) = self.spare.take() {
+            return Ok(spare);
         }
-        let _waits = self.kept.wait();
+        let _waiter = self.spare.wait();
         Ok(self.writer.acquire().await?)
     }
 
     pub(super) fn keep(&self, connection: PoolConnection<Sqlite>) {
-        self.kept.put(connection, &self.writer);
+        self.spare.put(connection, &self.writer);
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {
@@ -101,7 +101,7 @@ impl Pools {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         let closed = self.writer.close();
-        drop(self.kept.take());
+        drop(self.spare.take());
         closed.await;
     }
 }

@@ -14,7 +14,7 @@ use crate::config::{Delivery, Uncertain};
 use crate::db::{self, Notices};
 use crate::delivery::dispatch::Dispatch;
 use crate::delivery::ledger::{Claimed, Me};
-use crate::delivery::protocol::{self, Doubt, Due, Place, Sending};
+use crate::delivery::protocol::{self, Doubt, Due, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
@@ -45,8 +45,8 @@ pub(super) struct Life<'a> {
     deadlines: HashMap<i64, i64>,
     next_look: Instant,
     next_telling: Instant,
-    /// How far was read, where nothing is claimed.
-    last_seen: Place,
+    /// The last reader whose delivery was read, where nothing is claimed.
+    last_seen: i64,
 }
 
 impl<'a> Life<'a> {
@@ -61,7 +61,7 @@ impl<'a> Life<'a> {
             deadlines: HashMap::new(),
             next_look: now,
             next_telling: now + TELL,
-            last_seen: Place::FIRST,
+            last_seen: 0,
         }
     }
 

@@ -10,7 +10,7 @@ mod release;
 mod turns;
 
 pub(super) use claim::{
-    Due, Place, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
+    Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
 };
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
@@ -26,7 +26,7 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
-    use super::{Due, Group, Kept, Place, Round, Turns, claim, life, release};
+    use super::{Due, Group, Kept, Round, Turns, claim, life, release};
     use crate::clock::Clock;
     use crate::db::{Db, Options, Side, on};
     use crate::delivery::ledger::{Claimed, Me};
@@ -100,7 +100,7 @@ mod tests {
         tx.commit().await.unwrap();
         let looked = claim::look(&db, DUE).await.unwrap().wanted;
         let mut conn = db.read().await.unwrap();
-        let (read, last) = claim::read_planned(&mut conn, 1, Place::FIRST, 2).await.unwrap();
+        let (read, last) = claim::read_planned(&mut conn, 1, 0, 2).await.unwrap();
         let (rest, _) = claim::read_planned(&mut conn, 1, last, 2).await.unwrap();
         let read = [read, rest].concat();
         assert_eq!(format!("{looked:?}"), format!("{read:?}"));

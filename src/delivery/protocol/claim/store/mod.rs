@@ -255,48 +255,36 @@ pub(in crate::delivery::protocol) async fn claimed_of(
         .await?))
 }
 
+// By readers: both engines have an index of them for each edition, in order.
 const PLANNED: &str = "
 SELECT delivery.id, delivery.subscription, subscriber.address, subscriber.timezone, subscriber.language,
        delivery.deadline, subscription.consented_at, subscription.consent_source, subscription.confirmed_at,
-       CAST(1 AS BIGINT) AS wanted, delivery.next_at
+       CAST(1 AS BIGINT) AS wanted, delivery.subscriber
 FROM delivery
 JOIN subscriber ON subscriber.id = delivery.subscriber
 LEFT JOIN subscription ON subscription.id = delivery.subscription
-WHERE delivery.edition = $1 AND delivery.state = 'planned' AND (delivery.next_at, delivery.id) > ($2, $3)
-ORDER BY delivery.next_at, delivery.id
-LIMIT $4";
+WHERE delivery.edition = $1 AND delivery.subscriber > $2 AND delivery.state = 'planned'
+ORDER BY delivery.subscriber
+LIMIT $3";
 
-/// One that is only read, and its place in the order.
+/// One that is only read.
 #[derive(FromRow)]
 struct PlannedRow {
     #[sqlx(flatten)]
     fresh: FreshRow,
-    next_at: i64,
+    subscriber: i64,
 }
 
-/// A place in the order in which deliveries are due: when, and which of that instant.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::delivery) struct Place(i64, i64);
-
-impl Place {
-    pub(in crate::delivery) const FIRST: Self = Self(i64::MIN, 0);
-}
-
-/// What is planned behind this place, in order, without claiming it; and the place of the last.
+/// What is planned for readers behind this one, in their order, without claiming it; and the last of them.
 pub(in crate::delivery) async fn read_planned(
     conn: &mut Conn,
     edition: i64,
-    after: Place,
+    after: i64,
     limit: i64,
-) -> Result<(Vec<Claimed>, Place)> {
-    let rows: Vec<PlannedRow> = on!(conn, |c| sqlx::query_as(PLANNED)
-        .bind(edition)
-        .bind(after.0)
-        .bind(after.1)
-        .bind(limit)
-        .fetch_all(c)
-        .await?);
-    let last = rows.last().map_or(after, |row| Place(row.next_at, row.fresh.id));
+) -> Result<(Vec<Claimed>, i64)> {
+    let rows: Vec<PlannedRow> =
+        on!(conn, |c| sqlx::query_as(PLANNED).bind(edition).bind(after).bind(limit).fetch_all(c).await?);
+    let last = rows.last().map_or(after, |row| row.subscriber);
     Ok((rows.into_iter().map(|row| row.fresh.held(edition)).collect(), last))
 }
 
@@ -369,8 +357,10 @@ pub(in crate::delivery) async fn expire(conn: &mut Conn, edition: i64, civil: i6
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
     let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), CLAIMED_OF_SQLITE, UNWANTED_SQLITE]
         .map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
-    let planned = [FRESH_SQLITE.as_str(), PLANNED, EXPIRE].map(|sql| (sql, "delivery_planned"));
+    let planned = [FRESH_SQLITE.as_str(), EXPIRE].map(|sql| (sql, "delivery_planned"));
+    let read = [(PLANNED, "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber>?)")];
     let deferred = [DEFERRED_SQLITE.as_str(), EXPIRE_AGAIN.as_str()].map(|sql| (sql, "delivery_deferred"));
-    let own = by_key.into_iter().chain(planned).chain(deferred).map(|(sql, by)| (sql.to_owned(), by));
+    let own =
+        by_key.into_iter().chain(planned).chain(read).chain(deferred).map(|(sql, by)| (sql.to_owned(), by));
     own.chain(sending::plans()).collect()
 }

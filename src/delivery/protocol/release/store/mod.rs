@@ -36,9 +36,9 @@ WHERE attempt.delivery = told.delivery AND attempt.number = told.number
   AND (attempt.outcome IS NULL OR attempt.outcome = 'uncertain')";
 
 // PostgreSQL plans this once, while there is hardly an attempt, and would go through a whole index from then on, for each
-// commit of a first edition: that the list itself limits the keys leaves it no choice. `told` is the first list: $4.
+// commit of a first edition: that the list itself limits the keys leaves it no choice. `told` is the first of the lists.
 static FINISH_POSTGRES: LazyLock<String> =
-    LazyLock::new(|| format!("{FINISH}\n  AND attempt.delivery = ANY ($4)"));
+    LazyLock::new(|| format!("{FINISH}\n  AND attempt.delivery = ANY (${})", BEFORE_LISTS + 1));
 
 // COALESCE keeps SQLite's planner off the index of claims: it would read all of it for each move. What was moved by this
 // attempt is moved by it once: a statement whose answer was given up may still run when the next attempt is under way.
