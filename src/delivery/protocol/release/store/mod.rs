@@ -1,24 +1,26 @@
-//! The statements of a release: outcomes, moves, open attempts, claims that go back.
+//! The statements of a release: outcomes, moves, open attempts; all of them in one turn (`together`), and what goes back
+//! (`back`).
 //!
-//! Reads `edition`, `subscription`, `subscriber` and `suppression`. Each is part of a short transaction in `mod.rs`, or
+//! Reads `edition`, `subscription`, `subscriber` and `suppression`. Each is part of a short transaction of the release, or
 //! is one of its own; none is ever open across the network.
 
+mod back;
 mod rows;
+mod together;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
-use sqlx::{AssertSqlSafe, Either, Row as _};
+use sqlx::{AssertSqlSafe, Either};
 
+pub(super) use self::back::{give_back, put_off, unopen};
 use self::rows::{Column, Rows};
-use super::Group;
+pub(super) use self::together::together;
 use crate::db::{Conn, Result, Side, on};
 use crate::delivery::classify::Class;
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
-use crate::delivery::protocol::claim::{CLAIM_FRESH_SQLITE, claimed_of};
-use crate::delivery::protocol::{Later, json};
+use crate::delivery::protocol::json;
 use crate::delivery::store::pick;
 
 // Each statement joins a list, which is written in front of it: `told`, `moved`, `asked` or `refused`. $1 and $2 are who
@@ -146,6 +148,9 @@ fn refused(rows: &[(Release, Verdict)]) -> Rows<'_> {
     ]);
     Rows(columns)
 }
+
+/// On SQLite, texts have room for a multiple of this: one for each number of rows would be too many to keep prepared.
+const STEP: usize = 4;
 
 /// PostgreSQL's parameters before a list's own.
 const BEFORE_LISTS: usize = 3;
@@ -298,256 +303,12 @@ pub(super) async fn release(conn: &mut Conn, me: Me, rows: &[Release], civil: i6
     Ok(run(conn, list, RELEASE, me, civil).await?.1)
 }
 
-// What a life that is over hears is told together with what comes of it: between the two a second copy would leave.
-const ALIVE: &str = "
-  AND EXISTS (SELECT 1 FROM daemon WHERE daemon.id = $1 AND daemon.epoch = $2 AND daemon.gone = 0)";
-
-/// A whole release in one turn of SQLite's worker thread, BEGIN and COMMIT included: there the turns cost more than the
-/// statements, and so does each row that comes back. The lists have room for so many rows; with `due` it claims, too.
-fn together_sqlite(me: Me, rows: usize, due: bool) -> Arc<str> {
-    type Texts = BTreeMap<(i64, i64, usize, bool), Arc<str>>;
-    // A life has a few, which stay prepared.
-    static TEXTS: Mutex<Texts> = Mutex::new(BTreeMap::new());
-    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if texts.len() > 64 {
-        texts.clear();
-    }
-    let text = texts.entry((me.daemon, me.epoch, rows, due)).or_insert_with(|| {
-        let told = told(&[]).as_values(rows);
-        let moved = moved(&[]).as_values(rows);
-        let asked = asked(&[].iter()).as_values(rows);
-        let release = RELEASE.trim_end_matches("\nRETURNING delivery");
-        let claim = if due { format!("{}{ALIVE};\n", CLAIM_FRESH_SQLITE.as_str()) } else { String::new() };
-        let all = format!(
-            "BEGIN IMMEDIATE;\nWITH told {told}{FINISH}{ALIVE};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\n{claim}COMMIT"
-        );
-        in_life(&all, me).into()
-    });
-    text.clone()
-}
-
-/// Which statement of [`together_sqlite`] is which.
-const AT_FINISH: usize = 1;
-const AT_MOVES: usize = 2;
-const AT_RELEASES: usize = 3;
-const AT_CLAIMS: usize = 4;
-
-const OPENED_SQLITE: &str = "
-SELECT delivery
-FROM attempt
-WHERE delivery IN (SELECT value FROM json_each($1)) AND outcome IS NULL AND daemon = $2 AND epoch = $3";
-
-// The same as one statement, which is a transaction of its own: one answer from the server instead of six. The fence's
-// lock is taken before anything else is looked at, because everything else hangs on `me`: FOR SHARE is held against the
-// takeover's FOR UPDATE.
-static TOGETHER_POSTGRES: LazyLock<String> = LazyLock::new(|| {
-    let (told, moved, asked) = (told(&[]), moved(&[]), asked(&[].iter()));
-    let at_told = BEFORE_LISTS + 1;
-    let at_moved = at_told + told.width();
-    let at_asked = at_moved + moved.width();
-    let lists = [("told", told, at_told), ("moved", moved, at_moved), ("asked", asked, at_asked)]
-        .map(|(name, list, first)| format!("{name} {}", list.as_arrays(first)))
-        .join(",\n");
-    let finish = FINISH_POSTGRES.as_str();
-    let release = RELEASE.replace("\nRETURNING", "\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING");
-    format!(
-        "WITH me AS MATERIALIZED (\n\
-         SELECT 1 FROM daemon WHERE id = $1 AND epoch = $2 AND gone = 0 FOR SHARE\n),\n{lists},\n\
-         finish AS ({finish}\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING attempt.delivery),\n\
-         moves AS ({MOVE}\n  AND EXISTS (SELECT 1 FROM me)\nRETURNING delivery.id),\n\
-         release AS ({release})\n\
-         SELECT CAST(0 AS BIGINT), COUNT(*) FROM finish\n\
-         UNION ALL SELECT CAST(1 AS BIGINT), COUNT(*) FROM moves\n\
-         UNION ALL SELECT CAST(2 AS BIGINT), delivery FROM release"
-    )
-});
-
-/// What [`together`] found.
-#[derive(Debug, Default)]
-pub(super) struct Together {
-    /// How many attempts were ended.
-    pub(super) finished: u64,
-    /// How many deliveries were moved: fewer than told where this life is over, or somebody took a claim over.
-    pub(super) moved: u64,
-    /// The deliveries whose attempts are open now.
-    pub(super) released: Vec<i64>,
-    /// The deliveries that were claimed.
-    pub(super) claimed: Vec<i64>,
-}
-
-/// Texts have room for a multiple of this: one for each number of rows would be too many to keep prepared.
-const STEP: usize = 4;
-
-/// Outcomes, moves and release, and on SQLite the claim, as a transaction of their own, in one turn. A life that is over holds no claims, and
-/// nothing is kept of it here. The connection must not be in a transaction.
-pub(super) async fn together(conn: &mut Conn, me: Me, group: &Group, civil: i64) -> Result<Together> {
-    let Group { finished, asked: wanted, due, .. } = group;
-    let (told, moved, asked) = (told(finished), moved(finished), asked(&wanted.iter()));
-    match conn.side() {
-        Side::Sqlite(c) => {
-            let rows = finished.len().max(wanted.len()).max(1).next_multiple_of(STEP);
-            let query = told
-                .bind_values(sqlx::query(AssertSqlSafe(together_sqlite(me, rows, !due.is_empty()))), rows);
-            let mut query = asked.bind_values(moved.bind_values(query, rows), rows).bind(civil);
-            if !due.is_empty() {
-                query = query.bind(json(due));
-            }
-            let counts: Result<Vec<u64>> = async {
-                let results = sqlx::Executor::fetch_many(&mut *c, query);
-                let done = results.try_filter_map(|result| async move {
-                    Ok(result.left().map(|done| done.rows_affected()))
-                });
-                Ok(done.try_collect().await?)
-            }
-            .await;
-            let counts = match counts {
-                Ok(counts) => counts,
-                Err(error) => {
-                    // Whatever failed may have left the transaction open; the connection is the only writer.
-                    drop(sqlx::query("ROLLBACK").execute(c).await);
-                    return Err(error);
-                }
-            };
-            let all = || wanted.iter().map(|release| release.delivery.0);
-            let released = if counts.get(AT_RELEASES) == Some(&(wanted.len() as u64)) {
-                all().collect()
-            } else {
-                let ids = json(&all().collect::<Vec<_>>());
-                let opened = sqlx::query_scalar(OPENED_SQLITE).bind(ids).bind(me.daemon).bind(me.epoch);
-                opened.fetch_all(&mut *c).await?
-            };
-            let count = |at: usize| counts.get(at).copied().unwrap_or(0);
-            // Where nothing is due, that is COMMIT's count.
-            let claimed = if due.is_empty() || count(AT_CLAIMS) == due.len() as u64 {
-                due.clone()
-            } else {
-                claimed_of(conn, me, due).await?
-            };
-            Ok(Together { finished: count(AT_FINISH), moved: count(AT_MOVES), released, claimed })
-        }
-        Side::Postgres(c) => {
-            let query = sqlx::query(AssertSqlSafe(TOGETHER_POSTGRES.as_str()));
-            let query = told.bind_arrays(query.bind(me.daemon).bind(me.epoch).bind(civil));
-            let mut found = Together::default();
-            for row in asked.bind_arrays(moved.bind_arrays(query)).fetch_all(c).await? {
-                let (what, value): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-                match what {
-                    0 => found.finished = value.unsigned_abs(),
-                    1 => found.moved = value.unsigned_abs(),
-                    _ => found.released.push(value),
-                }
-            }
-            Ok(found)
-        }
-    }
-}
-
-// What we hold claimed was opened by nobody else, or a takeover would have said so: where another life is named, a
-// statement that it had given up came late.
-const UNOPEN_SQLITE: &str = "
-DELETE FROM attempt
-WHERE delivery IN (SELECT id FROM delivery
-                   WHERE id IN (SELECT value FROM json_each($1)) AND COALESCE(state, '') = 'claimed'
-                     AND daemon = $2 AND epoch = $3)
-  AND outcome IS NULL";
-
-const UNOPEN_POSTGRES: &str = "
-DELETE FROM attempt
-WHERE delivery IN (SELECT id FROM delivery
-                   WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
-                     AND state = 'claimed' AND daemon = $2 AND epoch = $3)
-  AND outcome IS NULL";
-
-/// Takes back open attempts whose dot, as this process knows, was never written.
-pub(super) async fn unopen(conn: &mut Conn, me: Me, asked: &[Release]) -> Result<()> {
-    let sql = pick(conn, UNOPEN_SQLITE, UNOPEN_POSTGRES);
-    let list = json(&asked.iter().map(|release| release.delivery.0).collect::<Vec<_>>());
-    on!(conn, |c| sqlx::query(sql).bind(&list).bind(me.daemon).bind(me.epoch).execute(c).await.map(drop)?);
-    Ok(())
-}
-
-const GIVE_BACK_SQLITE: &str = "
-UPDATE delivery
-SET state = CASE
-        WHEN accepted_at IS NOT NULL THEN 'accepted'
-        WHEN deadline > $4
-         AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
-         AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
-                     WHERE subscription.id = delivery.subscription AND subscription.status = 'active'
-                       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash))
-        THEN CASE WHEN tries > 0 THEN 'deferred' ELSE 'planned' END
-        WHEN doubtful = 1 THEN 'uncertain'
-        WHEN deadline <= $4 THEN 'expired'
-        ELSE 'withdrawn' END,
-    daemon = NULL, epoch = NULL
-WHERE id IN (SELECT value FROM json_each($1)) AND state = 'claimed' AND daemon = $2 AND epoch = $3";
-
-const GIVE_BACK_POSTGRES: &str = "
-UPDATE delivery
-SET state = CASE
-        WHEN accepted_at IS NOT NULL THEN 'accepted'
-        WHEN deadline > $4
-         AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
-         AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
-                     WHERE subscription.id = delivery.subscription AND subscription.status = 'active'
-                       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash))
-        THEN CASE WHEN tries > 0 THEN 'deferred' ELSE 'planned' END
-        WHEN doubtful = 1 THEN 'uncertain'
-        WHEN deadline <= $4 THEN 'expired'
-        ELSE 'withdrawn' END,
-    daemon = NULL, epoch = NULL
-WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
-  AND state = 'claimed' AND daemon = $2 AND epoch = $3";
-
-/// Gives claims back that did not leave: to wait again, or to the end that befits them. No attempt is counted.
-pub(super) async fn give_back(conn: &mut Conn, me: Me, deliveries: &[i64], civil: i64) -> Result<()> {
-    let sql = pick(conn, GIVE_BACK_SQLITE, GIVE_BACK_POSTGRES);
-    let list = json(&deliveries);
-    on!(conn, |c| sqlx::query(sql)
-        .bind(&list)
-        .bind(me.daemon)
-        .bind(me.epoch)
-        .bind(civil)
-        .execute(c)
-        .await
-        .map(drop)?);
-    arrived(conn, deliveries).await
-}
-
-const PUT_OFF_SQLITE: &str = "
-WITH later AS MATERIALIZED (
-    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS state,
-           json_extract(value, '$[2]') AS next_at
-    FROM json_each($1)
-)
-UPDATE delivery
-SET state = CASE WHEN delivery.tries > 0 THEN 'deferred' ELSE later.state END, next_at = later.next_at
-FROM later
-WHERE delivery.id = later.id AND delivery.state IN ('planned', 'deferred')";
-
-const PUT_OFF_POSTGRES: &str = "
-WITH later AS MATERIALIZED (
-    SELECT CAST(value->>0 AS BIGINT) AS id, value->>1 AS state, CAST(value->>2 AS BIGINT) AS next_at
-    FROM jsonb_array_elements(CAST($1 AS JSONB))
-)
-UPDATE delivery
-SET state = CASE WHEN delivery.tries > 0 THEN 'deferred' ELSE later.state END, next_at = later.next_at
-FROM later
-WHERE delivery.id = later.id AND delivery.state IN ('planned', 'deferred')";
-
-/// Puts claims off that were given back in this transaction: nobody was asked about them, so no attempt is counted.
-pub(super) async fn put_off(conn: &mut Conn, later: &[Later]) -> Result<()> {
-    let sql = pick(conn, PUT_OFF_SQLITE, PUT_OFF_POSTGRES);
-    let list: Vec<_> =
-        later.iter().map(|later| (later.delivery, later.state.as_str(), later.next_at)).collect();
-    let list = json(&list);
-    on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await.map(drop)?);
-    Ok(())
-}
-
-#[cfg(test)]
 /// Each statement of a release, and what its plan must find its rows by.
+#[cfg(test)]
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
+    use self::back::{GIVE_BACK_SQLITE, PUT_OFF_SQLITE, UNOPEN_SQLITE};
+    use self::together::OPENED_SQLITE;
+
     let (told, moved) = (told(&[]).as_values(STEP), moved(&[]).as_values(STEP));
     let wanted = asked(&[].iter()).as_values(STEP);
     let release = in_life(&format!("WITH asked {wanted}{RELEASE}"), Me { daemon: 1, epoch: 1 });

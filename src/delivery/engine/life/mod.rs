@@ -1,8 +1,10 @@
-//! One life of a daemon: it renews its lease, claims what is due and hands it out, heeds operators, and leaves.
-//!
-//! Fresh mail goes before retries, so that trouble never delays the untroubled.
+//! One life of a daemon: it renews its lease, claims what is due and hands it out (`claims`), ends what is late
+//! (`sweeps`), heeds operators, and leaves.
 
-use std::collections::{HashMap, HashSet};
+mod claims;
+mod sweeps;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Engine, Mode, pause};
 use crate::clock::timestamp;
 use crate::config::{Delivery, Uncertain};
-use crate::db::{self, Notices};
+use crate::db::Notices;
 use crate::delivery::dispatch::Dispatch;
-use crate::delivery::ledger::{Claimed, Me};
-use crate::delivery::protocol::{self, Doubt, Due, Sending};
+use crate::delivery::ledger::Me;
+use crate::delivery::protocol::{self, Doubt, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
-use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 
 /// How often due work is looked for when nobody says that there is some.
@@ -30,8 +31,6 @@ const LONGEST_LIMIT: i64 = 7 * 86_400_000;
 const TELL: Duration = Duration::from_secs(1);
 /// A renewal may take so long, however short the lease is.
 const LEAST: Duration = Duration::from_secs(3);
-/// How often late deliveries are ended.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// One life.
 #[derive(Clone)]
@@ -182,142 +181,6 @@ impl<'a> Life<'a> {
             Some(edition) => all.into_iter().filter(|sending| sending.id == edition.0).collect(),
             None => all,
         })
-    }
-
-    /// Claims what is due of an edition and hands it out; `true` when there was something.
-    async fn claim(&mut self, sending: &Sending, shutdown: &Shutdown) -> Result<bool> {
-        let Some(newsletter) = self.engine.newsletters.get(&sending.newsletter) else {
-            return Ok(false);
-        };
-        let relays = self.dispatch.up(newsletter);
-        if relays.is_empty() {
-            return Ok(false);
-        }
-        let batch = usize::try_from(self.engine.config.delivery.batch).unwrap_or(500);
-        let waiting = self.dispatch.waiting(newsletter);
-        // Lanes hold no more than they can do soon, so that one of them does not keep the others waiting.
-        let most = if relays.iter().any(|relay| relay.config.providers) { batch * 4 } else { batch };
-        if waiting * 2 > most {
-            // Enough in hand: a claim that waits long here could not be done by another daemon.
-            sleep(Duration::from_millis(2)).await;
-            return Ok(true);
-        }
-        let mut seen_any = false;
-        let mut room = (most - waiting).min(batch);
-        if self.mode.unrecorded {
-            let mut conn = self.engine.db.read().await?;
-            let limit = i64::try_from(room).unwrap_or(500);
-            let (read, last) = protocol::read_planned(&mut conn, sending.id, self.last_seen, limit).await?;
-            self.last_seen = last;
-            let any = !read.is_empty();
-            self.dispatch.hand_out(read, sending, newsletter, &relays).await;
-            return Ok(any);
-        }
-        for fresh in [true, false] {
-            if room == 0 {
-                break;
-            }
-            let civil = self.engine.clock.civil_ms();
-            let until = match (fresh, self.mode.now) {
-                (true, true) => i64::MAX,
-                (true, false) => civil,
-                (false, _) => self.engine.clock.now_ms(),
-            };
-            let due =
-                Due { edition: sending.id, fresh, until, civil, limit: i64::try_from(room).unwrap_or(500) };
-            let (claimed, seen) = self.claim_due(due, shutdown).await?;
-            seen_any |= seen > 0;
-            room = room.saturating_sub(claimed.len());
-            self.dispatch.hand_out(claimed, sending, newsletter, &relays).await;
-        }
-        Ok(seen_any)
-    }
-
-    /// Claims what is due; returns it, and how many rows were seen in all. Who is told to leave waits for no ledger that
-    /// cannot be written: what it claims late goes back when this life ends.
-    async fn claim_due(&self, due: Due, shutdown: &Shutdown) -> Result<(Vec<Claimed>, usize)> {
-        let (db, committer) = (&self.engine.db, &self.dispatch.shared.committer);
-        // A retry goes on from what was sent before: it is read and claimed in one transaction. On PostgreSQL that holds
-        // up nobody's dot.
-        if due.fresh && db.engine() == db::Engine::Sqlite {
-            let mut found = self.ask(protocol::look(db, due)).await?;
-            if found.unwanted.is_empty() {
-                let seen = found.seen();
-                let ids: Vec<i64> = found.wanted.iter().map(|held| held.id.0).collect();
-                if !ids.is_empty() {
-                    let taken = tokio::select! {
-                        taken = committer.claim(ids) => taken?,
-                        () = shutdown.draining() => Vec::new(),
-                    };
-                    let taken: HashSet<i64> = taken.into_iter().collect();
-                    found.wanted.retain(|held| taken.contains(&held.id.0));
-                }
-                return Ok((found.wanted, seen));
-            }
-        }
-        // Before the database is asked: a turn that is long in coming says nothing about it.
-        let turn = tokio::select! {
-            turn = committer.turns().to_claim() => turn,
-            () = shutdown.draining() => return Ok((Vec::new(), 0)),
-        };
-        self.ask(protocol::claim(db, self.me, due, turn)).await
-    }
-
-    async fn sweep(&mut self, editions: &[Sending]) -> Result<()> {
-        self.deadlines.clear();
-        if Instant::now() < self.next_sweep && self.mode.edition.is_none() {
-            return Ok(());
-        }
-        self.next_sweep = Instant::now() + SWEEP;
-        for sending in editions {
-            let civil = self.engine.clock.civil_ms();
-            self.ask_at_length(protocol::expire(&self.engine.db, sending.id, civil)).await?;
-        }
-        self.withdraw_the_cancelled().await
-    }
-
-    /// The same while there is work, which may last for hours where a relay is slow. An edition's deliveries are looked
-    /// through only once the first of them may be late.
-    async fn sweep_in_passing(&mut self, editions: &[Sending]) -> Result<()> {
-        if Instant::now() < self.next_sweep {
-            return Ok(());
-        }
-        self.next_sweep = Instant::now() + SWEEP;
-        let civil = self.engine.clock.civil_ms();
-        for sending in editions {
-            let first = match self.deadlines.get(&sending.id) {
-                Some(known) => Some(*known),
-                None => self.ask_at_length(self.first_deadline(sending)).await?,
-            };
-            let Some(first) = first else { continue };
-            self.deadlines.insert(sending.id, first);
-            if first <= civil {
-                self.ask_at_length(protocol::expire(&self.engine.db, sending.id, civil)).await?;
-                self.deadlines.remove(&sending.id);
-            }
-        }
-        self.withdraw_the_cancelled().await
-    }
-
-    async fn first_deadline(&self, sending: &Sending) -> Result<Option<i64>> {
-        Ok(protocol::first_deadline(&mut self.engine.db.read().await?, sending.id).await?)
-    }
-
-    async fn cancelled(&self) -> Result<Vec<EditionId>> {
-        store::cancelled_not_over(&mut self.engine.db.read().await?).await
-    }
-
-    /// What was on its way when its edition was cancelled, and came back since, leaves no more.
-    async fn withdraw_the_cancelled(&self) -> Result<()> {
-        for edition in self.ask(self.cancelled()).await? {
-            let withdrawn = async {
-                let mut tx = self.engine.db.write().await?;
-                store::withdraw_all(&mut tx, edition).await?;
-                Ok(tx.commit().await?)
-            };
-            self.ask_at_length(withdrawn).await?;
-        }
-        Ok(())
     }
 
     /// Whether the run is over: one pass was asked for, or its edition has nothing left to do.

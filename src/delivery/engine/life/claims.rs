@@ -1,0 +1,96 @@
+//! What is due is claimed and handed out.
+//!
+//! Fresh mail goes before retries, so that trouble never delays the untroubled.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Life;
+use crate::db;
+use crate::delivery::Result;
+use crate::delivery::ledger::Claimed;
+use crate::delivery::protocol::{self, Due, Sending};
+use crate::lifecycle::Shutdown;
+
+impl Life<'_> {
+    /// Claims what is due of an edition and hands it out; `true` when there was something.
+    pub(super) async fn claim(&mut self, sending: &Sending, shutdown: &Shutdown) -> Result<bool> {
+        let Some(newsletter) = self.engine.newsletters.get(&sending.newsletter) else {
+            return Ok(false);
+        };
+        let relays = self.dispatch.up(newsletter);
+        if relays.is_empty() {
+            return Ok(false);
+        }
+        let batch = usize::try_from(self.engine.config.delivery.batch).unwrap_or(500);
+        let waiting = self.dispatch.waiting(newsletter);
+        // Lanes hold no more than they can do soon, so that one of them does not keep the others waiting.
+        let most = if relays.iter().any(|relay| relay.config.providers) { batch * 4 } else { batch };
+        if waiting * 2 > most {
+            // Enough in hand: a claim that waits long here could not be done by another daemon.
+            sleep(Duration::from_millis(2)).await;
+            return Ok(true);
+        }
+        let mut seen_any = false;
+        let mut room = (most - waiting).min(batch);
+        if self.mode.unrecorded {
+            let mut conn = self.engine.db.read().await?;
+            let limit = i64::try_from(room).unwrap_or(500);
+            let (read, last) = protocol::read_planned(&mut conn, sending.id, self.last_seen, limit).await?;
+            self.last_seen = last;
+            let any = !read.is_empty();
+            self.dispatch.hand_out(read, sending, newsletter, &relays).await;
+            return Ok(any);
+        }
+        for fresh in [true, false] {
+            if room == 0 {
+                break;
+            }
+            let civil = self.engine.clock.civil_ms();
+            let until = match (fresh, self.mode.now) {
+                (true, true) => i64::MAX,
+                (true, false) => civil,
+                (false, _) => self.engine.clock.now_ms(),
+            };
+            let due =
+                Due { edition: sending.id, fresh, until, civil, limit: i64::try_from(room).unwrap_or(500) };
+            let (claimed, seen) = self.claim_due(due, shutdown).await?;
+            seen_any |= seen > 0;
+            room = room.saturating_sub(claimed.len());
+            self.dispatch.hand_out(claimed, sending, newsletter, &relays).await;
+        }
+        Ok(seen_any)
+    }
+
+    /// Claims what is due; returns it, and how many rows were seen in all. Who is told to leave waits for no ledger that
+    /// cannot be written: what it claims late goes back when this life ends.
+    async fn claim_due(&self, due: Due, shutdown: &Shutdown) -> Result<(Vec<Claimed>, usize)> {
+        let (db, committer) = (&self.engine.db, &self.dispatch.shared.committer);
+        // A retry goes on from what was sent before: it is read and claimed in one transaction. On PostgreSQL that holds
+        // up nobody's dot.
+        if due.fresh && db.engine() == db::Engine::Sqlite {
+            let mut found = self.ask(protocol::look(db, due)).await?;
+            if found.unwanted.is_empty() {
+                let seen = found.seen();
+                let ids: Vec<i64> = found.wanted.iter().map(|held| held.id.0).collect();
+                if !ids.is_empty() {
+                    let taken = tokio::select! {
+                        taken = committer.claim(ids) => taken?,
+                        () = shutdown.draining() => Vec::new(),
+                    };
+                    let taken: HashSet<i64> = taken.into_iter().collect();
+                    found.wanted.retain(|held| taken.contains(&held.id.0));
+                }
+                return Ok((found.wanted, seen));
+            }
+        }
+        // Before the database is asked: a turn that is long in coming says nothing about it.
+        let turn = tokio::select! {
+            turn = committer.turns().to_claim() => turn,
+            () = shutdown.draining() => return Ok((Vec::new(), 0)),
+        };
+        self.ask(protocol::claim(db, self.me, due, turn)).await
+    }
+}
