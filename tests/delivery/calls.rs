@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use matinale::clock::Clock;
 use matinale::db::{Db, Options, on};
 use matinale::delivery::CHANNEL;
 use matinale::editions::{self, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::{Bench, prepare_with};
+use super::ground::{Bench, at_noon, prepare_with};
 use crate::support::databases;
 use crate::support::faulty::{Faulty, Offer};
 use crate::support::lossy::Lossy;
@@ -113,7 +112,7 @@ async fn p3_p4_a_daemon_whose_listening_connection_was_lost_listens_anew_and_com
         let server = Faulty::start(offer, HashMap::new(), [].into(), Vec::new()).await;
         let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
         let readers: Vec<String> = (0..ROUNDS).map(|n| format!("r{n}@example.org")).collect();
-        let bench = prepare_with(db.clone(), "", &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(db.clone(), "", &relay, at_noon(), &readers).await;
         let mut tx = db.write().await.unwrap();
         let sql = "UPDATE delivery SET next_at = deadline - 1";
         on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());

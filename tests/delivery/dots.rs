@@ -4,11 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use matinale::clock::Clock;
 use matinale::db::{Side, on};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::{Bench, LONGEST, prepare_with};
+use super::ground::{Bench, LONGEST, at_noon, prepare_with};
 use crate::support::databases::{both, sqlite};
 use crate::support::faulty::{Faulty, Offer};
 
@@ -36,7 +35,7 @@ async fn p4_a_released_dot_waits_neither_for_the_ledger_nor_for_the_next_message
     let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
     let test = sqlite().await;
-    let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
+    let bench = prepare_with(test.db, "", &relay, at_noon(), &readers).await;
     // The second reader's mail cannot be made.
     break_english(&bench, "'r1@example.org'").await;
     let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
@@ -70,7 +69,7 @@ async fn p1_messages_that_cannot_be_made_wait_behind_those_that_can() {
         let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
         // They come first.
-        let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db, "", &relay, at_noon(), &readers).await;
         break_english(&bench, "'r0@example.org', 'r1@example.org'").await;
         let (engine, shutdown) = (bench.engine(), Shutdown::new());
         let stop = shutdown.clone();

@@ -10,7 +10,7 @@ use matinale::lifecycle::Shutdown;
 use matinale::morning::House;
 use matinale::morning::settle::{Settled, settle};
 
-use super::ground::{Bench, LONGEST, prepare_with};
+use super::ground::{Bench, LONGEST, at_noon, prepare_with};
 use crate::support::databases::both;
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 
@@ -127,7 +127,7 @@ async fn p1_what_is_put_off_after_its_edition_was_cancelled_is_withdrawn() {
         let to = ["n0@example.org".to_owned()];
         let later = Fault::After(1, Box::new(Fault::Reply("451 4.3.0 later\r\n".to_owned())));
         let scripts = Scripts::from([(to[0].clone(), step(Phase::Dot, later, false))]);
-        let (server, bench) = stage(test.db, scripts, "retry = [\"1m\"]", Clock::system(), &to).await;
+        let (server, bench) = stage(test.db, scripts, "retry = [\"1m\"]", at_noon(), &to).await;
         let (engine, shutdown) = (bench.engine(), Shutdown::new());
         let ends = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run(&ends).await });

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use matinale::clock::Clock;
 use matinale::db::{Conn, on};
 use matinale::delivery::{Record, store};
 use matinale::editions::{self, EditionState, Who};
@@ -11,7 +10,7 @@ use matinale::lifecycle::Shutdown;
 use matinale::readers::{self, Address, SubscriberId, SubscriptionId};
 
 use super::faults::one;
-use super::ground::{Bench, prepare_with};
+use super::ground::{Bench, at_noon, prepare_with};
 use crate::support::databases::{TestDb, both};
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 
@@ -26,7 +25,7 @@ async fn between(test: &TestDb, act: impl AsyncFnOnce(&Bench, &mut Conn)) -> (Be
     let offer = Offer { pipelining: true, ..Offer::default() };
     let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
-    let bench = prepare_with(test.db.clone(), "", &relay, Clock::system(), &[READER.to_owned()]).await;
+    let bench = prepare_with(test.db.clone(), "", &relay, at_noon(), &[READER.to_owned()]).await;
     let (engine, mode) = (bench.engine(), bench.mode());
     let daemon = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
     let begun = async {

@@ -4,11 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use matinale::clock::Clock;
 use matinale::db::{Conn, on};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::prepare_with;
+use super::ground::{at_noon, prepare_with};
 use crate::support::databases::{self, both};
 use crate::support::faulty::{Faulty, Offer};
 
@@ -27,7 +26,7 @@ async fn p1_an_attempt_that_a_release_opened_too_late_keeps_nobody_from_sending(
     for test in both().await {
         let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
         let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
-        let bench = prepare_with(test.db, "", &relay, Clock::system(), &[READER.to_owned()]).await;
+        let bench = prepare_with(test.db, "", &relay, at_noon(), &[READER.to_owned()]).await;
         // Another daemon had given the delivery back by then, so its dot was never written.
         let mut tx = bench.db.write().await.unwrap();
         let late = "INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at,
@@ -49,7 +48,7 @@ async fn p1_a_daemon_that_leaves_gives_back_what_it_was_still_claiming() {
     let test = databases::postgres().await;
     let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
-    let bench = prepare_with(test.db, "", &relay, Clock::system(), &[READER.to_owned()]).await;
+    let bench = prepare_with(test.db, "", &relay, at_noon(), &[READER.to_owned()]).await;
     let tomorrow = "UPDATE delivery SET next_at = next_at + 86400000, deadline = deadline + 864000000";
     let mut tx = bench.db.write().await.unwrap();
     assert_eq!(change(&mut tx, tomorrow).await, 1);
@@ -92,7 +91,7 @@ async fn p1_who_is_told_to_leave_waits_for_no_claim_that_cannot_be_written() {
     let test = databases::sqlite().await;
     let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
-    let bench = prepare_with(test.db, "", &relay, Clock::system(), &[READER.to_owned()]).await;
+    let bench = prepare_with(test.db, "", &relay, at_noon(), &[READER.to_owned()]).await;
     let mut tx = bench.db.write().await.unwrap();
     let full = "CREATE TRIGGER full BEFORE UPDATE ON delivery WHEN NEW.state = 'claimed'
                 BEGIN SELECT RAISE(ABORT, 'no room'); END";

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use matinale::clock::Clock;
 use matinale::db::{Db, Side};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::prepare_with;
+use super::ground::{at_noon, prepare_with};
 use crate::support::databases;
 use crate::support::smtp::Scripted;
 
@@ -37,7 +36,7 @@ async fn p1_a_first_edition_finds_attempts_by_their_keys_though_there_were_none_
     let server = Scripted::start(true).await;
     let addresses: Vec<String> = (0..READERS).map(|n| format!("ok-n{n}@example.org")).collect();
     let relay = format!("url = \"smtp://{}?{RELAY}", server.address);
-    let bench = prepare_with(test.db, "", &relay, Clock::system(), &addresses).await;
+    let bench = prepare_with(test.db, "", &relay, at_noon(), &addresses).await;
     // Statistics made meanwhile would have the statements planned anew, and a planner that has some reads both ends of an
     // index to judge them: those entries are counted, too.
     let mut conn = bench.db.read().await.unwrap();

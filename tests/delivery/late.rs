@@ -3,14 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use matinale::clock::Clock;
 use matinale::db::{Conn, Side, on};
 use matinale::delivery::{Record, store};
 use matinale::lifecycle::Shutdown;
 use tokio::task::JoinHandle;
 
 use super::faults::one;
-use super::ground::{Bench, prepare_with};
+use super::ground::{Bench, at_noon, prepare_with};
 use crate::support::databases::{self, TestDb, both};
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 
@@ -58,7 +57,7 @@ impl Ground {
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
         let delivery = format!("retry = [\"20ms\", \"20ms\"]\nuncertain = \"{uncertain}\"");
         let readers = [READER.to_owned()];
-        let bench = prepare_with(test.db.clone(), &delivery, &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db.clone(), &delivery, &relay, at_noon(), &readers).await;
         let daemon = || {
             let (engine, mode) = (bench.engine(), bench.mode());
             tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() })
@@ -230,7 +229,7 @@ async fn p3_a_life_that_is_over_begins_no_further_message_when_its_last_answer_c
         );
         // With one message in hand it claims no more, and so it does not learn at a claim that it is over.
         let settings = "batch = 1\nuncertain = \"hold\"";
-        let bench = prepare_with(test.db, settings, &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db, settings, &relay, at_noon(), &readers).await;
         // Whoever was planned first: this one is sent first.
         let mut tx = bench.db.write().await.unwrap();
         let sql = "UPDATE delivery SET next_at = next_at - 1 \
@@ -278,7 +277,7 @@ async fn p3_a_daemon_that_drains_renews_its_lease_while_it_waits_for_an_answer()
         let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
         let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
         let readers = [READER.to_owned()];
-        let bench = prepare_with(test.db, "lease = \"300ms\"", &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db, "lease = \"300ms\"", &relay, at_noon(), &readers).await;
         let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
         let stop = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run_edition(mode, &shutdown).await.unwrap() });

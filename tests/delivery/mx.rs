@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use matinale::clock::{Clock, Random};
+use matinale::clock::Random;
 use matinale::db::{Db, on};
 use matinale::delivery::pace::{Providers, store as paces, view};
 use matinale::delivery::{Mode, Record, With, relay, send_one, store};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::{Bench, prepare_with};
+use super::ground::{Bench, at_noon, prepare_with};
 use crate::support::databases::both;
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 use crate::support::names;
@@ -74,7 +74,7 @@ pub(super) async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench
         "retry = [\"20ms\", \"20ms\", \"1h\"]\nresolver = \"{resolver}\"\nproviders_file = {:?}",
         file.to_str().unwrap()
     );
-    (prepare_with(db, &delivery, relay, Clock::system(), addresses).await, folder)
+    (prepare_with(db, &delivery, relay, at_noon(), addresses).await, folder)
 }
 
 async fn ledger(bench: &Bench) -> BTreeMap<String, Record> {
@@ -228,7 +228,7 @@ async fn p3_two_daemons_keep_one_rate_together() {
         let server = Scripted::start(true).await;
         let addresses: Vec<String> = readers("example.org", 60).collect();
         let relay = format!("url = \"smtp://{}?tls=none\"\nrate = \"40/s\"", server.address);
-        let bench = prepare_with(test.db, "batch = 10", &relay, Clock::system(), &addresses).await;
+        let bench = prepare_with(test.db, "batch = 10", &relay, at_noon(), &addresses).await;
         let (one, two) = (bench.engine(), bench.engine());
         let (shutdown, began) = (Shutdown::new(), Instant::now());
         let (first, second) =
@@ -258,7 +258,7 @@ async fn v7_what_does_not_fit_under_the_cap_leaves_through_the_other_relay() {
         assert_eq!(counts.accepted, 25, "{}: {counts:?}", test.name);
         assert_eq!(server.by_recipient().len(), 12, "{}: seven to one, all five to slow", test.name);
         assert_eq!(spare.by_recipient().len(), 13, "{}", test.name);
-        let today = bench.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        let today = bench.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
         let warm = paces::warm_list(&mut bench.db.read().await.unwrap(), &today).await.unwrap();
         let warm: Vec<_> = warm.iter().map(|day| (day.provider.as_str(), day.cap, day.taken)).collect();
         assert_eq!(warm, [("one.example", 7, 7), ("slow", 7, 5)], "{}", test.name);
@@ -293,7 +293,7 @@ async fn v7_of_a_cap_only_what_left_is_spent() {
         tokio::time::timeout(Duration::from_secs(30), daemon).await.expect(test.name).unwrap();
         assert_eq!(bench.counts().await.accepted, 1, "{}", test.name);
         let mut conn = bench.db.read().await.unwrap();
-        let today = bench.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        let today = bench.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
         let warm = paces::warm_list(&mut conn, &today).await.unwrap();
         let warm: Vec<_> = warm.iter().map(|day| (day.provider.as_str(), day.cap, day.taken)).collect();
         assert_eq!(warm, [("slow", 7, 1)], "{}", test.name);

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use matinale::clock::Clock;
 use matinale::db::on;
 use matinale::delivery::store;
 use matinale::lifecycle::Shutdown;
 
-use super::ground::{LONGEST, prepare, prepare_with};
+use super::ground::{LONGEST, at_noon, prepare, prepare_with};
 use crate::support::databases::both;
 use crate::support::faulty::{Faulty, Offer};
 use crate::support::smtp::Scripted;
@@ -121,7 +120,7 @@ async fn p1_a_relay_that_is_slow_keeps_nobody_from_the_other() {
             slow.address, fast.address
         );
         let to: Vec<String> = (0..100).map(|n| format!("n{n}@example.org")).collect();
-        let bench = prepare_with(test.db, "", &relays, Clock::system(), &to).await;
+        let bench = prepare_with(test.db, "", &relays, at_noon(), &to).await;
         let (engine, mode) = (bench.engine(), bench.mode());
         let shutdown = Shutdown::new();
         let ends = shutdown.clone();

@@ -155,7 +155,7 @@ async fn paces_and_warm_up_days_that_are_long_over_are_pruned_and_the_last_day_s
             on!(&mut tx, |c| sqlx::query(sql).bind(day).execute(c).await.map(drop).unwrap());
         }
         tx.commit().await.unwrap();
-        let today = bench.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
+        let today = bench.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
         assert_eq!(sweep(&bench, &today, &Shutdown::new()).await.paces, 3, "{}", test.name);
         for (sql, left) in [
             ("SELECT COUNT(*) FROM pace WHERE provider = 'quiet.example'", 0),

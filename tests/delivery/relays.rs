@@ -5,12 +5,11 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use matinale::clock::Clock;
 use matinale::delivery::{Mode, relay, store};
 use matinale::lifecycle::Shutdown;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::ground::{Bench, prepare_with};
+use super::ground::{Bench, at_noon, prepare_with};
 use super::mx::through;
 use crate::support::databases::{TestDb, both, free_port, sqlite};
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
@@ -42,7 +41,7 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
     let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
     let relay = format!("url = \"smtp://127.0.0.1:{}?tls=none\"\nconnections = 8", free_port());
     let test = sqlite().await;
-    let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
+    let bench = prepare_with(test.db, "", &relay, at_noon(), &readers).await;
     let mode = Mode { once: true, ..bench.mode() };
     bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
     assert_eq!(bench.counts().await.planned, 40, "nothing of it was tried");
@@ -62,7 +61,7 @@ async fn a_relay_that_refuses_us_is_told_once_though_an_operator_paused_it_and_n
         let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), strays).await;
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 4", server.address);
         let test = sqlite().await;
-        let bench = prepare_with(test.db, "", &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db, "", &relay, at_noon(), &readers).await;
         let mode = Mode { once: true, ..bench.mode() };
         let (engine, shutdown) = (bench.engine(), Shutdown::new());
         let all_wait = async {
@@ -151,7 +150,7 @@ async fn two_relays(test: &TestDb, ends: Ends) -> (Bench, Faulty, Faulty) {
         first.address, spare.address
     );
     let delivery = "retry = [\"20ms\"]";
-    let bench = prepare_with(test.db.clone(), delivery, &relays, Clock::system(), &addresses).await;
+    let bench = prepare_with(test.db.clone(), delivery, &relays, at_noon(), &addresses).await;
     (bench, first, spare)
 }
 
@@ -278,7 +277,7 @@ async fn a_relay_that_refuses_us_is_left_alone_by_every_daemon_until_an_operator
         let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), vec![stray]).await;
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 2", server.address);
         let delivery = "retry = [\"20ms\"]\nbatch = 10";
-        let bench = prepare_with(test.db.clone(), delivery, &relay, Clock::system(), &addresses).await;
+        let bench = prepare_with(test.db.clone(), delivery, &relay, at_noon(), &addresses).await;
         let daemons = [(); 2].map(|()| {
             let (engine, mode) = (bench.engine(), bench.mode());
             tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() })
@@ -322,7 +321,7 @@ async fn a_relay_that_an_earlier_daemon_found_down_is_back_once_it_answers_anoth
         let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
         let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
         let readers = ["awa@example.org".to_owned()];
-        let bench = prepare_with(test.db.clone(), "", &relay, Clock::system(), &readers).await;
+        let bench = prepare_with(test.db.clone(), "", &relay, at_noon(), &readers).await;
         let mut tx = bench.db.write().await.unwrap();
         let since = bench.clock.now() - Duration::from_secs(60);
         relay::store::mark_down(&mut tx, "main", since, "connection refused").await.unwrap();
@@ -345,7 +344,7 @@ async fn a_refusal_outlives_what_another_connection_of_a_relay_that_was_down_is_
         let server = Faulty::start(Offer::default(), HashMap::new(), openings, strays).await;
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 2", server.address);
         let addresses: Vec<String> = (0..4).map(|n| format!("r{n}@example.org")).collect();
-        let bench = prepare_with(test.db.clone(), "", &relay, Clock::system(), &addresses).await;
+        let bench = prepare_with(test.db.clone(), "", &relay, at_noon(), &addresses).await;
         let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
         let until = shutdown.clone();
         let daemon = tokio::spawn(async move { engine.run_edition(mode, &until).await });

@@ -3,12 +3,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use matinale::clock::Clock;
 use matinale::delivery::{Mode, relay, store};
 use matinale::editions::{self, EditionState};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::prepare_with;
+use super::ground::{at_noon, prepare_with};
 use crate::support::databases::sqlite;
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step};
 
@@ -82,7 +81,7 @@ async fn plays(reply: &str, phase: Phase, asks: Asks) {
     let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
     let relay_toml = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
     let test = sqlite().await;
-    let bench = prepare_with(test.db, "retry = [\"30m\"]", &relay_toml, Clock::system(), &addresses).await;
+    let bench = prepare_with(test.db, "retry = [\"30m\"]", &relay_toml, at_noon(), &addresses).await;
     let mode = Mode { once: true, ..bench.mode() };
     bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
 
@@ -148,7 +147,7 @@ async fn t7_where_encryption_does_not_come_about_and_is_not_required_the_mail_go
         let tls = if required { "?tls=required" } else { "" };
         let relay_toml = format!("url = \"smtp://{}{tls}\"\nconnections = 1", server.address);
         let test = sqlite().await;
-        let bench = prepare_with(test.db, "", &relay_toml, Clock::system(), &addresses).await;
+        let bench = prepare_with(test.db, "", &relay_toml, at_noon(), &addresses).await;
         let mode = Mode { once: true, ..bench.mode() };
         bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
         assert_eq!(bench.counts().await.accepted, accepted, "required: {required}");
