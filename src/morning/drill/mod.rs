@@ -183,6 +183,7 @@ impl Ground<'_> {
         recorder.set_wait(Duration::ZERO);
         let until = Instant::now() + Duration::from_secs(600);
         while !self.finished().await? {
+            self.look_after_daemons()?;
             if Instant::now() > until {
                 return Err(Error::Start("the drill: the deliveries do not end".to_owned()));
             }
@@ -216,9 +217,27 @@ impl Ground<'_> {
         Ok(())
     }
 
-    async fn until(&self, mut done: impl FnMut() -> bool) -> Result<()> {
+    /// Looks that nobody is gone but those that were killed: what they were to do would be waited for in vain.
+    ///
+    /// # Errors
+    /// One that ended by itself, with what it said.
+    fn look_after_daemons(&mut self) -> Result<()> {
+        for at in 0..self.daemons.len() {
+            let ended = self.daemons[at].child.try_wait();
+            if let Some(status) = ended.map_err(|error| Error::Start(format!("wait: {error}")))? {
+                let said = self.said();
+                return Err(Error::Start(format!(
+                    "a daemon of the drill ended by itself ({status})\n{said}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn until(&mut self, mut done: impl FnMut() -> bool) -> Result<()> {
         let until = Instant::now() + Duration::from_secs(120);
         while !done() {
+            self.look_after_daemons()?;
             if Instant::now() > until {
                 return Err(Error::Start(format!("the drill stands still\n{}", self.said())));
             }
@@ -232,6 +251,7 @@ impl Ground<'_> {
     async fn kill(&mut self) -> Result<Option<(u32, u64)>> {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
+            self.look_after_daemons()?;
             let at = usize::try_from(self.random.between(0, self.daemons.len() as u64)).unwrap_or(0);
             let pid = self.daemons[at].pid;
             signal(pid, "STOP").await?;
@@ -252,10 +272,11 @@ impl Ground<'_> {
         }
     }
 
-    async fn until_taken_over(&self) -> Result<()> {
+    async fn until_taken_over(&mut self) -> Result<()> {
         let alive: Vec<i64> = self.daemons.iter().map(|daemon| daemon.pid).collect();
         let until = Instant::now() + self.drill.lease * 5 + Duration::from_secs(10);
         loop {
+            self.look_after_daemons()?;
             let mut conn = self.stage.house.db.read().await?;
             let here = store::not_gone(&mut conn).await?;
             drop(conn);
@@ -343,4 +364,27 @@ async fn signal(pid: i64, name: &str) -> Result<()> {
         .await
         .map_err(|error| Error::Start(format!("kill: {error}")))?;
     if status.success() { Ok(()) } else { Err(Error::Start(format!("a daemon ended by itself (pid {pid})"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p1_a_drill_whose_daemons_end_by_themselves_says_so_at_once_and_what_they_said() {
+        let drill = Drill {
+            // Whatever it is asked to do, it ends and complains of it.
+            program: "ls".into(),
+            postgres: None,
+            kills: 1,
+            deliveries: 20,
+            daemons: 1,
+            connections: 2,
+            lease: Duration::from_secs(60),
+            bytes: 2_000,
+        };
+        let error = run(&drill, Random::seeded(1), &|_| {}).await.unwrap_err().to_string();
+        assert!(error.contains("ended by itself (exit status: 2)"), "{error}");
+        assert!(error.contains("--config"), "{error}");
+    }
 }
