@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use matinale::db::on;
 use matinale::delivery::{Mode, relay, store};
 use matinale::lifecycle::Shutdown;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -13,6 +14,7 @@ use super::ground::{Bench, at_noon, prepare_with};
 use super::mx::through;
 use crate::support::databases::{TestDb, both, free_port, sqlite};
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
+use crate::support::smtp::Scripted;
 
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -47,6 +49,39 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
     assert_eq!(bench.counts().await.planned, 40, "nothing of it was tried");
     let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches("the relay is left alone").count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn p3_starts_that_cannot_be_taken_are_told_once_and_not_for_each_relay_and_each_further_try() {
+    let (heard, _listening) = listen();
+    let (server, other) = (Scripted::start(true).await, Scripted::start(true).await);
+    let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
+    let relays = format!(
+        "url = \"smtp://{}?tls=none\"\nrate = \"1000/s\"\n\
+         [relay.other]\nurl = \"smtp://{}?tls=none\"\nrate = \"1000/s\"",
+        server.address, other.address
+    );
+    let test = sqlite().await;
+    let bench = prepare_with(test.db, "", &relays, at_noon(), &readers).await;
+    let alter = async |sql: &'static str| {
+        let mut tx = bench.db.write().await.unwrap();
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+    };
+    let text = || String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    alter("CREATE TRIGGER away BEFORE INSERT ON pace BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    let (engine, shutdown) = (bench.engine(), Shutdown::new());
+    let mended = async {
+        while !text().contains("no starts could be taken") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(bench.counts().await.accepted, 0, "nothing leaves beside a limit");
+        alter("DROP TRIGGER away").await;
+    };
+    let (sent, ()) = tokio::join!(engine.run_edition(bench.mode(), &shutdown), mended);
+    sent.unwrap();
+    assert_eq!(bench.counts().await.accepted, 40);
+    assert_eq!(text().matches("no starts could be taken").count(), 1, "{}", text());
 }
 
 #[tokio::test]

@@ -26,9 +26,9 @@ impl Dispatch {
                 tx.commit().await?;
                 Ok::<_, Error>(start - now)
             };
-            let taken = self.shared.db.answered(taken).await.inspect_err(
-                |error| tracing::error!(%error, relay.name = %relay.config.name, "no starts could be taken"),
-            );
+            let taken = self.shared.db.answered(taken).await;
+            let startless = &self.shared.troubles.startless;
+            taken.as_ref().map_or_else(|error| startless.met(error), |_| startless.over());
             let failed = taken.is_err();
             bucket.took(taken.ok().map(|ahead| (block, ahead)));
             lane.wake();
