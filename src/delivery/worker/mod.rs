@@ -1,9 +1,11 @@
 //! One connection at work: an envelope, a commit, a body and its dot, and the next envelope behind it.
 //!
-//! `held` opens and ends its sessions; `heed` draws from replies and losses what they ask of everybody else.
+//! `held` opens and ends its sessions, `making` has its messages made; `heed` draws from replies and losses what they ask
+//! of everybody else.
 
 mod heed;
 mod held;
+mod making;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +20,7 @@ use super::commit::{Answer, Committer, Request};
 use super::dispatch::Dispatch;
 use super::engine::Troubles;
 use super::ledger::{Claimed, Verdict};
-use super::message::{Composed, Composer, Wanted};
+use super::message::{Composed, Composer};
 use super::mx::{self, Going, Route};
 use super::pace::store as paces;
 use super::relay::{Carried, Job, Lane, Next, Relay, Share};
@@ -28,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::Timeouts;
 use crate::db::Db;
 use crate::editions::{self, EditionId, EditionState, Who};
+use making::following;
 
 /// A session with nothing to do is kept so long.
 const IDLE: Duration = Duration::from_secs(5);
@@ -39,9 +42,6 @@ const PAUSE: Duration = Duration::from_secs(600);
 const STOP_AFTER: u32 = 3;
 /// While another daemon has every connection to a provider, what waits here waits so long.
 const CROWDED: Duration = Duration::from_secs(2);
-
-/// A message that cannot be made is tried again after so long.
-const NOT_MADE: Duration = Duration::from_secs(60);
 
 /// What the connections of one daemon's life share.
 #[derive(Debug)]
@@ -322,13 +322,6 @@ impl Worker {
         }
     }
 
-    /// What was made ahead waits again for its turn.
-    fn not_yet(&self, letter: Option<Letter>) {
-        if let Some(letter) = letter {
-            self.lane.return_one(letter.job);
-        }
-    }
-
     /// Whether the open session may carry it.
     fn fits(&self, composed: &Composed) -> bool {
         self.held.as_ref().is_some_and(|held| {
@@ -345,25 +338,6 @@ impl Worker {
             Next::Job(job) => Some(*job),
             _ => None,
         }
-    }
-
-    async fn compose(&self, job: &Job) -> super::Result<Composed> {
-        let mut composed = self.shared().composer.compose(wanted(&self.dispatch, &self.relay, job)).await?;
-        composed.signed(job.held.edition).await?;
-        Ok(composed)
-    }
-
-    /// A message cannot be made: its delivery waits, behind those that can.
-    async fn not_made(&self, job: Job, error: &Error, pending: &mut Pending) -> Answer {
-        let id = job.held.id.0;
-        tracing::error!(%error, delivery.id = id, "a message cannot be made; its delivery waits");
-        if self.keep(pending, Vec::new()).await == Answer::Fenced {
-            return Answer::Fenced;
-        }
-        // Where none can be made, each of them is told, and not all at once.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        self.dispatch.put_off(vec![job], NOT_MADE).await;
-        Answer::Kept
     }
 
     async fn keep(&self, pending: &mut Pending, back: Vec<i64>) -> Answer {
@@ -387,31 +361,4 @@ impl Worker {
         };
         self.shared().committer.commit(request).await
     }
-}
-
-fn wanted<'a>(dispatch: &Dispatch, relay: &'a Relay, job: &'a Job) -> Wanted<'a> {
-    Wanted {
-        held: &job.held,
-        sending: &job.sending,
-        newsletter: &job.newsletter,
-        relay: &relay.config.name,
-        civil: dispatch.shared.clock.civil_ms(),
-        now: dispatch.shared.clock.now_ms(),
-    }
-}
-
-/// The next letter, when it may travel with the end of the one that is under way. Nothing is read or signed for it first: a
-/// dot that was released would wait for that, and what releases are asked about (a hold, a goodbye) would be older than it
-/// has to be.
-fn following(dispatch: &Dispatch, relay: &Relay, lane: &Lane, carried: &Carried) -> Option<Letter> {
-    let now = dispatch.shared.clock.now_ms();
-    if lane.is_crowded(now) {
-        return None;
-    }
-    let Next::Job(job) = relay.next(lane, Some(carried), true, now) else { return None };
-    if let Some(Ok(composed)) = dispatch.shared.composer.compose_at_once(wanted(dispatch, relay, &job)) {
-        return Some(Letter { job: *job, composed });
-    }
-    lane.return_one(*job);
-    None
 }
