@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// It is told so often while it lasts, however often it is met.
+/// It is told so often while it lasts, however often it is met; each time only to whoever listens at `debug`.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// One kind of trouble of one part of the house.
@@ -42,7 +42,7 @@ impl Trouble {
                 *told = now;
                 tracing::error!(%error, seconds = (now - *since).as_secs(), "still: {}", self.what);
             }
-            Some(_) => {}
+            Some(_) => tracing::debug!(%error, "still: {}", self.what),
         }
     }
 
@@ -76,7 +76,9 @@ mod tests {
             trouble.met(&"again");
         });
         let heard = heard.await;
-        let lines: Vec<&str> = heard.lines().map(|line| line.split_once("Z ").unwrap().1.trim()).collect();
+        let lines = heard.lines().map(|line| line.split_once("Z ").unwrap().1.trim());
+        let (debug, lines): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("DEBUG"));
+        assert_eq!(debug, ["DEBUG still: the ledger is away error=refused"; 89]);
         assert_eq!(
             lines,
             [

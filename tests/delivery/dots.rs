@@ -79,7 +79,7 @@ async fn p1_messages_that_cannot_be_made_wait_behind_those_that_can() {
             let sql = "SELECT COUNT(*) FROM delivery WHERE state = 'planned' AND next_at > $1";
             loop {
                 let mut conn = bench.db.read().await.unwrap();
-                let soon = bench.clock.now_ms() + 30_000;
+                let soon = bench.clock.civil_ms() + 30_000;
                 let later: i64 =
                     on!(&mut conn, |c| sqlx::query_scalar(sql).bind(soon).fetch_one(c).await.unwrap());
                 if later == 2 {

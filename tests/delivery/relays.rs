@@ -8,9 +8,10 @@ use std::time::Duration;
 use matinale::db::on;
 use matinale::delivery::{Mode, relay, store};
 use matinale::lifecycle::Shutdown;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::ground::{Bench, at_noon, prepare_with};
+use super::ground::{Bench, LONGEST, at_noon, prepare_with};
 use super::mx::through;
 use crate::support::databases::{TestDb, both, free_port, sqlite};
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
@@ -30,10 +31,14 @@ impl Write for Heard {
 
 /// What is told of this thread alone, on which all of such a test runs.
 fn listen() -> (Heard, tracing::subscriber::DefaultGuard) {
+    listen_to(LevelFilter::WARN)
+}
+
+fn listen_to(level: LevelFilter) -> (Heard, tracing::subscriber::DefaultGuard) {
     let heard = Heard::default();
     let own = heard.clone();
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || own.clone());
-    let layered = tracing_subscriber::registry().with(layer).with(tracing::level_filters::LevelFilter::WARN);
+    let layered = tracing_subscriber::registry().with(layer).with(level);
     (heard, tracing::subscriber::set_default(layered))
 }
 
@@ -52,14 +57,14 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
 }
 
 #[tokio::test]
-async fn p3_starts_that_cannot_be_taken_are_told_once_and_not_for_each_relay_and_each_further_try() {
-    let (heard, _listening) = listen();
-    let (server, other) = (Scripted::start(true).await, Scripted::start(true).await);
+async fn a_rate_that_the_ledger_does_not_give_is_told_once_for_each_relay_and_not_for_each_try() {
+    let (heard, _listening) = listen_to(LevelFilter::DEBUG);
+    let (server, spare) = (Scripted::start(true).await, Scripted::start(true).await);
     let readers: Vec<String> = (0..40).map(|n| format!("r{n}@example.org")).collect();
     let relays = format!(
         "url = \"smtp://{}?tls=none\"\nrate = \"1000/s\"\n\
-         [relay.other]\nurl = \"smtp://{}?tls=none\"\nrate = \"1000/s\"",
-        server.address, other.address
+         [relay.spare]\nurl = \"smtp://{}?tls=none\"\nrate = \"1000/s\"",
+        server.address, spare.address
     );
     let test = sqlite().await;
     let bench = prepare_with(test.db, "", &relays, at_noon(), &readers).await;
@@ -69,19 +74,28 @@ async fn p3_starts_that_cannot_be_taken_are_told_once_and_not_for_each_relay_and
         tx.commit().await.unwrap();
     };
     let text = || String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let told = |what: &str| text().matches(what).count();
     alter("CREATE TRIGGER away BEFORE INSERT ON pace BEGIN SELECT RAISE(ABORT, 'away'); END").await;
     let (engine, shutdown) = (bench.engine(), Shutdown::new());
     let mended = async {
-        while !text().contains("no starts could be taken") {
+        while told("still: the ledger cannot be asked how soon") < 12 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(bench.counts().await.accepted, 0, "nothing leaves beside a limit");
+        assert_eq!(bench.counts().await.accepted, 0, "nothing leaves without");
         alter("DROP TRIGGER away").await;
     };
-    let (sent, ()) = tokio::join!(engine.run_edition(bench.mode(), &shutdown), mended);
-    sent.unwrap();
+    let sent = async { tokio::join!(engine.run_edition(bench.mode(), &shutdown), mended) };
+    let sent = tokio::time::timeout(LONGEST, sent).await;
+    sent.unwrap_or_else(|_| panic!("{}", text())).0.unwrap();
     assert_eq!(bench.counts().await.accepted, 40);
-    assert_eq!(text().matches("no starts could be taken").count(), 1, "{}", text());
+    for relay in ["main", "spare"] {
+        let errors = text()
+            .lines()
+            .filter(|line| line.contains(" ERROR ") && line.contains(&format!("={relay}: ")))
+            .count();
+        assert_eq!(errors, 1, "{relay}: {}", text());
+    }
+    assert_eq!(told("the ledger says again how soon mail may start"), 2, "{}", text());
 }
 
 #[tokio::test]

@@ -27,8 +27,10 @@ impl Dispatch {
                 Ok::<_, Error>(start - now)
             };
             let taken = self.shared.db.answered(taken).await;
-            let startless = &self.shared.troubles.startless;
-            taken.as_ref().map_or_else(|error| startless.met(error), |_| startless.over());
+            match &taken {
+                Ok(_) => relay.unpaced.over(),
+                Err(error) => relay.unpaced.met(&format_args!("{}: {error}", relay.config.name)),
+            }
             let failed = taken.is_err();
             bucket.took(taken.ok().map(|ahead| (block, ahead)));
             lane.wake();

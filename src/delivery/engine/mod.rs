@@ -155,7 +155,6 @@ impl Engine {
             rules: self.rules.clone(),
             timeouts: settings.timeouts,
             helo: host_name(),
-            troubles: self.troubles.clone(),
             against_us: Mutex::default(),
         };
         let relays = self.config.relays.iter();

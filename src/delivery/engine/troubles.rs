@@ -9,8 +9,6 @@ pub(in crate::delivery) struct Troubles {
     pub(super) stopped: Trouble,
     /// The ledger takes no commit.
     pub(in crate::delivery) unwritten: Trouble,
-    /// Limits that all daemons keep together cannot be asked for more.
-    pub(in crate::delivery) startless: Trouble,
     /// The lease runs out.
     pub(super) stale: Trouble,
     /// Nobody's work is taken over.
@@ -31,10 +29,6 @@ impl Default for Troubles {
             unwritten: Trouble::new(
                 "the ledger cannot be written: nothing more leaves until it can",
                 "the ledger can be written again",
-            ),
-            startless: Trouble::new(
-                "no starts could be taken: what a limit holds back waits",
-                "starts are taken again",
             ),
             stale: Trouble::new("the lease could not be renewed", "the lease is renewed again"),
             blind: Trouble::new("dead daemons could not be looked for", "dead daemons are looked for again"),

@@ -25,6 +25,7 @@ use super::pace::{Base, Bucket, Providers, limit};
 use super::protocol::Sending;
 use super::reply::Reply;
 use crate::config::{self, Newsletter, RelayKind};
+use crate::telemetry::Trouble;
 pub(super) use lane::{Carried, Lane};
 pub(super) use share::Share;
 
@@ -79,6 +80,8 @@ pub(super) struct Relay {
     pub(super) config: config::Relay,
     /// The pace of all of it.
     pub(super) bucket: Bucket,
+    /// The ledger does not say when messages of it may start.
+    pub(super) unpaced: Trouble,
     /// Connections of this daemon that may still be opened.
     permits: Arc<Semaphore>,
     /// How many wait for one that may be opened.
@@ -134,7 +137,11 @@ impl Relay {
         let permits = Arc::new(Semaphore::new(config.connections as usize));
         let closing = CancellationToken::new();
         let (bucket, wanting) = (Bucket::new(base), AtomicUsize::new(0));
-        Self { bucket, permits, wanting, closing, config, state: Mutex::default() }
+        let unpaced = Trouble::new(
+            "the ledger cannot be asked how soon mail may start: what has a rate waits",
+            "the ledger says again how soon mail may start",
+        );
+        Self { bucket, unpaced, permits, wanting, closing, config, state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

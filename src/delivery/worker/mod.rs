@@ -18,7 +18,6 @@ use super::Error;
 use super::classify::{Rules, Run};
 use super::commit::{Answer, Committer, Request};
 use super::dispatch::Dispatch;
-use super::engine::Troubles;
 use super::ledger::{Claimed, Verdict};
 use super::message::{Composed, Composer};
 use super::mx::{self, Going, Route};
@@ -53,7 +52,6 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) timeouts: Timeouts,
     pub(super) helo: String,
-    pub(super) troubles: Arc<Troubles>,
     /// Refusals that speak of our authentication or our message, by edition, since something of it was accepted.
     pub(super) against_us: Mutex<HashMap<i64, u32>>,
 }

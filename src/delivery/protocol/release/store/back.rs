@@ -1,4 +1,6 @@
 //! What goes back: open attempts whose dot was never written, and claims that did not leave.
+//!
+//! Reads `edition`, `subscription`, `subscriber` and `suppression`.
 
 use super::arrived;
 use crate::db::{Conn, Result, on};

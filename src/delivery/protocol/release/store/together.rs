@@ -1,6 +1,6 @@
 //! A whole release in one turn: outcomes, moves, open attempts and, on SQLite, a claim, as a transaction of their own.
 //!
-//! What it cannot do (what goes back, what was refused, what may have been done already) goes step by step, in `mod.rs`.
+//! What it cannot do (what goes back, what was refused, what may have been done already) the release does step by step.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -92,7 +92,7 @@ pub(in crate::delivery::protocol::release) struct Together {
     pub(in crate::delivery::protocol::release) claimed: Vec<i64>,
 }
 
-/// Keeps what a group brings and opens what it asks for. A life that is over holds no claims, and nothing is kept of it
+/// Keeps what became of open attempts and opens those that a group asks for. A life that is over holds no claims, and nothing is kept of it
 /// here. The connection must not be in a transaction.
 pub(in crate::delivery::protocol::release) async fn together(
     conn: &mut Conn,
