@@ -2,6 +2,10 @@
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`.
 
+use std::sync::LazyLock;
+
+use sqlx::AssertSqlSafe;
+
 use super::arrived;
 use crate::db::{Conn, Result, on};
 use crate::delivery::ledger::{Me, Release};
@@ -36,7 +40,7 @@ pub(in crate::delivery::protocol::release) async fn unopen(
     Ok(())
 }
 
-pub(super) const GIVE_BACK_SQLITE: &str = "
+const GIVE_BACK: &str = "
 UPDATE delivery
 SET state = CASE
         WHEN accepted_at IS NOT NULL THEN 'accepted'
@@ -49,25 +53,18 @@ SET state = CASE
         WHEN doubtful = 1 THEN 'uncertain'
         WHEN deadline <= $4 THEN 'expired'
         ELSE 'withdrawn' END,
-    daemon = NULL, epoch = NULL
-WHERE id IN (SELECT value FROM json_each($1)) AND state = 'claimed' AND daemon = $2 AND epoch = $3";
+    daemon = NULL, epoch = NULL";
 
-const GIVE_BACK_POSTGRES: &str = "
-UPDATE delivery
-SET state = CASE
-        WHEN accepted_at IS NOT NULL THEN 'accepted'
-        WHEN deadline > $4
-         AND EXISTS (SELECT 1 FROM edition WHERE edition.id = delivery.edition AND edition.state <> 'cancelled')
-         AND EXISTS (SELECT 1 FROM subscription JOIN subscriber ON subscriber.id = subscription.subscriber
-                     WHERE subscription.id = delivery.subscription AND subscription.status = 'active'
-                       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash))
-        THEN CASE WHEN tries > 0 THEN 'deferred' ELSE 'planned' END
-        WHEN doubtful = 1 THEN 'uncertain'
-        WHEN deadline <= $4 THEN 'expired'
-        ELSE 'withdrawn' END,
-    daemon = NULL, epoch = NULL
-WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
-  AND state = 'claimed' AND daemon = $2 AND epoch = $3";
+/// What this life holds, of those that are named before it.
+const OURS: &str = "AND state = 'claimed' AND daemon = $2 AND epoch = $3";
+
+pub(super) static GIVE_BACK_SQLITE: LazyLock<String> =
+    LazyLock::new(|| format!("{GIVE_BACK}\nWHERE id IN (SELECT value FROM json_each($1)) {OURS}"));
+static GIVE_BACK_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{GIVE_BACK}\nWHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))\n  {OURS}"
+    )
+});
 
 /// Gives claims back that did not leave: to wait again, or to the end that befits them. No attempt is counted.
 pub(in crate::delivery::protocol::release) async fn give_back(
@@ -76,7 +73,7 @@ pub(in crate::delivery::protocol::release) async fn give_back(
     deliveries: &[i64],
     civil: i64,
 ) -> Result<()> {
-    let sql = pick(conn, GIVE_BACK_SQLITE, GIVE_BACK_POSTGRES);
+    let sql = AssertSqlSafe(pick(conn, &GIVE_BACK_SQLITE, &GIVE_BACK_POSTGRES));
     let list = json(&deliveries);
     on!(conn, |c| sqlx::query(sql)
         .bind(&list)

@@ -318,7 +318,7 @@ pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
         (release.clone(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (release, "SEARCH subscriber USING INTEGER PRIMARY KEY"),
         (OPENED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
-        (GIVE_BACK_SQLITE.to_owned(), "SEARCH delivery USING"),
+        (GIVE_BACK_SQLITE.clone(), "SEARCH delivery USING"),
         (PUT_OFF_SQLITE.to_owned(), "SEARCH delivery USING INTEGER PRIMARY KEY"),
         (UNOPEN_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
         (ARRIVED_SQLITE.to_owned(), "SEARCH attempt USING PRIMARY KEY"),
