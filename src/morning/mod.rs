@@ -72,6 +72,9 @@ pub enum Error {
     /// Something of the daemon cannot start.
     #[error("{0}")]
     Start(String),
+    /// A part of the daemon ended unasked, and the rest with it.
+    #[error("a part of the daemon broke; whoever keeps it running is to start it anew")]
+    Broke,
 }
 
 /// What the morning's functions give back.

@@ -62,6 +62,10 @@ impl FromStr for Role {
 }
 
 /// Runs these roles until told to stop.
+///
+/// # Errors
+/// [`super::Error::Start`] when something of it cannot start; [`super::Error::Broke`], after an end in good order, when a
+/// part of it broke.
 pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -> Result<()> {
     // Before anything else begins: the clock would lock an edition that nobody can send.
     let engine = roles.contains(&Role::Send).then(|| super::send::engine(house)).transpose()?.map(Arc::new);
@@ -99,13 +103,23 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
     }
     ready();
     tracing::info!(roles = roles.len(), listen = %house.config.web.listen, "serving");
-    while let Some(ended) = running.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a part of the daemon broke: stopping, so that it is started anew");
-            shutdown.drain();
-        }
+    all_ended(running, shutdown).await
+}
+
+/// Waits for every part of the daemon. One that ends unasked takes the others with it, in good order.
+async fn all_ended(mut parts: JoinSet<()>, shutdown: &Shutdown) -> Result<()> {
+    let mut whole = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let why = match ended {
+            Ok(()) if shutdown.is_draining() => continue,
+            Ok(()) => "it ended, and nobody had asked it to".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(reason = %why, "a part of the daemon broke: stopping, so that it is started anew");
+        whole = Err(super::Error::Broke);
+        shutdown.drain();
     }
-    Ok(())
+    whole
 }
 
 /// Tells systemd that we are up, where it asked to be told.
@@ -154,5 +168,34 @@ async fn pause(shutdown: &Shutdown, wait: Duration) {
     tokio::select! {
         () = tokio::time::sleep(wait) => {}
         () = shutdown.draining() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon of two parts: one that ends when it is told to, and this one; what came of it.
+    async fn daemon(shutdown: &Shutdown, part: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let mut parts = JoinSet::new();
+        let told = shutdown.clone();
+        parts.spawn(async move { told.draining().await });
+        parts.spawn(part);
+        all_ended(parts, shutdown).await
+    }
+
+    #[tokio::test]
+    async fn p1_a_daemon_of_which_a_part_breaks_ends_with_an_error_so_that_it_is_started_anew() {
+        let broke = daemon(&Shutdown::new(), async { panic!("it broke") }).await;
+        assert!(matches!(broke, Err(crate::morning::Error::Broke)), "{broke:?}");
+        let ended = daemon(&Shutdown::new(), async {}).await;
+        assert!(matches!(ended, Err(crate::morning::Error::Broke)), "a part that ends by itself: {ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_told_to_end_ends_well() {
+        let shutdown = Shutdown::new();
+        let told = shutdown.clone();
+        assert!(daemon(&shutdown, async move { told.drain() }).await.is_ok());
     }
 }
