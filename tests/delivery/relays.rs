@@ -78,7 +78,7 @@ async fn a_rate_that_the_ledger_does_not_give_is_told_once_for_each_relay_and_no
     alter("CREATE TRIGGER away BEFORE INSERT ON pace BEGIN SELECT RAISE(ABORT, 'away'); END").await;
     let (engine, shutdown) = (bench.engine(), Shutdown::new());
     let mended = async {
-        while told("still: the ledger cannot be asked how soon") < 12 {
+        while told("still: the ledger cannot be asked how much") < 12 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(bench.counts().await.accepted, 0, "nothing leaves without");
@@ -95,7 +95,7 @@ async fn a_rate_that_the_ledger_does_not_give_is_told_once_for_each_relay_and_no
             .count();
         assert_eq!(errors, 1, "{relay}: {}", text());
     }
-    assert_eq!(told("the ledger says again how soon mail may start"), 2, "{}", text());
+    assert_eq!(told("the ledger says again how much mail may start"), 2, "{}", text());
 }
 
 #[tokio::test]

@@ -27,12 +27,9 @@ impl Dispatch {
                 Ok::<_, Error>(start - now)
             };
             let taken = self.shared.db.answered(taken).await;
-            match &taken {
-                Ok(_) => relay.unpaced.over(),
-                Err(error) => relay.unpaced.met(&format_args!("{}: {error}", relay.config.name)),
-            }
-            let failed = taken.is_err();
-            bucket.took(taken.ok().map(|ahead| (block, ahead)));
+            let ahead = relay.limits_told(taken);
+            let failed = ahead.is_none();
+            bucket.took(ahead.map(|ahead| (block, ahead)));
             lane.wake();
             if failed {
                 tokio::time::sleep(Duration::from_millis(200)).await;

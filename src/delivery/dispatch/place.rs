@@ -184,16 +184,13 @@ impl Dispatch {
             tx.commit().await?;
             Ok::<_, crate::db::Error>(taken)
         };
-        let (taken, wait) = match self.shared.db.answered(taken).await {
-            Ok(taken) => {
+        let (taken, wait) = match relay.limits_told(self.shared.db.answered(taken).await) {
+            Some(taken) => {
                 let tomorrow = civil.end_of_day().map_or(civil.timestamp(), |end| end.timestamp());
                 let left = tomorrow.as_millisecond() - civil.timestamp().as_millisecond();
                 (usize::try_from(taken).unwrap_or(0), Duration::from_millis(u64::try_from(left).unwrap_or(0)))
             }
-            Err(error) => {
-                tracing::error!(%error, relay.name = %relay.config.name, "the warm-up's cap could not be read");
-                (0, Duration::from_secs(10))
-            }
+            None => (0, Duration::from_secs(10)),
         };
         let capped = jobs.split_off(taken.min(jobs.len()));
         for job in &mut jobs {

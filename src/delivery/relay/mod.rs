@@ -10,6 +10,7 @@ mod share;
 pub mod store;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -80,8 +81,8 @@ pub(super) struct Relay {
     pub(super) config: config::Relay,
     /// The pace of all of it.
     pub(super) bucket: Bucket,
-    /// The ledger does not say when messages of it may start.
-    pub(super) unpaced: Trouble,
+    /// The ledger does not say how much of it may start, or when.
+    unknown_limits: Trouble,
     /// Connections of this daemon that may still be opened.
     permits: Arc<Semaphore>,
     /// How many wait for one that may be opened.
@@ -137,11 +138,25 @@ impl Relay {
         let permits = Arc::new(Semaphore::new(config.connections as usize));
         let closing = CancellationToken::new();
         let (bucket, wanting) = (Bucket::new(base), AtomicUsize::new(0));
-        let unpaced = Trouble::new(
-            "the ledger cannot be asked how soon mail may start: what has a rate waits",
-            "the ledger says again how soon mail may start",
+        let unknown_limits = Trouble::new(
+            "the ledger cannot be asked how much mail may start: what has a limit waits",
+            "the ledger says again how much mail may start",
         );
-        Self { bucket, unpaced, permits, wanting, closing, config, state: Mutex::default() }
+        Self { bucket, unknown_limits, permits, wanting, closing, config, state: Mutex::default() }
+    }
+
+    /// What the ledger says of a limit; `None` when it says nothing, which is told.
+    pub(super) fn limits_told<T, E: Display>(&self, answer: Result<T, E>) -> Option<T> {
+        match answer {
+            Ok(told) => {
+                self.unknown_limits.over();
+                Some(told)
+            }
+            Err(error) => {
+                self.unknown_limits.met(&format_args!("{}: {error}", self.config.name));
+                None
+            }
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

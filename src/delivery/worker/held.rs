@@ -62,13 +62,10 @@ impl Worker {
         if !self.lane.shared {
             return Ok(None);
         }
-        match self.dispatch.connect(&self.relay, &self.lane).await {
-            Ok(Some(number)) => Ok(Some(number)),
-            Ok(None) => Err(NoSession::Crowded),
-            Err(error) => {
-                tracing::error!(%error, relay.name = %self.relay.config.name, "no connection could be taken");
-                Err(NoSession::Crowded)
-            }
+        let connected = self.dispatch.connect(&self.relay, &self.lane).await;
+        match self.relay.limits_told(connected).flatten() {
+            Some(number) => Ok(Some(number)),
+            None => Err(NoSession::Crowded),
         }
     }
 
