@@ -255,8 +255,9 @@ pub enum Error {
     /// Another daemon declared this one dead and took its work over: it must stop.
     #[error("another daemon took this one's work over")]
     Fenced,
-    /// What keeps the ledger broke off: this life can record nothing more, and its lease is left to run out.
-    #[error("what keeps the ledger broke off")]
+    /// Something that works for this life broke, with what it had in hand: this life begins nothing more, and its lease
+    /// is left to run out.
+    #[error("a part of the sending broke")]
     Broken,
 }
 

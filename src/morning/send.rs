@@ -50,7 +50,7 @@ pub async fn send(
     };
     let mode =
         Mode { edition: Some(edition.id), now: how.now, once: !how.wait, jump: how.civil, unrecorded: false };
-    engine.run_edition(mode, shutdown).await?;
+    engine.see_through(mode, shutdown).await?;
     house.db.answered_at_length(close(house, &edition)).await.map(Ok)
 }
 

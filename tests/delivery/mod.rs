@@ -11,6 +11,7 @@ mod given_up;
 pub(crate) mod ground;
 mod keys;
 mod late;
+mod lives;
 mod mx;
 mod outcomes;
 mod prune;

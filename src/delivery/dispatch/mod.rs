@@ -1,9 +1,10 @@
 //! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
-//! (`connections`) that all daemons share, and keeps count of everything that works for one daemon's life.
+//! (`connections`) that all daemons share, and keeps count of everything that works for one daemon's life (`tasks`).
 
 mod connections;
 mod limits;
 mod place;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,7 @@ use super::{DeliveryState, Mode};
 use crate::clock::Random;
 use crate::config::Newsletter;
 use connections::Connections;
+use tasks::Tasks;
 
 /// Questions about domains at a time.
 const QUESTIONS: usize = 64;
@@ -41,7 +43,7 @@ pub(super) struct Dispatch {
     pub(super) ways: Option<Arc<Ways>>,
     random: Random,
     mode: Mode,
-    tasks: Mutex<Option<JoinSet<()>>>,
+    tasks: Tasks,
     questions: Semaphore,
     /// Deliveries whose domain is being asked about.
     asking: AtomicUsize,
@@ -74,7 +76,7 @@ impl Dispatch {
             ways,
             random,
             mode,
-            tasks: Mutex::new(Some(JoinSet::new())),
+            tasks: Tasks::new(),
             questions: Semaphore::new(QUESTIONS),
             asking: AtomicUsize::new(0),
             answered: Mutex::default(),
@@ -108,16 +110,7 @@ impl Dispatch {
     /// So many workers as the lane's work and limits ask for.
     pub(super) fn staff(self: &Arc<Self>, relay: &Arc<Relay>, lane: &Arc<Lane>) {
         for _ in 0..lane.wanted_workers(relay.config.connections, self.shared.clock.now_ms()) {
-            self.spawn(worker::work(self.clone(), relay.clone(), lane.clone()));
-        }
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once they were taken, whoever waits for them would not see another.
-        if let Some(tasks) = tasks.as_mut() {
-            while tasks.try_join_next().is_some() {}
-            tasks.spawn(task);
+            self.tasks.spawn(worker::work(self.clone(), relay.clone(), lane.clone()));
         }
     }
 
@@ -135,7 +128,7 @@ impl Dispatch {
             tracing::warn!(relay.name = %name, reason = %why, "nobody says where mail goes: it waits, and nothing of it was tried");
         }
         let (db, clock) = (self.shared.db.clone(), self.shared.clock.clone());
-        self.spawn(async move {
+        self.tasks.spawn(async move {
             let noted = async {
                 let mut tx = db.write().await?;
                 match &why {
@@ -158,7 +151,12 @@ impl Dispatch {
 
     /// Everything that works here, to be waited for; nothing begins any more.
     pub(super) fn tasks(&self) -> JoinSet<()> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+        self.tasks.take()
+    }
+
+    /// Ends when something that works here panicked.
+    pub(super) async fn broken(&self) {
+        self.tasks.broken().await;
     }
 
     fn later(&self, job: &Job, wait: Duration) -> Later {

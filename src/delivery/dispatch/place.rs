@@ -237,7 +237,7 @@ impl Dispatch {
         let count = jobs.len();
         self.asking.fetch_add(count, Ordering::AcqRel);
         let this = self.clone();
-        self.spawn(async move {
+        self.tasks.spawn(async move {
             let found = async {
                 let _permit = this.questions.acquire().await;
                 drop(ways.find(&domain).await);

@@ -1,7 +1,7 @@
 //! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
 //!
 //! A life (`life`) ends when it is told to stop, when another daemon declared it dead (it was stopped for longer than its
-//! lease), or when it can record nothing more: then a new one begins. They have a thread of their own (`apart`). What
+//! lease), or when something of it broke: then a new one begins. They have a thread of their own (`apart`). What
 //! sending needs from files is read once, before anything is claimed.
 
 mod apart;
@@ -108,10 +108,28 @@ impl Engine {
     pub async fn run(&self, shutdown: &Shutdown) {
         while !shutdown.is_draining() {
             if let Err(error) = self.run_edition(Mode::default(), shutdown).await {
-                self.troubles.stopped.met(&error);
-                pause(shutdown, Duration::from_secs(2)).await;
+                self.stopped(&error, shutdown).await;
             }
         }
+    }
+
+    /// Sends one edition as [`run_edition`](Self::run_edition) does, and goes on when the database was away.
+    ///
+    /// # Errors
+    /// As there; the database's when it is told to drain while that is away.
+    pub async fn see_through(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
+        loop {
+            match self.run_edition(mode, shutdown).await {
+                Err(error @ Error::Db(_)) if !shutdown.is_draining() => self.stopped(&error, shutdown).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Tells that a life ended with this, and waits a little before the next.
+    async fn stopped(&self, error: &Error, shutdown: &Shutdown) {
+        self.troubles.stopped.met(error);
+        pause(shutdown, Duration::from_secs(2)).await;
     }
 
     /// Sends one edition as one more daemon, until each of its deliveries is final (or one pass is over).
@@ -170,12 +188,13 @@ impl Engine {
             mode,
         ));
         let _leash = Leash(dispatch.clone());
-        let life = Life::new(self, mode, me, dispatch);
+        let life = Life::new(self, mode, me, dispatch.clone());
         let pulse = life.pulse();
         let result = tokio::select! {
             // First: whoever waits for a committer that broke hears that this life is over.
             biased;
             () = committer.broken() => Err(Error::Broken),
+            () = dispatch.broken() => Err(Error::Broken),
             result = life.clone().go(shutdown) => result,
             error = pulse => Err(error),
             () = shutdown.stopping() => Ok(()),
