@@ -9,6 +9,7 @@
 //! writer, and everyone waits for it.
 
 mod migrate;
+mod passing;
 mod postgres;
 mod spare;
 mod sqlite;

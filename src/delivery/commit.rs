@@ -135,6 +135,11 @@ impl Committer {
         }
     }
 
+    /// Whether nothing can be recorded any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.requests.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+
     /// Counts a connection at work while the guard lives.
     pub(super) fn at_work(&self) -> AtWork {
         self.at_work.fetch_add(1, Ordering::AcqRel);
@@ -348,6 +353,7 @@ mod tests {
         });
         assert_eq!(asked.await, Answer::Fenced);
         committer.broken().await;
+        assert!(committer.is_broken());
         assert!(breaks.await.is_err());
         assert_eq!(committer.commit(Request::default()).await, Answer::Fenced);
     }

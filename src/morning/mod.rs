@@ -73,7 +73,7 @@ pub enum Error {
     #[error("{0}")]
     Start(String),
     /// A part of the daemon ended unasked, and the rest with it.
-    #[error("a part of the daemon broke; whoever keeps it running is to start it anew")]
+    #[error("a part of the daemon broke (the log says which); start it again")]
     Broke,
 }
 

@@ -61,6 +61,9 @@ impl FromStr for Role {
     }
 }
 
+/// A daemon of which a part broke stops at once when its end takes longer than an answer to a final dot may.
+const LONGEST_END: Duration = Duration::from_secs(900);
+
 /// Runs these roles until told to stop.
 ///
 /// # Errors
@@ -106,7 +109,7 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
     all_ended(running, shutdown).await
 }
 
-/// Waits for every part of the daemon. One that ends unasked takes the others with it, in good order.
+/// Waits for every part of the daemon. One that ends unasked takes the others with it, in good order where that is soon.
 async fn all_ended(mut parts: JoinSet<()>, shutdown: &Shutdown) -> Result<()> {
     let mut whole = Ok(());
     while let Some(ended) = parts.join_next().await {
@@ -116,6 +119,14 @@ async fn all_ended(mut parts: JoinSet<()>, shutdown: &Shutdown) -> Result<()> {
             Err(error) => error.to_string(),
         };
         tracing::error!(reason = %why, "a part of the daemon broke: stopping, so that it is started anew");
+        if whole.is_ok() {
+            // Nobody asked for this end, so nobody else makes it one.
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LONGEST_END).await;
+                shutdown.stop();
+            });
+        }
         whole = Err(super::Error::Broke);
         shutdown.drain();
     }

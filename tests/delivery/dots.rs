@@ -12,7 +12,7 @@ use crate::support::databases::{both, sqlite};
 use crate::support::faulty::{Faulty, Offer};
 
 /// What these readers are to get cannot be made: what was rendered in their language is broken.
-async fn break_english(bench: &Bench, readers: &str) {
+pub(super) async fn break_english(bench: &Bench, readers: &str) {
     let mut tx = bench.db.write().await.unwrap();
     let broken = if matches!(tx.side(), Side::Sqlite(_)) { "x'00'" } else { "'\\x00'::bytea" };
     for sql in [

@@ -1,5 +1,9 @@
 //! Everything that works for one life: kept count of, waited for, and noticed when it breaks.
+//!
+//! A task that panicked has let go of what it had in hand, and only the ledger still knows of it. Nothing here mends that:
+//! whoever waits for [`Tasks::broken`] ends the life in good order, and the ledger gives it back.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,15 +31,16 @@ impl Tasks {
             while running.try_join_next().is_some() {}
             let broke = self.broke.clone();
             running.spawn(async move {
-                // Nothing that it shares was locked: a lock that was poisoned is taken all the same.
-                if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                // What it shares stands behind locks that are taken even when poisoned, and this life ends.
+                if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                    tracing::error!(reason = words(&*panic), "a task of the sending panicked");
                     broke.cancel();
                 }
             });
         }
     }
 
-    /// Ends when one of them panicked: what that one held in hand only the end of this life gives back.
+    /// Ends when one of them panicked: what that one held in hand only the ledger gives back, at the end of this life.
     pub(super) async fn broken(&self) {
         self.broke.cancelled().await;
     }
@@ -44,6 +49,15 @@ impl Tasks {
     pub(super) fn take(&self) -> JoinSet<()> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a word")
 }
 
 #[cfg(test)]
@@ -64,10 +78,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_life_whose_tasks_end_well_is_not_broken() {
+    async fn tasks_that_end_or_are_ended_broke_nothing() {
         let tasks = Tasks::new();
         tasks.spawn(async {});
-        tasks.take().join_all().await;
+        tasks.spawn(std::future::pending());
+        let mut all = tasks.take();
+        all.join_next().await.unwrap().unwrap();
+        all.abort_all();
+        assert!(all.join_next().await.unwrap().unwrap_err().is_cancelled());
         assert_eq!(tasks.broken().now_or_never(), None);
     }
 }

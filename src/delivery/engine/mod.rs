@@ -1,8 +1,8 @@
 //! The engine: lives of a daemon, each of which joins, claims in batches, hands out, and leaves.
 //!
-//! A life (`life`) ends when it is told to stop, when another daemon declared it dead (it was stopped for longer than its
-//! lease), or when something of it broke: then a new one begins. They have a thread of their own (`apart`). What
-//! sending needs from files is read once, before anything is claimed.
+//! A life (`life`) ends when another daemon declared it dead (it was stopped for longer than its lease), when something
+//! of it broke, or with an error: a new one begins, unless it was told to stop. They have a thread of their own (`apart`).
+//! What sending needs from files is read once, before anything is claimed.
 
 mod apart;
 mod life;
@@ -31,7 +31,7 @@ use crate::db::Db;
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 use crate::readers::links::Links;
-use life::Life;
+use life::{End, Life};
 pub(super) use troubles::Troubles;
 
 /// What a run of the engine is for.
@@ -113,15 +113,26 @@ impl Engine {
         }
     }
 
-    /// Sends one edition as [`run_edition`](Self::run_edition) does, and goes on when the database was away.
+    /// Sends one edition as [`run_edition`](Self::run_edition) does, and goes on where the database was away.
     ///
     /// # Errors
-    /// As there; the database's when it is told to drain while that is away.
+    /// As there; the database's that pass only if told to drain meanwhile.
     pub async fn see_through(&self, mode: Mode, shutdown: &Shutdown) -> Result<()> {
         loop {
             match self.run_edition(mode, shutdown).await {
-                Err(error @ Error::Db(_)) if !shutdown.is_draining() => self.stopped(&error, shutdown).await,
-                result => return result,
+                Err(Error::Db(error)) if error.may_pass() => {
+                    let error = Error::Db(error);
+                    self.stopped(&error, shutdown).await;
+                    if shutdown.is_draining() {
+                        return Err(error);
+                    }
+                }
+                result => {
+                    if result.is_ok() {
+                        self.troubles.stopped.over();
+                    }
+                    return result;
+                }
             }
         }
     }
@@ -142,7 +153,8 @@ impl Engine {
             loop {
                 match engine.live(mode, &shutdown).await {
                     Err(Error::Fenced) => tracing::warn!("another daemon took over; joining anew"),
-                    Err(error @ Error::Broken) => tracing::error!(%error, "joining anew"),
+                    // A run without a record does not know what it has sent.
+                    Err(error @ Error::Broken) if !mode.unrecorded => engine.stopped(&error, &shutdown).await,
                     result => return result,
                 }
             }
@@ -199,7 +211,13 @@ impl Engine {
             error = pulse => Err(error),
             () = shutdown.stopping() => Ok(()),
         };
-        life.end(matches!(result, Err(Error::Fenced | Error::Broken)), shutdown).await;
+        let end = match &result {
+            Err(Error::Fenced) => End::Unheard,
+            Err(Error::Broken) if committer.is_broken() => End::Unheard,
+            Err(Error::Broken) => End::Broken,
+            _ => End::Whole,
+        };
+        life.end(end, shutdown).await;
         result
     }
 }

@@ -32,6 +32,17 @@ const TELL: Duration = Duration::from_secs(1);
 /// A renewal may take so long, however short the lease is.
 const LEAST: Duration = Duration::from_secs(3);
 
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything that works for it can be waited for.
+    Whole,
+    /// The same, but for what broke: what that had in hand is still claimed then.
+    Broken,
+    /// The ledger takes no more of it than late answers: it counts as dead, or what would tell the ledger broke.
+    Unheard,
+}
+
 /// One life.
 #[derive(Clone)]
 pub(super) struct Life<'a> {
@@ -230,15 +241,15 @@ impl<'a> Life<'a> {
         }
     }
 
-    async fn leave(&self) -> Result<()> {
+    async fn leave(&self, broken: bool) -> Result<()> {
         let doubt = doubt(&self.engine.config.delivery);
-        protocol::leave(&self.engine.db, &self.engine.clock, self.me, doubt).await
+        protocol::leave(&self.engine.db, &self.engine.clock, self.me, doubt, broken).await
     }
 
     /// Drains: what waits goes back, what is on the wire is finished, the ledger is told that nothing is held.
-    pub(super) async fn end(&self, fenced: bool, shutdown: &Shutdown) {
+    pub(super) async fn end(&self, end: End, shutdown: &Shutdown) {
         let back = self.dispatch.close();
-        if fenced {
+        if end == End::Unheard {
             // Nothing begins here any more, but who waits for the answer to a dot hears it: it is recorded as a late one.
             let mut tasks = self.dispatch.tasks();
             self.engine.left_behind.spawn(async move { while tasks.join_next().await.is_some() {} });
@@ -270,7 +281,7 @@ impl<'a> Life<'a> {
         if let Err(error) = self.ask(self.dispatch.tell()).await {
             tracing::warn!(%error, "what providers said last could not be told");
         }
-        if let Err(error) = self.ask(self.leave()).await {
+        if let Err(error) = self.ask(self.leave(end == End::Broken)).await {
             tracing::warn!(%error, "could not say goodbye to the ledger; the lease will run out");
         }
     }

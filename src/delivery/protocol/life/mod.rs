@@ -85,12 +85,23 @@ pub(in crate::delivery) async fn heartbeat(db: &Db, clock: &Clock, me: Me, lease
 }
 
 /// Leaves: claims returned. Usually nothing is open any more; where a connection broke off without a word for the
-/// ledger, its attempt is as uncertain as one of a daemon that was killed.
-pub(in crate::delivery) async fn leave(db: &Db, clock: &Clock, me: Me, doubt: Doubt) -> Result<()> {
+/// ledger, its attempt is as uncertain as one of a daemon that was killed. `broken`: what is still claimed had broken
+/// whoever had it in hand, and may break the next one; it waits, so that others come first.
+pub(in crate::delivery) async fn leave(
+    db: &Db,
+    clock: &Clock,
+    me: Me,
+    doubt: Doubt,
+    broken: bool,
+) -> Result<()> {
     let mut tx = db.write().await?;
     // First, and whoever still claims for us is waited for: a claim that was given up while it committed would else be
     // kept by a daemon that nobody takes over.
     store::leave(&mut tx, me).await?;
+    if broken {
+        // Longer than what it made doubtful: that has to get through before the next break.
+        store::put_off(&mut tx, me, clock.now_ms() + millis(doubt.first_wait * 2)).await?;
+    }
     doubt.end(&mut tx, clock, me).await?;
     tx.commit().await?;
     Ok(())

@@ -229,10 +229,31 @@ pub(in crate::delivery) async fn leave(conn: &mut Conn, me: Me) -> Result<()> {
     Ok(())
 }
 
+// A run that ignores due times heeds only what is deferred.
+const PUT_OFF: &str = "
+UPDATE delivery
+SET state = 'deferred', next_at = $3, daemon = NULL, epoch = NULL
+WHERE state = 'claimed' AND daemon = $1 AND epoch = $2 AND accepted_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM attempt
+                  WHERE attempt.delivery = delivery.id AND attempt.number = delivery.tries + 1
+                    AND attempt.daemon = $1 AND attempt.epoch = $2)";
+
+/// What this life holds and has not begun waits until then.
+pub(in crate::delivery) async fn put_off(conn: &mut Conn, me: Me, next_at: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(PUT_OFF)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .bind(next_at)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
 #[cfg(test)]
 /// The takeover's statements, and what their plan must find their rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    [OPEN_TO_UNCERTAIN, UNCERTAIN_DELIVERIES, CLAIMED_TO_PLANNED, CLAIMS_SQLITE]
+    [OPEN_TO_UNCERTAIN, UNCERTAIN_DELIVERIES, CLAIMED_TO_PLANNED, CLAIMS_SQLITE, PUT_OFF]
         .map(|sql| (sql.to_owned(), "delivery_claimed"))
         .into()
 }
