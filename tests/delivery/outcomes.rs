@@ -8,7 +8,7 @@ use matinale::lifecycle::Shutdown;
 
 use super::ground::{LONGEST, at_noon, prepare, prepare_with};
 use crate::support::databases::both;
-use crate::support::faulty::{Faulty, Offer};
+use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 use crate::support::smtp::Scripted;
 
 /// How many mails each plan leaves with its reader.
@@ -131,5 +131,43 @@ async fn p1_a_relay_that_is_slow_keeps_nobody_from_the_other() {
         shutdown.drain();
         daemon.await.unwrap().unwrap();
         assert!(slow.dots() <= 5, "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn p2_what_is_in_doubt_is_repeated_as_it_was_though_a_try_since_was_refused() {
+    for test in both().await {
+        let step = |phase, fault, taken| Step { phase, fault, taken };
+        // Its servers let it wait before they hear from us again.
+        let script = VecDeque::from([
+            step(Phase::Dot, Fault::Close, true),
+            step(Phase::Rcpt, Fault::Reply("450 4.2.0 come again\r\n".to_owned()), false),
+        ]);
+        let offer = Offer { pipelining: true, ..Offer::default() };
+        let scripts = HashMap::from([("r0@example.org".to_owned(), script)]);
+        let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
+        let bench = prepare_with(
+            test.db,
+            "retry = [\"20ms\", \"20ms\", \"20ms\"]",
+            &relay,
+            at_noon(),
+            &["r0@example.org".to_owned()],
+        )
+        .await;
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE subscription SET consented_at = '2025-08-03', consent_source = 'https://example.org/join'";
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(bench.send().await.accepted, 1);
+        let taken = server.record().taken["r0@example.org"].clone();
+        assert_eq!(taken.len(), 2);
+        let text = String::from_utf8_lossy(&taken[0].bytes).into_owned();
+        assert!(
+            text.contains("example.org/join"),
+            "{}: it says where the reader asked for it: {text}",
+            test.name
+        );
+        assert_eq!(taken[0], taken[1], "{}: a second copy is the same bytes", test.name);
     }
 }

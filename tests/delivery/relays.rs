@@ -57,6 +57,23 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
 }
 
 #[tokio::test]
+async fn p1_a_relay_that_lets_fewer_in_than_there_could_be_gets_its_mail_from_those_and_is_not_left_alone() {
+    let (heard, _listening) = listen_to(LevelFilter::INFO);
+    let offer = Offer { pipelining: true, pace: Duration::from_millis(2), most: Some(2), ..Offer::default() };
+    let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+    let readers: Vec<String> = (0..400).map(|n| format!("r{n}@example.org")).collect();
+    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 8", server.address);
+    let test = sqlite().await;
+    let bench = prepare_with(test.db, "batch = 20", &relay, at_noon(), &readers).await;
+    assert_eq!(bench.send().await.accepted, 400);
+    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("left alone").count(), 0, "{text}");
+    // Who was turned away is not followed by another within a minute.
+    let turned_away = server.record().turned_away;
+    assert!((1..=6).contains(&turned_away), "{turned_away} were turned away");
+}
+
+#[tokio::test]
 async fn a_rate_that_the_ledger_does_not_give_is_told_once_for_each_relay_and_not_for_each_try() {
     let (heard, _listening) = listen_to(LevelFilter::DEBUG);
     let (server, spare) = (Scripted::start(true).await, Scripted::start(true).await);
@@ -388,8 +405,8 @@ async fn a_refusal_outlives_what_another_connection_of_a_relay_that_was_down_is_
         let late = Fault::After(1, Box::new(Fault::Reply("250 2.1.0 ok\r\n".to_owned())));
         let strays = [late, Fault::Reply(format!("550 {said}\r\n"))];
         let strays = (1..).zip(strays).map(|(nth, fault)| Stray { verb: "MAIL", nth, fault }).collect();
-        // One of two connections is not let in: the relay is down for a second, and the other one waits for its answer.
-        let openings = vec![Opening::Refused].into();
+        // One of two connections finds nobody there: the relay is down for a second, and the other one waits for its answer.
+        let openings = vec![Opening::Close].into();
         let server = Faulty::start(Offer::default(), HashMap::new(), openings, strays).await;
         let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 2", server.address);
         let addresses: Vec<String> = (0..4).map(|n| format!("r{n}@example.org")).collect();

@@ -26,7 +26,7 @@ enum Asks {
 
 use Asks::{Fail, Pause, Stop, Wait};
 
-const REPLIES: [(&str, Asks); 39] = [
+const REPLIES: [(&str, Asks); 41] = [
     ("550 5.1.1 The email account that you tried to reach does not exist", Fail),
     ("553 5.1.2 We weren't able to find the recipient domain", Fail),
     ("554 delivery error: dd This user doesn't have a yahoo.com account", Fail),
@@ -66,6 +66,8 @@ const REPLIES: [(&str, Asks); 39] = [
     ("451 4.3.0 Mail server temporarily rejected message", Wait),
     ("452 4.5.3 too many recipients", Wait),
     ("556 5.1.10 recipient address has null MX", Fail),
+    ("501 5.1.3 Bad recipient address syntax", Fail),
+    ("501 Syntax error in parameters or arguments", Wait),
 ];
 
 async fn plays(reply: &str, phase: Phase, asks: Asks) {
@@ -135,6 +137,8 @@ async fn t16_every_reply_of_section_3_said_to_the_dot() {
     for (reply, asks) in REPLIES {
         plays(reply, Phase::Dot, asks).await;
     }
+    // Who was written to by what it had offered says nothing about the mail.
+    plays("554 5.5.0 Error: SMTP protocol synchronization", Phase::Dot, Wait).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,7 @@ pub(in crate::delivery) async fn open(
     going: Going<'_>,
 ) -> Result<(Session, String), Lost> {
     let mut unreachable = Vec::new();
+    let mut refused = None;
     let mut not_safe = Vec::new();
     for host in order::order(&route.hosts, &ways.random) {
         let (addresses, secure) = match ways.dns.addresses(&host.name).await {
@@ -60,14 +61,21 @@ pub(in crate::delivery) async fn open(
                 Err(Lost::Down(why) | Lost::Gone(why)) => unreachable.push(why),
                 Err(Lost::Misfit(why) | Lost::Handshake(why)) => not_safe.push(why),
                 Err(lost @ Lost::Ended(_)) => return Err(lost),
+                Err(Lost::Refused(reply, why)) => {
+                    unreachable.push(why);
+                    refused.get_or_insert(reply);
+                }
             }
         }
     }
-    if not_safe.is_empty() {
-        Err(Lost::Down(unreachable.join("; ")))
-    } else {
-        Err(Lost::Misfit(not_safe.join("; ")))
+    if !not_safe.is_empty() {
+        return Err(Lost::Misfit(not_safe.join("; ")));
     }
+    let why = unreachable.join("; ");
+    Err(match refused {
+        Some(reply) => Lost::Refused(reply, why),
+        None => Lost::Down(why),
+    })
 }
 
 /// Whom to trust at a host. Its TLSA records come first: no policy lets somebody pass whom they do not (T8).

@@ -29,9 +29,6 @@ const USUAL_GAP: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// So many that wait are worth another connection to a provider.
 const MESSAGES_WORTH_A_CONNECTION: u32 = 5;
-/// While another daemon has every connection, no further one is asked for.
-const CROWDED: Duration = Duration::from_secs(1);
-
 /// The session that asks for the next message: what it was opened for, and with which host.
 #[derive(Clone, Debug)]
 pub(in crate::delivery) struct Carried {
@@ -55,6 +52,25 @@ fn gap(holds: &Now) -> Duration {
     holds.interval.map_or(USUAL_GAP, |wait| Duration::from_micros(u64::try_from(wait).unwrap_or(0)))
 }
 
+/// A connection on one way, open or being opened, for as long as this lives.
+#[derive(Debug)]
+pub(in crate::delivery) struct Connection {
+    lane: Arc<Lane>,
+    route: Option<Arc<Route>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut state = self.lane.state();
+        if let Some(count) = state.connections.get_mut(&self.route) {
+            *count -= 1;
+            if *count == 0 {
+                state.connections.remove(&self.route);
+            }
+        }
+    }
+}
+
 /// One lane.
 #[derive(Debug)]
 pub(in crate::delivery) struct Lane {
@@ -75,6 +91,8 @@ struct State {
     waiting: VecDeque<Job>,
     workers: u32,
     health: HashMap<Option<Arc<Route>>, Health>,
+    /// How many connections there are on each way.
+    connections: HashMap<Option<Arc<Route>>, u32>,
     /// Up to when this lane's time is given away to what was put off.
     booked: Instant,
     crowded_until: Option<Instant>,
@@ -101,6 +119,7 @@ impl Lane {
             waiting: VecDeque::new(),
             workers: 0,
             health: HashMap::new(),
+            connections: HashMap::new(),
             booked: Instant::now(),
             crowded_until: None,
             idle_since: Instant::now(),
@@ -311,11 +330,22 @@ impl Lane {
         self.state().retire();
     }
 
-    /// A worker ends with this in hand, because every connection is another daemon's. Returns what waits with it where
-    /// no other worker of this daemon is left to take it.
-    pub(in crate::delivery) fn crowded_out(&self, job: Job) -> Vec<Job> {
+    /// Counts a connection on this way.
+    pub(in crate::delivery) fn connects(self: &Arc<Self>, route: Option<Arc<Route>>) -> Connection {
+        *self.state().connections.entry(route.clone()).or_default() += 1;
+        Connection { lane: self.clone(), route }
+    }
+
+    /// Whether there is a connection on this way.
+    pub(in crate::delivery) fn is_connected(&self, route: Option<&Arc<Route>>) -> bool {
+        self.state().connections.contains_key(&route.cloned())
+    }
+
+    /// A worker ends with this in hand, because there is no connection for it; no further one is asked for in so long.
+    /// Returns what waits with it where no other worker of this daemon is left to take it.
+    pub(in crate::delivery) fn crowded_out(&self, job: Job, length: Duration) -> Vec<Job> {
         let mut state = self.state();
-        state.crowded_until = Some(Instant::now() + CROWDED);
+        state.crowded_until = Some(Instant::now() + length);
         state.waiting.push_front(job);
         state.retire();
         let back = if state.workers == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
@@ -329,12 +359,18 @@ impl Lane {
     pub(in crate::delivery) fn down(&self, route: Option<&Arc<Route>>) -> (Vec<Job>, Duration, bool) {
         let mut state = self.state();
         state.down_told = true;
+        state.crowded_until = None;
         let (wait, anew) = state.health.entry(route.cloned()).or_default().down();
         let (back, stay) = std::mem::take(&mut state.waiting)
             .into_iter()
             .partition::<Vec<Job>, _>(|job| job.route.as_ref() == route);
         state.waiting = stay.into();
         (back, wait, anew)
+    }
+
+    /// What kept further connections from being opened is over: nobody is connected any more.
+    pub(super) fn uncrowd(&self) {
+        self.state().crowded_until = None;
     }
 
     /// A session ended without an answer about a message; `true` when that happened too often in a row to be chance.

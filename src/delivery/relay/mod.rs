@@ -27,7 +27,7 @@ use super::protocol::Sending;
 use super::reply::Reply;
 use crate::config::{self, Newsletter, RelayKind};
 use crate::telemetry::Trouble;
-pub(super) use lane::{Carried, Lane};
+pub(super) use lane::{Carried, Connection, Lane};
 pub(super) use share::Share;
 
 use health::Health;
@@ -257,6 +257,7 @@ impl Relay {
     pub(super) fn down(&self) -> (Vec<Job>, bool) {
         let mut state = self.state();
         let (_, anew) = state.health.down();
+        state.lanes.values().for_each(|lane| lane.uncrowd());
         (state.drain(), anew)
     }
 

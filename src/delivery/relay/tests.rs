@@ -194,9 +194,17 @@ async fn p1_what_a_worker_that_is_crowded_out_had_stays_where_another_works_and_
     let (_, lane) = with((1..=4).map(|id| job(id, 1, 1, false)).collect());
     assert_eq!(lane.wanted_workers(2, 0), 2);
     // Both had a message in hand when they found that every connection is another daemon's.
-    assert_eq!(ids(&lane.crowded_out(job(5, 1, 1, false))), [0; 0], "the other one takes it");
+    assert_eq!(
+        ids(&lane.crowded_out(job(5, 1, 1, false), Duration::from_secs(1))),
+        [0; 0],
+        "the other one takes it"
+    );
     assert_eq!(lane.waiting(), 5);
-    assert_eq!(ids(&lane.crowded_out(job(6, 1, 1, false))), [6, 5, 1, 2, 3, 4], "nobody is left to take it");
+    assert_eq!(
+        ids(&lane.crowded_out(job(6, 1, 1, false), Duration::from_secs(1))),
+        [6, 5, 1, 2, 3, 4],
+        "nobody is left to take it"
+    );
     assert_eq!(lane.waiting(), 0);
     // What comes now finds somebody, though the others have every connection still.
     assert!(lane.take_in(vec![job(7, 1, 1, false)], 0).is_empty());

@@ -44,12 +44,28 @@ pub(super) enum Lost {
     Misfit(String),
     /// The relay said "not now" (421) and ended it: what it said is about us, and heard by the pace.
     Ended(Reply),
+    /// The relay said no, before anything was asked for: heard likewise. Why, with where it was.
+    Refused(Reply, String),
+}
+
+impl Lost {
+    /// What the relay said, where that is why.
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Ended(reply) | Self::Refused(reply, _) => Some(reply),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Down(why) | Self::Gone(why) | Self::Handshake(why) | Self::Misfit(why) => f.write_str(why),
+            Self::Down(why)
+            | Self::Gone(why)
+            | Self::Handshake(why)
+            | Self::Misfit(why)
+            | Self::Refused(_, why) => f.write_str(why),
             // Not its words: they may hold an address.
             Self::Ended(reply) => write!(f, "the relay ended the session: {}", reply.codes()),
         }
@@ -69,6 +85,14 @@ impl Envelope {
     fn needs_utf8(&self) -> bool {
         !self.to.is_ascii() || !self.from.is_ascii()
     }
+}
+
+/// What of an envelope was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Command {
+    Mail,
+    Rcpt,
+    Data,
 }
 
 /// How an envelope was received.
@@ -187,11 +211,11 @@ impl Session {
         self.envelopes += 1;
         let reply = self.say(mail, self.timeouts.mail).await?;
         if reply.code != 250 {
-            return self.refuse(reply, true);
+            return self.refuse(reply, Command::Mail);
         }
         let reply = self.say(rcpt, self.timeouts.rcpt).await?;
         if !taken(&reply) {
-            return self.refuse(reply, false);
+            return self.refuse(reply, Command::Rcpt);
         }
         self.ask_for_data().await
     }
@@ -199,7 +223,7 @@ impl Session {
     async fn ask_for_data(&mut self) -> Result<Received, Lost> {
         self.refused_in_a_row = 0;
         let reply = self.say("DATA\r\n", self.timeouts.data).await?;
-        if reply.code == 354 { Ok(Received::Ready) } else { self.refuse(reply, false) }
+        if reply.code == 354 { Ok(Received::Ready) } else { self.refuse(reply, Command::Data) }
     }
 
     /// Reads the replies to a group whose first, to MAIL, is already here: each belongs to its own command.
@@ -216,8 +240,8 @@ impl Session {
         if !with_data {
             return match (accepted, mail.code == 250) {
                 (true, _) => self.ask_for_data().await,
-                (false, true) => self.refuse(rcpt, false),
-                (false, false) => self.refuse(mail, true),
+                (false, true) => self.refuse(rcpt, Command::Rcpt),
+                (false, false) => self.refuse(mail, Command::Mail),
             };
         }
         let data = self.hear(self.timeouts.data).await?;
@@ -226,22 +250,27 @@ impl Session {
                 self.refused_in_a_row = 0;
                 Ok(Received::Ready)
             }
-            (true, _) => self.refuse(data, false),
+            (true, _) => self.refuse(data, Command::Data),
             (false, 354) => {
                 // It waits for a body that has nobody to go to: an empty one ends the wait, and the session.
                 drop(self.say(".\r\n", self.timeouts.dot).await);
                 self.over = true;
-                if mail.code == 250 { self.refuse(rcpt, false) } else { self.refuse(mail, true) }
+                if mail.code == 250 {
+                    self.refuse(rcpt, Command::Rcpt)
+                } else {
+                    self.refuse(mail, Command::Mail)
+                }
             }
-            (false, _) if mail.code == 250 => self.refuse(rcpt, false),
-            (false, _) => self.refuse(mail, true),
+            (false, _) if mail.code == 250 => self.refuse(rcpt, Command::Rcpt),
+            (false, _) => self.refuse(mail, Command::Mail),
         }
     }
 
-    fn refuse(&mut self, reply: Reply, about_us: bool) -> Result<Received, Lost> {
-        // A protocol error is ours or theirs, never the recipient's: whoever waits is tried again.
+    fn refuse(&mut self, reply: Reply, command: Command) -> Result<Received, Lost> {
+        // A protocol error is ours or theirs, never the recipient's: whoever waits is tried again. Behind a MAIL that was
+        // understood it is the recipient that RCPT is not understood with.
         let words = reply.text.to_ascii_lowercase();
-        let out_of_step = (500..=504).contains(&reply.code)
+        let out_of_step = ((500..=504).contains(&reply.code) && command != Command::Rcpt)
             || words.contains("synchronization error")
             || words.contains("pipelining")
             || !(reply.is_temporary() || reply.is_permanent());
@@ -254,7 +283,7 @@ impl Session {
         self.dirty = true;
         self.refused_in_a_row += 1;
         self.refused += 1;
-        Ok(Received::Refused { reply, about_us })
+        Ok(Received::Refused { reply, about_us: command == Command::Mail })
     }
 
     /// Writes what of a body may be on its way before its release: all but its end. The server reads it meanwhile, and

@@ -157,9 +157,13 @@ impl<'a> Opening<'a> {
         Lost::Down(format!("{}: {why}", self.place))
     }
 
-    /// A reply that is no yes, before anything was asked for: "not now" is heard by the pace.
+    /// A reply that is no yes, before anything was asked for.
     fn refused(&self, reply: Reply) -> Lost {
-        if reply.is_temporary() { Lost::Ended(reply) } else { self.down(reply) }
+        if reply.is_temporary() {
+            return Lost::Ended(reply);
+        }
+        let why = format!("{}: {reply}", self.place);
+        Lost::Refused(reply, why)
     }
 
     async fn greeting(&mut self) -> Result<(), Lost> {

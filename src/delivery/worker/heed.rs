@@ -16,13 +16,15 @@ impl Worker {
     /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
     pub(super) async fn lost(&mut self, lost: Lost, stood: bool, mut pending: Pending, job: Job) -> Answer {
         self.drop_session().await;
-        if let Lost::Ended(reply) = &lost {
-            self.hear(reply).await;
+        if let Some(reply) = lost.reply() {
+            self.hear_at_the_end(reply, stood).await;
         }
         // A server may end a session for its own reasons; one that lets nobody in is left alone for a while.
         let chance = stood && matches!(lost, Lost::Gone(_) | Lost::Ended(_));
         let route = job.route.clone();
-        let back = if !chance || self.gone_too_often(route.as_ref()) {
+        let back = if !stood && lost.reply().is_some() && self.is_one_of_several(route.as_ref()) {
+            self.one_too_many(job, &lost)
+        } else if !chance || self.gone_too_often(route.as_ref()) {
             self.leave_alone(route.as_ref(), vec![job], &lost.to_string()).await
         } else {
             vec![job.held.id.0]
@@ -183,6 +185,20 @@ impl Worker {
         true
     }
 
+    /// The same with a session that ended with these words. `stood`: they were said to a message, and where no rule of a
+    /// provider knows them they ask for what they would ask for as the answer to it.
+    async fn hear_at_the_end(&self, reply: &Reply, stood: bool) {
+        let heard = self.hear(reply).await;
+        if stood && !heard && self.shared().rules.classify(reply).run() == Run::Slow {
+            self.slow_down().await;
+        }
+    }
+
+    async fn slow_down(&self) {
+        let slower = |limit: Limit, base, now| limit.slower(base, now);
+        self.dispatch.limit(&self.relay, &self.lane, slower).await;
+    }
+
     /// What a verdict asks of the rest of the run.
     pub(super) async fn learn(&mut self, job: &Job, verdict: &Verdict) {
         if verdict.code.is_some() && !refuses_us(verdict) {
@@ -202,10 +218,7 @@ impl Worker {
         match class.run() {
             Run::GoOn => {}
             Run::Slow if heard => {}
-            Run::Slow => {
-                let slower = |limit: Limit, base, now| limit.slower(base, now);
-                self.dispatch.limit(&self.relay, &self.lane, slower).await;
-            }
+            Run::Slow => self.slow_down().await,
             Run::Pause if self.lane.shared => {
                 let (name, provider) = (&self.relay.config.name, &self.lane.provider);
                 tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), "refused as a sender: pausing the provider");

@@ -1,6 +1,14 @@
 //! The session of a connection at work: opened for a delivery's way, and ended so that its number is free again.
 
-use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Session, Worker, mx};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Route, Session, Worker, mx};
+
+/// While other daemons have every connection, no further one is asked for.
+const LOOKED_AGAIN: Duration = Duration::from_secs(1);
+/// Likewise where a server lets no more of us in.
+const FULL: Duration = Duration::from_secs(60);
 
 impl Worker {
     pub(super) async fn hang_up(&mut self) {
@@ -39,6 +47,7 @@ impl Worker {
         self.hang_up().await;
         let permit = self.relay.permit().await;
         let number = self.number().await?;
+        let connection = self.lane.connects(job.route.clone());
         let closing = self.relay.closing.clone();
         let opened = tokio::select! {
             opened = self.open(job) => opened,
@@ -47,10 +56,11 @@ impl Worker {
         };
         match opened {
             Ok((session, carried)) => {
-                self.held = Some(Held { session, carried, number, _permit: permit });
+                self.held = Some(Held { session, carried, number, _connection: connection, _permit: permit });
                 Ok(())
             }
             Err(lost) => {
+                drop(connection);
                 self.give_number_back(number).await;
                 Err(NoSession::Lost(lost))
             }
@@ -85,11 +95,31 @@ impl Worker {
     /// Other daemons have every connection: another worker of this one takes the message, and where there is none it waits
     /// in the ledger, with everything behind it.
     pub(super) async fn wait_for_others(&mut self, job: Job) -> Answer {
-        self.retired = true;
-        let jobs = self.lane.crowded_out(job);
+        let jobs = self.make_way(job, LOOKED_AGAIN);
         if !jobs.is_empty() {
             self.dispatch.put_off(jobs, super::CROWDED).await;
         }
         Answer::Kept
+    }
+
+    /// The server lets no more of us in than there are: they go on, and this worker ends. Returns what is to go back.
+    pub(super) fn one_too_many(&mut self, job: Job, why: &Lost) -> Vec<i64> {
+        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+        tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "no further connection is let in; going on with those that are");
+        self.make_way(job, FULL).iter().map(|job| job.held.id.0).collect()
+    }
+
+    fn make_way(&mut self, job: Job, length: Duration) -> Vec<Job> {
+        self.retired = true;
+        self.lane.crowded_out(job, length)
+    }
+
+    /// Whether another connection of this daemon is where this one went.
+    pub(super) fn is_one_of_several(&self, route: Option<&Arc<Route>>) -> bool {
+        if self.relay.is_mx() {
+            self.lane.is_connected(route)
+        } else {
+            self.relay.lanes().iter().any(|lane| lane.is_connected(None))
+        }
     }
 }

@@ -22,7 +22,7 @@ use super::ledger::{Claimed, Verdict};
 use super::message::{Composed, Composer};
 use super::mx::{self, Going, Route};
 use super::pace::store as paces;
-use super::relay::{Carried, Job, Lane, Next, Relay, Share};
+use super::relay::{Carried, Connection, Job, Lane, Next, Relay, Share};
 use super::reply::Reply;
 use super::session::{Ended, Lost, Received, Session};
 use crate::clock::Clock;
@@ -121,6 +121,7 @@ struct Held {
     carried: Carried,
     /// Its number among the connections that all daemons together may open to this provider.
     number: Option<i64>,
+    _connection: Connection,
     _permit: OwnedSemaphorePermit,
 }
 

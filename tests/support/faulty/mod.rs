@@ -109,6 +109,8 @@ pub struct Offer {
     pub starttls: bool,
     /// How long the answer to a dot is kept back.
     pub pace: Duration,
+    /// No more connections at a time, where there is such a number.
+    pub most: Option<usize>,
 }
 
 /// The last of what a recipient's try came to, as the server saw it.
@@ -142,6 +144,8 @@ pub struct Record {
     pub ended: Option<Instant>,
     /// The most conversations at a time.
     pub most_open: usize,
+    /// Connections that found too many others.
+    pub turned_away: usize,
     open: usize,
     scripts: HashMap<String, VecDeque<Step>>,
     openings: VecDeque<Opening>,
@@ -246,6 +250,13 @@ impl Faulty {
         record.most_open = record.most_open.max(record.open);
     }
 
+    fn is_one_too_many(&self) -> bool {
+        let mut record = self.record();
+        let many = self.offer.most.is_some_and(|most| record.open > most);
+        record.turned_away += usize::from(many);
+        many
+    }
+
     fn violation(&self, what: &str) {
         self.record().violations.push(what.to_owned());
     }
@@ -259,6 +270,9 @@ impl Faulty {
         socket.set_nodelay(true)?;
         let opening = self.record().openings.pop_front();
         let mut wire = Wire::over(Box::new(socket));
+        if self.is_one_too_many() {
+            return wire.say("421 4.7.0 too many connections\r\n").await;
+        }
         match opening {
             Some(Opening::Hang) => return wire.hang().await,
             Some(Opening::Close) => return Ok(()),

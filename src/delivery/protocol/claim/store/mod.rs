@@ -83,8 +83,9 @@ static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| {
         .replace("ELSE 0 END", "ELSE 0 END AS BIGINT)")
 });
 
-/// The same for retries, with what was sent before. The state is written out, because each has its own index, and a
-/// planner takes a partial index only for the index's own words.
+/// The same for retries, with what was sent before: where one is in doubt, what a reader may have, whatever was refused
+/// since. The state is written out, because each has its own index, and a planner takes a partial index only for the
+/// index's own words.
 fn deferred(fresh: &str) -> String {
     fresh.replace("'planned'", "'deferred'").replace(
         "delivery.id, ",
@@ -92,7 +93,9 @@ fn deferred(fresh: &str) -> String {
        attempt.date_at AS before_date_at, attempt.date_offset AS before_date_offset, attempt.relay AS before_relay,
        attempt.consent AS before_consent, delivery.id, ",
     ) + "
-LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = delivery.tries"
+LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = COALESCE(
+    (SELECT MAX(doubt.number) FROM attempt AS doubt
+     WHERE delivery.doubtful = 1 AND doubt.delivery = delivery.id AND doubt.outcome = 'uncertain'), delivery.tries)"
 }
 
 static DEFERRED_SQLITE: LazyLock<String> = LazyLock::new(|| deferred(FRESH));

@@ -57,10 +57,10 @@ WHERE delivery.id = moved.delivery AND COALESCE(delivery.state, '') = 'claimed'
 
 const REFUSE: &str = "
 INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
-                     outcome, code, enhanced, text, class)
+                     consent, outcome, code, enhanced, text, class)
 SELECT refused.delivery, refused.number, $1, $2, refused.at, refused.relay, refused.address, refused.revision,
-       refused.language, refused.date_at, refused.date_offset, refused.outcome, refused.code, refused.enhanced,
-       refused.text, refused.class
+       refused.language, refused.date_at, refused.date_offset, refused.consent, refused.outcome, refused.code,
+       refused.enhanced, refused.text, refused.class
 FROM refused
 JOIN delivery ON delivery.id = refused.delivery
 WHERE delivery.state = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
