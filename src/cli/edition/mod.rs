@@ -179,12 +179,30 @@ impl Place<'_> {
         })
     }
 
-    /// Moves the edition, or says why that cannot be.
-    async fn set_state(&self, edition: &Edition, to: EditionState, why: Option<&str>) -> anyhow::Result<()> {
-        edition.state.may_become(to).map_err(|error| Refusal(error.to_string()))?;
-        morning::lock::set_state(&self.house, edition, to, why, &Who::command_line()).await?;
-        Ok(())
+    /// Moves the edition to where `to` says for it as it stands, or says why that cannot be; returns where it went.
+    async fn set_state(
+        &self,
+        mut edition: Edition,
+        to: impl Fn(&Edition) -> Result<EditionState, Refusal>,
+        why: Option<&str>,
+    ) -> anyhow::Result<EditionState> {
+        loop {
+            let next = to(&edition)?;
+            edition.state.may_become(next).map_err(|error| Refusal(error.to_string()))?;
+            if morning::lock::set_state(&self.house, &edition, next, why, &Who::command_line()).await? {
+                return Ok(next);
+            }
+            // The clock or another hand moved it since it was read. Every round is another move of an edition's life, so
+            // this ends.
+            edition = self.find().await?;
+        }
     }
+}
+
+/// Where an edition goes on that is held.
+fn resumed(edition: &Edition) -> Result<EditionState, Refusal> {
+    let held = edition.held_from.filter(|_| edition.state == EditionState::Held);
+    held.ok_or_else(|| Refusal(format!("the edition of {} is {}, not held", edition.date, edition.state)))
 }
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
@@ -218,22 +236,14 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Hold(args) => {
             let place = args.which.place(cx).await?;
             let edition = place.find().await?;
-            place.set_state(&edition, EditionState::Held, args.why.as_deref()).await?;
+            place.set_state(edition, |_| Ok(EditionState::Held), args.why.as_deref()).await?;
             cx.say("Held: nothing leaves until `edition resume`.");
             Ok(Exit::Done)
         }
         Args::Resume(which) => {
             let place = which.place(cx).await?;
             let edition = place.find().await?;
-            let held = edition.held_from.filter(|_| edition.state == EditionState::Held);
-            let Some(back) = held else {
-                return Err(Refusal(format!(
-                    "the edition of {} is {}, not held",
-                    edition.date, edition.state
-                ))
-                .into());
-            };
-            place.set_state(&edition, back, None).await?;
+            let back = place.set_state(edition, resumed, None).await?;
             cx.say(&format!("It goes on: {back}."));
             Ok(Exit::Done)
         }
@@ -248,7 +258,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                     return Err(Refusal("nothing was cancelled".to_owned()).into());
                 }
             }
-            place.set_state(&edition, EditionState::Cancelled, reason.why.as_deref()).await?;
+            place.set_state(edition, |_| Ok(EditionState::Cancelled), reason.why.as_deref()).await?;
             cx.say("Cancelled: what was not accepted yet is withdrawn.");
             Ok(Exit::Done)
         }
@@ -414,4 +424,52 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
         return Err(Refusal(format!("the edition of {} is {}", edition.date, edition.state)).into());
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, Random};
+    use crate::config;
+    use crate::db::{Db, Options};
+
+    #[tokio::test]
+    async fn p4_an_edition_that_moved_since_it_was_read_is_held_all_the_same_or_the_hold_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        let db = Db::open(&Options::new(&url)).await.unwrap();
+        db.migrate().await.unwrap();
+        let text = "[relay.main]\nurl = \"smtp://127.0.0.1:25\"\n[newsletter.test]\nname = \"Test\"\n\
+                    from = \"test@example.org\"\nlock = \"0 0 5 * * *\"\nsend_at = \"06:30\"\nrelays = [\"main\"]";
+        let config = config::tests::load(text, &[]).unwrap();
+        let newsletter = config.newsletters["test"].clone();
+        let now: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
+        let house = House::new(config, db, Clock::manual(now), Random::seeded(1));
+        let place = Place { house, newsletter: &newsletter, date: "2026-11-24".parse().unwrap() };
+        let moved = async |edition: &Edition, to| {
+            let who = Who::command_line();
+            assert!(morning::lock::set_state(&place.house, edition, to, None, &who).await.unwrap());
+            place.find().await.unwrap()
+        };
+        let hold = async |edition: Edition| place.set_state(edition, |_| Ok(EditionState::Held), None).await;
+
+        let mut tx = place.house.db.write().await.unwrap();
+        let opened = editions::store::open(&mut tx, "test", place.date, now, now).await.unwrap();
+        tx.commit().await.unwrap();
+        let locked = moved(&opened, EditionState::Locked).await;
+        let sending = moved(&locked, EditionState::Sending).await;
+        // The command saw it locked; the clock began to send it meanwhile.
+        assert_eq!(hold(locked).await.unwrap(), EditionState::Held);
+        let held = place.find().await.unwrap();
+        assert_eq!((held.state, held.held_from), (EditionState::Held, Some(EditionState::Sending)));
+
+        assert_eq!(place.set_state(held.clone(), resumed, None).await.unwrap(), EditionState::Sending);
+        let twice = place.set_state(held, resumed, None).await.unwrap_err();
+        assert_eq!(twice.downcast::<Refusal>().unwrap().0, "the edition of 2026-11-24 is sending, not held");
+
+        let sent = moved(&sending, EditionState::Sent).await;
+        let late = hold(sending).await.unwrap_err();
+        assert_eq!(late.downcast::<Refusal>().unwrap().0, "an edition that is sent cannot become held");
+        assert_eq!(place.find().await.unwrap().state, sent.state);
+    }
 }
