@@ -3,6 +3,9 @@
 //! Writing transactions begin with `BEGIN IMMEDIATE`: a plain `BEGIN` that reads and then writes fails at once
 //! under load, and no busy timeout helps. There is one writer connection because a second one would only wait.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ pub(super) struct Pools {
 impl Pools {
     pub(super) async fn open(options: &Options) -> Result<Self> {
         let plain = plain(options)?;
+        make_private(plain.get_filename());
         let connect = plain
             .clone()
             .create_if_missing(true)
@@ -106,6 +110,13 @@ impl Pools {
     }
 }
 
+/// Makes the file where there is none, for its owner alone: it holds every address, and SQLite would let everybody read
+/// it whom the umask lets. The write-ahead log and its index take the file's mode over.
+fn make_private(file: &Path) {
+    // One that is there stays as its keeper wants it; where none can be made, SQLite says why.
+    drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(file));
+}
+
 /// What every connection is opened with; without the writer's pragmas, because some of them write.
 fn plain(options: &Options) -> Result<SqliteConnectOptions> {
     let url = options.url.expose_secret();
@@ -127,4 +138,35 @@ fn readers() -> SqlitePoolOptions {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_is_made_is_its_owners_alone_and_one_that_is_there_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let modes = async |name: &str| {
+            let file = folder.path().join(name);
+            let options = Options::new(&format!("sqlite:{}", file.display()));
+            let pools = Pools::open(&options).await.unwrap();
+            sqlx::query("CREATE TABLE reader (address TEXT)").execute(pools.migrating()).await.unwrap();
+            let modes = ["", "-wal", "-shm"].map(|end| {
+                let file = folder.path().join(format!("{name}{end}"));
+                fs::metadata(file).unwrap().permissions().mode() & 0o777
+            });
+            pools.close().await;
+            modes
+        };
+        assert_eq!(modes("new.db").await.map(|mode| format!("{mode:o}")), ["600", "600", "600"]);
+
+        let file = folder.path().join("old.db");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(modes("old.db").await.map(|mode| format!("{mode:o}")), ["640", "640", "640"]);
+    }
 }
