@@ -24,7 +24,11 @@ impl Beginning {
     /// This process's, on this host.
     pub(super) fn of_this_process(host: Option<&str>) -> Self {
         let pid = std::process::id();
-        Self { host: this_host(host), pid, birth: birth(i64::from(pid)).unwrap_or_default() }
+        let birth = match Seen::look(i64::from(pid)) {
+            Seen::Born(birth) => birth,
+            Seen::Ended | Seen::Nothing => String::new(),
+        };
+        Self { host: this_host(host), pid, birth }
     }
 }
 
@@ -40,17 +44,48 @@ fn this_host(name: Option<&str>) -> String {
     format!("{machine}/{}/{processes}", read("/proc/sys/kernel/random/boot_id"))
 }
 
-/// When the process of this pid began; `None` when there is none.
-fn birth(pid: i64) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything; the fields behind it are plain. The 20th of them is the start time.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    // A zombie has ended; only its parent has not looked yet.
-    if fields.next()? == "Z" {
-        return None;
+/// What `/proc` shows of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It runs, and began then.
+    Born(String),
+    /// It has ended; only its parent has not looked yet.
+    Ended,
+    /// Nothing: it is gone, or hidden from us.
+    Nothing,
+}
+
+impl Seen {
+    fn look(pid: i64) -> Self {
+        let read = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name in brackets may hold anything; the fields behind it are plain. The 20th of them is the start time.
+            let (_, rest) = stat.rsplit_once(')')?;
+            let mut fields = rest.split_ascii_whitespace();
+            if fields.next()? == "Z" {
+                return Some(Self::Ended);
+            }
+            fields.nth(18).map(|birth| Self::Born(birth.to_owned()))
+        };
+        read().unwrap_or(Self::Nothing)
     }
-    fields.nth(18).map(str::to_owned)
+
+    /// Whether the process that began then is gone. Where other users' processes are hidden, what is not seen may well
+    /// be there: its lease tells.
+    fn is_gone(&self, birth: &str, others_are_seen: bool) -> bool {
+        match self {
+            // The pid was given again, unless it is the same one.
+            Self::Born(now) => now != birth,
+            Self::Ended => true,
+            Self::Nothing => others_are_seen,
+        }
+    }
+}
+
+/// Whether `/proc` shows the processes of other users: not with `hidepid`, nor under systemd's `ProtectProc=`. The first
+/// process is always there, and hardly ever ours.
+fn others_are_seen() -> bool {
+    std::fs::read_to_string("/proc/1/stat").is_ok()
 }
 
 fn millis(length: Duration) -> i64 {
@@ -134,8 +169,8 @@ pub(in crate::delivery) async fn shared_clock(conn: &mut Conn, clock: &Clock) ->
 
 /// Whether a daemon that has not left is dead: its process is gone from this host, or its lease ran out.
 fn is_dead(other: &store::Other, now: i64, host: &str) -> bool {
-    let gone = other.host == host && birth(other.pid).as_deref() != Some(other.birth.as_str());
-    gone || other.lease_until < now
+    let gone = || other.host == host && Seen::look(other.pid).is_gone(&other.birth, others_are_seen());
+    other.lease_until < now || gone()
 }
 
 /// How many other daemons are alive, on this host or with a lease that runs.
@@ -192,3 +227,26 @@ pub(in crate::delivery) async fn take_over(
 
 #[cfg(test)]
 pub(super) use store::plans;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p3_a_process_that_may_only_be_hidden_is_not_taken_for_gone() {
+        let ours = Seen::look(i64::from(std::process::id()));
+        assert!(matches!(&ours, Seen::Born(birth) if !birth.is_empty()), "{ours:?}");
+        let same = Seen::Born("7".to_owned());
+        for (seen, others_are_seen, gone) in [
+            (&same, true, false),
+            (&same, false, false),
+            // Another process has its number: seen with our own eyes, whatever else is hidden.
+            (&Seen::Born("8".to_owned()), false, true),
+            (&Seen::Ended, false, true),
+            (&Seen::Nothing, true, true),
+            (&Seen::Nothing, false, false),
+        ] {
+            assert_eq!(seen.is_gone("7", others_are_seen), gone, "{seen:?}, others seen: {others_are_seen}");
+        }
+    }
+}
