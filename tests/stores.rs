@@ -244,3 +244,15 @@ async fn p2_a_transaction_given_up_while_it_begins_leaves_nothing_open() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_pending_is_told_by_a_server_that_takes_no_writes() {
+    let Some(url) = postgres_url() else { return };
+    let standby = Db::open_read_only(&Options::new(&url)).await.unwrap();
+    assert_eq!(standby.pending().await.unwrap(), matinale::db::all_migrations());
+    assert!(!standby.is_current().await.unwrap());
+    let db = Db::open(&Options::new(&url)).await.unwrap();
+    db.migrate().await.unwrap();
+    assert_eq!(standby.pending().await.unwrap(), []);
+    assert!(standby.is_current().await.unwrap());
+}

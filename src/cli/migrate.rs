@@ -1,7 +1,7 @@
 //! `migrate`: brings the database to this version.
 
 use super::{Context, Exit, Table};
-use crate::db::Db;
+use crate::db::{self, Db};
 
 /// What `migrate` takes.
 #[derive(Debug, clap::Args)]
@@ -12,9 +12,13 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
-    let db = Db::open(&cx.config()?.database.options()).await?;
-    let steps = async { if args.dry_run { db.pending().await } else { db.migrate().await } };
-    let steps = db.unless_lost(steps).await?;
+    let options = cx.config()?.database.options();
+    let db = if args.dry_run { Db::find_read_only(&options).await? } else { Some(Db::open(&options).await?) };
+    let steps = match &db {
+        None => db::all_migrations(),
+        Some(db) if args.dry_run => db.unless_lost(db.pending()).await?,
+        Some(db) => db.unless_lost(db.migrate()).await?,
+    };
     let mut out = cx.out();
     if cx.json {
         for step in &steps {
@@ -33,6 +37,8 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         out.table(&table)?;
     }
     out.finish()?;
-    db.close().await;
+    if let Some(db) = db {
+        db.close().await;
+    }
     Ok(Exit::Done)
 }

@@ -20,35 +20,79 @@ pub struct Migration {
 /// What is still to be applied, in order.
 pub type Pending = Vec<Migration>;
 
-// The engines differ only in their pool's type, which sqlx's migrator is generic over.
+/// Every migration of this version, in order: what is pending where there is not even a database.
+pub fn all() -> Vec<Migration> {
+    SQLITE.iter().map(Migration::of).collect()
+}
+
+impl Migration {
+    fn of(migration: &sqlx::migrate::Migration) -> Self {
+        Self { version: migration.version, name: migration.description.to_string() }
+    }
+}
+
+const IS_THERE_SQLITE: &str = "
+SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1)";
+
+const IS_THERE_POSTGRES: &str = "
+SELECT to_regclass($1) IS NOT NULL";
+
+// The engines differ only in their pool's type, which sqlx's migrator is generic over, and in where they keep the names
+// of their tables.
 macro_rules! runner {
-    ($run:ident, $pending:ident, $current:ident, $pool:ty, $migrator:ident) => {
+    ($run:ident, $pending:ident, $pool:ty, $migrator:ident, $is_there:ident) => {
         pub(super) async fn $run(pool: &$pool) -> Result<Vec<Migration>> {
             let pending = $pending(pool).await?;
             $migrator.run(pool).await?;
             Ok(pending)
         }
 
+        /// Only looks: it is asked on standbys, and by those who may not make a table.
         pub(super) async fn $pending(pool: &$pool) -> Result<Pending> {
             use sqlx::migrate::Migrate as _;
             let mut conn = pool.acquire().await?;
-            conn.ensure_migrations_table(&$migrator.table_name).await?;
-            let applied = conn.list_applied_migrations(&$migrator.table_name).await?;
+            let table = &$migrator.table_name;
+            let is_there: bool =
+                sqlx::query_scalar($is_there).bind(table.as_ref()).fetch_one(&mut *conn).await?;
+            let applied = if is_there { conn.list_applied_migrations(table).await? } else { Vec::new() };
             Ok($migrator
                 .iter()
                 .filter(|m| applied.iter().all(|done| done.version != m.version))
-                .map(|m| Migration { version: m.version, name: m.description.to_string() })
+                .map(Migration::of)
                 .collect())
-        }
-
-        pub(super) async fn $current(pool: &$pool) -> Result<bool> {
-            use sqlx::migrate::Migrate as _;
-            let mut conn = pool.acquire().await?;
-            let applied = conn.list_applied_migrations(&$migrator.table_name).await?;
-            Ok($migrator.iter().all(|m| applied.iter().any(|done| done.version == m.version)))
         }
     };
 }
 
-runner!(sqlite, pending_sqlite, current_sqlite, SqlitePool, SQLITE);
-runner!(postgres, pending_postgres, current_postgres, PgPool, POSTGRES);
+runner!(sqlite, pending_sqlite, SqlitePool, SQLITE, IS_THERE_SQLITE);
+runner!(postgres, pending_postgres, PgPool, POSTGRES, IS_THERE_POSTGRES);
+
+#[cfg(test)]
+mod tests {
+    use crate::db::{Db, Options};
+
+    async fn opened(folder: &tempfile::TempDir) -> Db {
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        Db::open(&Options::new(&url)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_looks_at_what_is_pending_makes_no_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = opened(&folder).await;
+        assert_eq!(db.pending().await.unwrap(), super::all());
+        assert!(!db.is_current().await.unwrap());
+        let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master")
+            .fetch_one(
+                &super::SqlitePool::connect(&format!("sqlite:{}", folder.path().join("test.db").display()))
+                    .await
+                    .unwrap(),
+            )
+            .await
+            .unwrap();
+        assert_eq!(tables, 0);
+        db.migrate().await.unwrap();
+        assert_eq!(db.pending().await.unwrap(), []);
+        assert!(db.is_current().await.unwrap());
+    }
+}

@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
 
-pub use migrate::{Migration, Pending};
+pub use migrate::{Migration, Pending, all as all_migrations};
 pub use postgres::Notices;
 
 /// Runs one body on whichever engine the connection belongs to.
@@ -183,6 +183,14 @@ impl Db {
         }
     }
 
+    /// The same where there may be none: `None` where not even SQLite's file is there.
+    pub async fn find_read_only(options: &Options) -> Result<Option<Self>> {
+        if options.url.expose_secret().starts_with("sqlite:") && !sqlite::is_there(options)? {
+            return Ok(None);
+        }
+        Self::open_read_only(options).await.map(Some)
+    }
+
     /// Which engine this is.
     pub fn engine(&self) -> Engine {
         match &self.0 {
@@ -249,7 +257,7 @@ impl Db {
         }
     }
 
-    /// What [`Db::migrate`] would apply.
+    /// What [`Db::migrate`] would apply; writes nothing.
     pub async fn pending(&self) -> Result<Pending> {
         match &self.0 {
             Pools::Sqlite(pools) => migrate::pending_sqlite(pools.migrating()).await,
@@ -268,8 +276,8 @@ impl Db {
     /// Whether every migration of this version is applied; writes nothing.
     pub async fn is_current(&self) -> Result<bool> {
         match &self.0 {
-            Pools::Sqlite(pools) => migrate::current_sqlite(pools.readers()).await,
-            Pools::Postgres(pools) => migrate::current_postgres(pools.pool()).await,
+            Pools::Sqlite(pools) => Ok(migrate::pending_sqlite(pools.readers()).await?.is_empty()),
+            Pools::Postgres(pools) => Ok(migrate::pending_postgres(pools.pool()).await?.is_empty()),
         }
     }
 

@@ -110,6 +110,11 @@ impl Pools {
     }
 }
 
+/// Whether the file is there.
+pub(super) fn is_there(options: &Options) -> Result<bool> {
+    Ok(plain(options)?.get_filename().exists())
+}
+
 /// Makes the file where there is none, for its owner alone: it holds every address, and SQLite would let everybody read
 /// it whom the umask lets. The write-ahead log and its index take the file's mode over.
 fn make_private(file: &Path) {

@@ -25,11 +25,20 @@ fn house(more: &str) -> TempDir {
     folder
 }
 
-fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+fn run(house: &TempDir, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_matinale"));
-    let Output { status, stderr, .. } =
-        command.arg("--config").arg(house.path().join("matinale.toml")).args(arguments).output().unwrap();
+    command.arg("--config").arg(house.path().join("matinale.toml")).args(arguments).output().unwrap()
+}
+
+fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = run(house, arguments);
     (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+fn answer(house: &TempDir, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = run(house, arguments);
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
 }
 
 #[tokio::test]
@@ -72,4 +81,15 @@ fn p10_a_rehearsal_of_a_morning_that_is_past_or_on_no_server_is_refused() {
     let (status, told) = matinale(&house, &["rehearse", "test", "--postgres", "mysql://a:secret@b/c"]);
     assert_eq!(status, Some(2), "{told}");
     assert!(told.contains("expected postgres://USER@HOST/DATABASE"), "{told}");
+}
+
+#[test]
+fn p10_whoever_only_asks_what_would_be_migrated_gets_an_answer_and_no_database() {
+    let house = house("");
+    let asked = answer(&house, &["migrate", "--dry-run"]);
+    assert!(asked.starts_with("Would be applied:"), "{asked}");
+    assert!(!house.path().join("test.db").exists());
+    let done = answer(&house, &["migrate"]);
+    assert_eq!(done.lines().skip(1).collect::<Vec<_>>(), asked.lines().skip(1).collect::<Vec<_>>());
+    assert_eq!(answer(&house, &["migrate", "--dry-run"]), "The database is at this version.\n");
 }
