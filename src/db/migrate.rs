@@ -43,7 +43,16 @@ macro_rules! runner {
     ($run:ident, $pending:ident, $pool:ty, $migrator:ident, $is_there:ident) => {
         pub(super) async fn $run(pool: &$pool) -> Result<Vec<Migration>> {
             let pending = $pending(pool).await?;
-            $migrator.run(pool).await?;
+            let mut left = pending.len();
+            while let Err(error) = $migrator.run(pool).await {
+                // SQLite has no lock that keeps two processes from the same step, and the second to try it fails. What
+                // the first has done is done: as long as it gets on, the rest is looked at anew.
+                let still = $pending(pool).await?.len();
+                if still >= left {
+                    return Err(error.into());
+                }
+                left = still;
+            }
             Ok(pending)
         }
 
@@ -94,5 +103,16 @@ mod tests {
         db.migrate().await.unwrap();
         assert_eq!(db.pending().await.unwrap(), []);
         assert!(db.is_current().await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_processes_that_migrate_the_same_file_at_once_both_find_it_done() {
+        for _ in 0..3 {
+            let folder = tempfile::tempdir().unwrap();
+            let (daemon, command) = (opened(&folder).await, opened(&folder).await);
+            let (one, other) = tokio::join!(daemon.migrate(), command.migrate());
+            assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+            assert!(daemon.is_current().await.unwrap());
+        }
     }
 }
