@@ -86,19 +86,36 @@ pub fn timezone(text: &str) -> Result<TimeZone, String> {
         .ok_or_else(|| format!("expected a time zone such as \"Africa/Abidjan\", found {text:?}"))
 }
 
-/// The content of a file that only its owner may read, without the newline at its end.
+/// Whether nobody reads a file of this mode whom its owner did not mean to: the rule of PostgreSQL for its key. Ours is
+/// ours alone. One that root gives to another user may be read by its group: systemd (`LoadCredential=`) and Kubernetes
+/// hand secrets over so.
+fn is_kept(mode: u32, owner: u32, us: Option<u32>) -> bool {
+    let given = owner == 0 && us.is_some_and(|us| us != 0);
+    mode & if given { 0o037 } else { 0o077 } == 0
+}
+
+/// The user whose rights this process has.
+fn us() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    // Real, effective, saved, of the file system.
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The content of a file that is kept from others, without the newline at its end.
 pub fn read_secret(path: &Path) -> Result<SecretString, String> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::MetadataExt as _;
     let shown = path.display();
     let about = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("{shown}: no such file; `matinale init` makes one"),
         _ => format!("{shown}: {error}"),
     };
-    let mode = std::fs::metadata(path).map_err(about)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let file = std::fs::metadata(path).map_err(about)?;
+    if !is_kept(file.mode(), file.uid(), us()) {
         return Err(format!(
-            "{shown}: others can read it (mode {:o}); mend with: chmod 600 {shown}",
-            mode & 0o777
+            "{shown}: others can read it (mode {:o}, at most 600, or 640 where it is root's and this program is not); \
+             mend with: chmod 600 {shown}",
+            file.mode() & 0o777
         ));
     }
     let mut text = std::fs::read_to_string(path).map_err(about)?;
@@ -117,6 +134,38 @@ pub fn read_secret(path: &Path) -> Result<SecretString, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p10_a_secret_that_others_can_read_is_refused_and_one_that_root_hands_over_is_not() {
+        let (root, matinale, other) = (0, 990, 1000);
+        for (mode, owner, us, kept) in [
+            (0o600, matinale, Some(matinale), true),
+            (0o400, matinale, Some(matinale), true),
+            (0o640, matinale, Some(matinale), false),
+            (0o604, matinale, Some(matinale), false),
+            // systemd's LoadCredential=, Kubernetes with fsGroup.
+            (0o440, root, Some(matinale), true),
+            (0o640, root, Some(matinale), true),
+            (0o660, root, Some(matinale), false),
+            (0o444, root, Some(matinale), false),
+            (0o640, root, Some(root), false),
+            (0o600, root, Some(root), true),
+            // Root at the command line of a daemon of its own user.
+            (0o600, matinale, Some(root), true),
+            (0o640, matinale, Some(root), false),
+            (0o640, other, Some(matinale), false),
+            (0o640, root, None, false),
+        ] {
+            assert_eq!(is_kept(0o100_000 | mode, owner, us), kept, "{mode:o} of {owner}, read by {us:?}");
+        }
+    }
+
+    #[test]
+    fn p10_the_user_whose_rights_we_have_is_the_owner_of_what_we_make() {
+        use std::os::unix::fs::MetadataExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(us(), Some(file.as_file().metadata().unwrap().uid()));
+    }
 
     #[test]
     fn lengths_sizes_rates_and_hours_are_read_or_refused_in_words() {
