@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Exit};
+use super::{Context, Exit, Misuse};
 use crate::morning::serve::{self, Role};
 
 /// What `serve` takes.
@@ -14,9 +14,15 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
-    let house = cx.house().await?;
     let roles: BTreeSet<Role> =
         if args.only.is_empty() { Role::all() } else { args.only.iter().copied().collect() };
+    if !roles.iter().any(|role| role.runs()) {
+        return Err(Misuse(
+            "receive alone has nothing to run yet: name clock, ingest, send or web beside it".to_owned(),
+        )
+        .into());
+    }
+    let house = cx.house().await?;
     serve::serve(&house, &roles, &cx.shutdown()?).await?;
     cx.close().await;
     Ok(Exit::Done)

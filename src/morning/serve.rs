@@ -44,6 +44,14 @@ impl Role {
     pub fn all() -> BTreeSet<Self> {
         [Self::Clock, Self::Ingest, Self::Send, Self::Receive, Self::Web].into()
     }
+
+    /// Whether the daemon has anything to run for it: returned mail is not taken yet.
+    pub fn runs(self) -> bool {
+        match self {
+            Self::Clock | Self::Ingest | Self::Send | Self::Web => true,
+            Self::Receive => false,
+        }
+    }
 }
 
 impl FromStr for Role {

@@ -84,6 +84,13 @@ fn p10_a_rehearsal_of_a_morning_that_is_past_or_on_no_server_is_refused() {
 }
 
 #[test]
+fn a_daemon_that_would_have_nothing_to_run_is_refused() {
+    let (status, told) = matinale(&house(""), &["serve", "--only", "receive"]);
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains("receive alone has nothing to run"), "{told}");
+}
+
+#[test]
 fn p10_whoever_only_asks_what_would_be_migrated_gets_an_answer_and_no_database() {
     let house = house("");
     let asked = answer(&house, &["migrate", "--dry-run"]);
