@@ -175,3 +175,16 @@ fn p10_a_document_that_cannot_be_is_refused_with_its_field_and_is_given_with_tit
     let history = matinale(house.path(), &["selection", "history", "test", "--date", "2026-11-25"], "");
     assert!(text(&history.stdout).contains("valued 4, long"), "{history:?}");
 }
+
+#[test]
+fn a_test_copy_that_no_relay_takes_has_failed_and_one_to_no_address_was_asked_for_wrongly() {
+    let house = house();
+    let copy = |to: &str| {
+        matinale(house.path(), &["edition", "send", "test", "--date", "2026-11-25", "--to", to], "")
+    };
+    let away = copy("awa@example.org");
+    assert_eq!(away.status.code(), Some(1), "{away:?}");
+    assert!(text(&away.stderr).contains("the test copy was not taken"), "{away:?}");
+    let nobody = copy("awa at example.org");
+    assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
+}

@@ -16,6 +16,7 @@ use super::{Context, Exit, Misuse, Refusal, Table};
 use crate::config::Newsletter;
 use crate::editions::{self, Edition, EditionState, Who};
 use crate::morning::{self, House};
+use crate::readers::Address;
 
 /// What `edition` takes.
 #[derive(Debug, clap::Subcommand)]
@@ -387,15 +388,10 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
     if let Some(at) = args.at {
         cx.clock().set_civil(at);
     }
-    let place = args.which.place(cx).await?;
     if let Some(address) = &args.to {
-        let edition = place.open().await?;
-        morning::send::test_copy(&place.house, place.newsletter, &edition, address)
-            .await?
-            .map_err(|error| Misuse(format!("the test copy was not taken: {error}")))?;
-        cx.say("The test copy was accepted.");
-        return Ok(Exit::Done);
+        return test_copy(&args.which, address, cx).await;
     }
+    let place = args.which.place(cx).await?;
     let how =
         morning::send::How { wait: !args.no_wait, now: args.now, late: args.late, civil: args.at.is_some() };
     let counts = morning::send::send(&place.house, place.newsletter, place.date, how, &cx.shutdown()?)
@@ -423,6 +419,19 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
         }
         return Err(Refusal(format!("the edition of {} is {}", edition.date, edition.state)).into());
     }
+    Ok(Exit::Done)
+}
+
+async fn test_copy(which: &Which, address: &str, cx: &Context) -> anyhow::Result<Exit> {
+    if let Err(error) = address.parse::<Address>() {
+        return Err(Misuse(format!("{address:?} {error}")).into());
+    }
+    let place = which.place(cx).await?;
+    let edition = place.open().await?;
+    morning::send::test_copy(&place.house, place.newsletter, &edition, address)
+        .await?
+        .map_err(|error| anyhow::anyhow!("the test copy was not taken: {error}"))?;
+    cx.say("The test copy was accepted.");
     Ok(Exit::Done)
 }
 
