@@ -22,8 +22,17 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         )
         .into());
     }
-    let house = cx.house().await?;
-    serve::serve(&house, &roles, &cx.shutdown()?).await?;
+    // First of all: the first process of a container is sent no signal that it does not listen to, and the database may
+    // be away, or take its time to migrate.
+    let shutdown = cx.shutdown()?;
+    let house = tokio::select! {
+        house = cx.house() => house?,
+        () = shutdown.draining() => {
+            cx.say("Told to end before it had begun.");
+            return Ok(Exit::Done);
+        }
+    };
+    serve::serve(&house, &roles, &shutdown).await?;
     cx.close().await;
     Ok(Exit::Done)
 }

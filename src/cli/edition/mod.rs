@@ -391,10 +391,18 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
     if let Some(address) = &args.to {
         return test_copy(&args.which, address, cx).await;
     }
-    let place = args.which.place(cx).await?;
+    // Before the database is opened, which may be away or take its time to migrate.
+    let shutdown = cx.shutdown()?;
+    let place = tokio::select! {
+        place = args.which.place(cx) => place?,
+        () = shutdown.draining() => {
+            cx.say("Interrupted: nothing was begun.");
+            return Ok(Exit::Failed);
+        }
+    };
     let how =
         morning::send::How { wait: !args.no_wait, now: args.now, late: args.late, civil: args.at.is_some() };
-    let counts = morning::send::send(&place.house, place.newsletter, place.date, how, &cx.shutdown()?)
+    let counts = morning::send::send(&place.house, place.newsletter, place.date, how, &shutdown)
         .await?
         .map_err(Refusal)?;
     let mut out = cx.out();
