@@ -5,7 +5,9 @@ use url::Url;
 
 use super::{Context, Exit, Misuse, Table};
 use crate::articles::fetch::Fetcher;
+use crate::articles::poll::store::State;
 use crate::articles::{Defaults, poll, text};
+use crate::config::masked;
 
 /// What `feed` takes.
 #[derive(Debug, clap::Args)]
@@ -53,7 +55,7 @@ async fn list(cx: &Context) -> anyhow::Result<Exit> {
             Some(_) => "good",
         };
         if cx.json {
-            out.json(&serde_json::json!({ "name": name, "url": crate::articles::fetch::shown(&feed.url), "health": health, "state": state }))?;
+            out.json(&serde_json::json!({ "name": name, "url": masked::url(feed.url.as_str()), "health": health, "state": state.map(shown) }))?;
             continue;
         }
         let instant = |at: Option<jiff::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
@@ -67,7 +69,7 @@ async fn list(cx: &Context) -> anyhow::Result<Exit> {
             state.map(|state| state.last.new.to_string()).unwrap_or_default(),
             state.map(|state| state.last.refused.to_string()).unwrap_or_default(),
             state
-                .and_then(|state| state.last_error.clone())
+                .and_then(|state| shown(state).last_error)
                 .map(|text| text::clip(&text, 60))
                 .unwrap_or_default(),
         ]);
@@ -81,6 +83,12 @@ async fn list(cx: &Context) -> anyhow::Result<Exit> {
     }
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// A feed's state without the secrets of its URL, which what it says may name too.
+fn shown(state: &State) -> State {
+    let words = |text: &String| text.split(' ').map(masked::url).collect::<Vec<_>>().join(" ");
+    State { url: masked::url(&state.url), last_error: state.last_error.as_ref().map(words), ..state.clone() }
 }
 
 async fn fetch(wanted: Option<&str>, cx: &Context) -> anyhow::Result<Exit> {

@@ -8,6 +8,7 @@ mod database;
 mod delivery;
 mod feed;
 mod layers;
+pub mod masked;
 mod newsletter;
 mod reader;
 mod relay;
@@ -254,41 +255,11 @@ fn flatten(path: &str, table: &Map<String, Value>, out: &mut Vec<Effective>) {
         match &value.kind {
             ValueKind::Table(inner) => flatten(&key, inner, out),
             kind => out.push(Effective {
-                value: mask(&key, kind),
+                value: masked::value(&key, kind),
                 origin: value.origin().unwrap_or("the defaults").to_owned(),
                 key,
             }),
         }
-    }
-}
-
-fn mask(key: &str, kind: &ValueKind) -> String {
-    match kind {
-        ValueKind::String(text)
-            if key.ends_with("password") || key.ends_with("secret") || key.ends_with("token") =>
-        {
-            if text.is_empty() { "\"\"".to_owned() } else { "\"***\"".to_owned() }
-        }
-        ValueKind::String(text) => format!("{:?}", mask_url(text)),
-        ValueKind::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| mask(key, &item.kind)).collect();
-            format!("[{}]", items.join(", "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// A URL's password is masked, whatever key it stands under.
-fn mask_url(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            if url.set_password(Some("***")).is_ok() {
-                url.to_string()
-            } else {
-                "***".to_owned()
-            }
-        }
-        _ => text.to_owned(),
     }
 }
 

@@ -100,3 +100,28 @@ fn p10_whoever_only_asks_what_would_be_migrated_gets_an_answer_and_no_database()
     assert_eq!(done.lines().skip(1).collect::<Vec<_>>(), asked.lines().skip(1).collect::<Vec<_>>());
     assert_eq!(answer(&house, &["migrate", "--dry-run"]), "The database is at this version.\n");
 }
+
+#[tokio::test]
+async fn what_is_secret_in_a_url_is_not_printed() {
+    let house = house(
+        "alerts = [\"https://hooks.example.org/hunter2\"]\n\
+         [feed.press]\nurl = \"https://feeds.example.org/rss?token=hunter2\"",
+    );
+    assert_eq!(matinale(&house, &["migrate"]).0, Some(0));
+    let file = house.path().join("test.db");
+    let db = Db::open(&Options::new(&format!("sqlite:{}", file.display()))).await.unwrap();
+    let asked =
+        "INSERT INTO feed (name, url, next_at, failures, last_error, last_new, last_updated, last_refused,
+                                   created_at)
+                 VALUES ('press', 'https://feeds.example.org/rss?token=hunter2', 0, 1,
+                         'has moved to https://feeds.example.org/new?token=hunter2 for good', 0, 0, 0, 0)";
+    let mut conn = db.writer().await.unwrap();
+    on!(&mut conn, |c| sqlx::query(asked).execute(c).await.map(drop).unwrap());
+    drop(conn);
+    db.close().await;
+    for arguments in [&["--json", "feed", "list"][..], &["feed", "list"], &["check"], &["--json", "check"]] {
+        let said = answer(&house, arguments);
+        assert!(said.contains("feeds.example.org") || arguments == ["feed", "list"], "{arguments:?}: {said}");
+        assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
+    }
+}
