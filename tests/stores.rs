@@ -184,6 +184,12 @@ async fn everything(db: &Db) -> Vec<String> {
         say("claim", &morning::claim_copy(&mut tx, &copies[0], now, Duration::from_secs(30)).await.unwrap());
     }
     morning::mark_heard(&mut tx, &copies[0], now).await.unwrap();
+    let stuck = NewAlarm { key: "clock:m:1".to_owned(), ..alarm };
+    morning::raise(&mut tx, &stuck, &[], now).await.unwrap();
+    for of in [None, Some("m")] {
+        morning::clear_clock_alarms(&mut tx, of, now).await.unwrap();
+        say("open", &morning::open_clock_alarm(&mut tx, Some("m")).await.unwrap());
+    }
     say("alarms", &morning::alarms(&mut tx, 5).await.unwrap());
     morning::see_until(&mut tx, "m", now).await.unwrap();
     say("seen", &morning::seen_until(&mut tx, "m").await.unwrap());

@@ -39,6 +39,8 @@ pub enum Cause {
     FeedSilent(String, Timestamp, String),
     /// Deliveries that ended without having been accepted, more than a few.
     Undelivered(Date, String),
+    /// What is due for a newsletter, or for the whole house, cannot be done since then.
+    Clock(Timestamp, String),
 }
 
 impl Cause {
@@ -56,6 +58,7 @@ impl Cause {
             Self::WarmUp(date, _) => format!("warm-up:{of}:{date}"),
             Self::FeedSilent(name, since, _) => format!("feed-silent:{name}:{}", since.as_second()),
             Self::Undelivered(date, _) => format!("undelivered:{of}:{date}"),
+            Self::Clock(since, _) => format!("clock:{of}:{}", since.as_second()),
         }
     }
 
@@ -71,6 +74,8 @@ impl Cause {
             Self::WarmUp(date, _) => format!("{title}: the edition of {date} will not reach everybody"),
             Self::FeedSilent(name, ..) => format!("Feed {name} is silent"),
             Self::Undelivered(date, _) => format!("{title}: readers without the edition of {date}"),
+            Self::Clock(..) if title.is_empty() => "Not all that is watched can be watched".to_owned(),
+            Self::Clock(..) => format!("{title}: what is due cannot be done"),
         }
     }
 
@@ -105,6 +110,11 @@ impl Cause {
                 format!("{why}\n\nAnother relay in the newsletter's relays takes what does not fit.")
             }
             Self::FeedSilent(_, _, why) => format!("{why}\n\nLook at it with: matinale feed list"),
+            Self::Clock(_, why) => {
+                format!(
+                    "{why}\n\nIt is tried again every few seconds; every other step is done. The log says what comes of it."
+                )
+            }
             Self::Undelivered(_, why) => format!("{why}\n\nEach story: matinale why ADDRESS NEWSLETTER"),
         }
     }

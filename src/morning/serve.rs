@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::tick::Troubles;
 use super::{House, Result, ears, tick};
 use crate::articles::fetch::Fetcher;
 use crate::articles::poll;
@@ -80,10 +81,12 @@ const LONGEST_END: Duration = Duration::from_secs(900);
 pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -> Result<()> {
     // Before anything else begins: the clock would lock an edition that nobody can send.
     let engine = roles.contains(&Role::Send).then(|| super::send::engine(house)).transpose()?.map(Arc::new);
+    let troubles = Arc::new(Troubles::default());
     let mut running = JoinSet::new();
     if roles.contains(&Role::Web) {
         let state = web::State {
             sending: engine.clone(),
+            looking: roles.contains(&Role::Clock).then(|| troubles.clone()),
             ..web::State::new(
                 house.config.clone(),
                 house.db.clone(),
@@ -100,7 +103,7 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
     }
     if roles.contains(&Role::Clock) {
         let (house, shutdown) = (house.clone(), shutdown.clone());
-        running.spawn(async move { clock(&house, &shutdown).await });
+        running.spawn(async move { clock(&house, &troubles, &shutdown).await });
     }
     if roles.contains(&Role::Ingest) {
         let fetcher =
@@ -147,19 +150,11 @@ fn ready() {
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
 }
 
-async fn clock(house: &House, shutdown: &Shutdown) {
-    let late =
-        Trouble::new("the clock could not do what is due; trying again", "the clock does what is due again");
+async fn clock(house: &House, troubles: &Troubles, shutdown: &Shutdown) {
     let mute = Trouble::new("alarms could not be looked at; trying again", "alarms are looked at again");
     while !shutdown.is_draining() {
-        let mut wait = CLOCK;
-        match house.db.answered_at_length(tick::tick(house)).await {
-            Ok(()) => late.over(),
-            Err(error) => {
-                late.met(&error);
-                wait = AFTER_FAILURE;
-            }
-        }
+        let looked = house.db.answered_at_length(tick::tick(house)).await;
+        let wait = if troubles.tell(house, looked).await { CLOCK } else { AFTER_FAILURE };
         match ears::ring(house).await {
             Ok(()) => mute.over(),
             Err(error) => mute.met(&error),

@@ -93,6 +93,35 @@ pub async fn raise(conn: &mut Conn, alarm: &NewAlarm<'_>, ears: &[Alert], now: T
     Ok(true)
 }
 
+const OPEN_CLOCK_ALARM: &str = "
+SELECT COUNT(*)
+FROM alarm
+WHERE key LIKE 'clock:%' AND COALESCE(newsletter, '') = $1 AND cleared_at IS NULL";
+
+/// Whether an alarm about this newsletter's clock, or the house's, is not over.
+pub async fn open_clock_alarm(conn: &mut Conn, newsletter: Option<&str>) -> Result<bool> {
+    let of = newsletter.unwrap_or_default();
+    let open: i64 = on!(conn, |c| sqlx::query_scalar(OPEN_CLOCK_ALARM).bind(of).fetch_one(c).await?);
+    Ok(open > 0)
+}
+
+const CLEAR_CLOCK_ALARMS: &str = "
+UPDATE alarm
+SET cleared_at = $2
+WHERE key LIKE 'clock:%' AND COALESCE(newsletter, '') = $1 AND cleared_at IS NULL";
+
+/// Keeps that what this newsletter's clock, or the house's, was told about is over.
+pub async fn clear_clock_alarms(conn: &mut Conn, newsletter: Option<&str>, now: Timestamp) -> Result<()> {
+    let of = newsletter.unwrap_or_default();
+    on!(conn, |c| sqlx::query(CLEAR_CLOCK_ALARMS)
+        .bind(of)
+        .bind(now.as_millisecond())
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
 /// One alarm on its way to one ear.
 #[derive(Clone, Debug, FromRow)]
 pub struct Copy {

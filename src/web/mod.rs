@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::delivery::Engine;
 use crate::lifecycle::Shutdown;
+use crate::morning::tick::Troubles;
 use crate::readers::links::Links;
 
 /// What a request may need; cheap to clone.
@@ -46,12 +47,14 @@ pub struct State {
     pub links: Links,
     /// Who sends in this process.
     pub sending: Option<Arc<Engine>>,
+    /// What the clock of this process cannot do.
+    pub looking: Option<Arc<Troubles>>,
 }
 
 impl State {
     /// Puts together what requests need.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, random: Random, links: Links) -> Self {
-        Self { config, db, clock, random, links, sending: None }
+        Self { config, db, clock, random, links, sending: None, looking: None }
     }
 }
 

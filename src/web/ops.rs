@@ -45,6 +45,9 @@ async fn missing(state: &State) -> crate::db::Result<Option<String>> {
     if state.sending.as_ref().is_some_and(|engine| engine.is_in_trouble()) {
         return Ok(Some("sending is in trouble: the log says which".to_owned()));
     }
+    if state.looking.as_ref().is_some_and(|troubles| troubles.last()) {
+        return Ok(Some("the clock cannot do all that is due: the log says what".to_owned()));
+    }
     Ok(without_relay(state).await?.map(|id| format!("no relay takes the mail of {id}")))
 }
 

@@ -148,10 +148,36 @@ FROM edition
 WHERE state IN ('open', 'locked', 'sending', 'held')
 ORDER BY lock_at, id";
 
+/// An edition that is not yet over, as far as its row can be read.
+#[derive(Debug)]
+pub enum Live {
+    /// It can.
+    Edition(Box<Edition>),
+    /// It cannot, of this newsletter: an error of its own, that hides none of the others.
+    Unreadable(String, Error),
+}
+
+impl Live {
+    /// Whose it is.
+    pub fn newsletter(&self) -> &str {
+        match self {
+            Self::Edition(edition) => &edition.newsletter,
+            Self::Unreadable(newsletter, _) => newsletter,
+        }
+    }
+}
+
 /// Every edition that is not yet over, in the order of their locks.
-pub async fn list_live(conn: &mut Conn) -> Result<Vec<Edition>> {
+pub async fn list_live(conn: &mut Conn) -> Result<Vec<Live>> {
     let rows: Vec<EditionRow> = on!(conn, |c| sqlx::query_as(LIST_LIVE).fetch_all(c).await?);
-    rows.into_iter().map(Edition::try_from).collect()
+    let read = |row: EditionRow| {
+        let newsletter = row.newsletter.clone();
+        match Edition::try_from(row) {
+            Ok(edition) => Live::Edition(Box::new(edition)),
+            Err(error) => Live::Unreadable(newsletter, error),
+        }
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 const OPEN: &str = "

@@ -4,6 +4,9 @@
 //! second daemon, a restart or a kill between two steps finds the work done or does it. What is due is found by
 //! date from the rule and from the rows, never from a timer that fired.
 
+mod troubles;
+mod undone;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,8 +16,12 @@ use super::lock::{self, Locked};
 use super::{House, Result, store, warm_up};
 use crate::articles::poll;
 use crate::config::{Approval, Newsletter};
+use crate::editions::store::Live;
 use crate::editions::{self, Edition, EditionState, Who, schedule};
 use crate::{delivery, readers};
+pub use troubles::Troubles;
+use undone::Steps;
+pub use undone::{Failure, Undone};
 
 /// How often the line-up of an open edition is refreshed.
 const REFRESH: Duration = Duration::from_secs(300);
@@ -25,38 +32,62 @@ const WORTH_TELLING: i64 = 100;
 /// After a long absence only the newest locks are looked at one by one: the older ones are history.
 const LOOK_BACK: usize = 7;
 
-/// Does everything that is due now.
-pub async fn tick(house: &House) -> Result<()> {
+/// Does everything that is due now. A step that fails keeps none of the others from being done: one odd article or row
+/// is one newsletter's trouble, and no other's morning.
+///
+/// # Errors
+/// What could not be done.
+pub async fn tick(house: &House) -> std::result::Result<(), Undone> {
+    let mut steps = Steps::default();
     for newsletter in house.config.newsletters.values() {
-        open_due(house, newsletter).await?;
+        let opened = open_due(house, newsletter).await;
+        if steps.took(Some(&newsletter.id), "its next editions", opened)?.is_some() {
+            steps.wrote();
+        }
     }
     let live = editions::store::list_live(&mut house.db.read().await?).await?;
     for edition in live {
         // An edition of a newsletter that the configuration no longer has rests as it is.
-        if let Some(newsletter) = house.config.newsletters.get(&edition.newsletter) {
-            advance(house, newsletter, &edition).await?;
+        let Some(newsletter) = house.config.newsletters.get(edition.newsletter()) else { continue };
+        match edition {
+            Live::Edition(edition) => {
+                let advanced = advance(house, newsletter, &edition).await;
+                steps.took(
+                    Some(&newsletter.id),
+                    format_args!("the edition of {}", edition.date),
+                    advanced,
+                )?;
+            }
+            Live::Unreadable(_, error) => {
+                steps.took(Some(&newsletter.id), "an edition", Err::<(), _>(error))?;
+            }
         }
     }
-    watch(house).await?;
-    suppress_the_dead(house).await
+    steps.took(None, "relays that take nothing", watch_relays(house).await)?;
+    steps.took(None, "providers that take nothing", watch_providers(house).await)?;
+    steps.took(None, "feeds that bring nothing", watch_feeds(house).await)?;
+    steps.took(None, "addresses that do not exist", suppress_the_dead(house).await)?;
+    steps.end()
 }
 
-/// Raises the alarms about relays that take nothing and feeds that bring nothing.
-async fn watch(house: &House) -> Result<()> {
-    let mut conn = house.db.read().await?;
+/// Raises the alarms about relays that take nothing.
+async fn watch_relays(house: &House) -> Result<()> {
     let now = house.clock.now();
-    let relays = delivery::relay::store::list(&mut conn).await?;
-    let providers = delivery::pace::store::list(&mut conn).await?;
-    let silent = poll::list_silent(&mut conn, &house.config, now).await?;
-    drop(conn);
+    let relays = delivery::relay::store::list(&mut house.db.read().await?).await?;
+    let down = |relay: delivery::relay::store::Known| {
+        let since = relay.down_since.map(crate::clock::timestamp)?;
+        let lasts = passed(since, now) >= RELAY_DOWN;
+        lasts.then(|| Cause::RelayDown(relay.name, since, relay.reason.unwrap_or_default()))
+    };
+    raise_for_all(house, relays.into_iter().filter_map(down).collect()).await
+}
+
+/// Raises the alarms about receiving providers that take nothing.
+async fn watch_providers(house: &House) -> Result<()> {
+    let now = house.clock.now();
+    let rows = delivery::pace::store::list(&mut house.db.read().await?).await?;
     let mut causes = Vec::new();
-    for relay in relays {
-        let Some(since) = relay.down_since.map(crate::clock::timestamp) else { continue };
-        if passed(since, now) >= RELAY_DOWN {
-            causes.push(Cause::RelayDown(relay.name, since, relay.reason.unwrap_or_default()));
-        }
-    }
-    for row in providers.into_iter().filter(|row| !row.provider.is_empty()) {
+    for row in rows.into_iter().filter(|row| !row.provider.is_empty()) {
         let Some(since) = row.down_since.map(crate::clock::timestamp) else { continue };
         // One small domain out of reach is that domain's own trouble.
         let many = row.accepted + row.deferred + row.rejected >= WORTH_TELLING;
@@ -65,19 +96,29 @@ async fn watch(house: &House) -> Result<()> {
             causes.push(Cause::ProviderDown(name, since, row.reason.unwrap_or_default()));
         }
     }
-    for feed in silent {
+    raise_for_all(house, causes).await
+}
+
+/// Raises the alarms about feeds that bring nothing.
+async fn watch_feeds(house: &House) -> Result<()> {
+    let now = house.clock.now();
+    let silent = poll::list_silent(&mut house.db.read().await?, &house.config, now).await?;
+    let cause = |feed: poll::Silent| {
         let why = feed.last_error.unwrap_or_else(|| "It answers, and brings nothing new.".to_owned());
-        causes.push(Cause::FeedSilent(feed.name, feed.since, why));
-    }
+        Cause::FeedSilent(feed.name, feed.since, why)
+    };
+    raise_for_all(house, silent.into_iter().map(cause).collect()).await
+}
+
+async fn raise_for_all(house: &House, causes: Vec<Cause>) -> Result<()> {
     if causes.is_empty() {
         return Ok(());
     }
     let mut tx = house.db.write().await?;
     for cause in &causes {
-        alert::raise_for_all(&mut tx, &house.config, cause, now).await?;
+        alert::raise_for_all(&mut tx, &house.config, cause, house.clock.now()).await?;
     }
-    tx.commit().await?;
-    Ok(())
+    Ok(tx.commit().await?)
 }
 
 /// Opens the editions whose locks have passed since the last look, and the next one to come.
