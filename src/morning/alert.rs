@@ -9,12 +9,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::store::{self, NewAlarm};
-use crate::config::{Config, Newsletter};
+use crate::config::{Alert, Config, Newsletter};
 use crate::db::{Conn, Result};
 
 /// After a failed try; doubled each time up to an hour.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// What no ear has heard by then is no news any more: an address that is refused for good ends so.
+pub(super) const GIVEN_UP: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// What a person must be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +152,14 @@ pub async fn raise_for_all(conn: &mut Conn, config: &Config, cause: &Cause, now:
         tracing::error!(alarm.key = %alarm.key, "{}", alarm.subject);
     }
     Ok(raised)
+}
+
+/// Where an ear is: an address, or a URL.
+pub(super) fn target(ear: &Alert) -> String {
+    match ear {
+        Alert::Mail(address) => address.clone(),
+        Alert::Webhook(url) => url.to_string(),
+    }
 }
 
 /// How long after this try the next one may start.

@@ -2,28 +2,87 @@
 
 use std::time::Duration;
 
-use super::alert::wait_after;
+use futures_util::StreamExt as _;
+
+use super::alert::{GIVEN_UP, target, wait_after};
 use super::store::{self, Copy};
 use super::{House, Result};
-use crate::config::Newsletter;
+use crate::config::{Config, Newsletter};
+use crate::lifecycle::Shutdown;
 use crate::{delivery, mail};
 
-/// Brings every due copy of every alarm to its ear.
-pub(super) async fn ring(house: &House) -> Result<()> {
+/// One copy may take so long, whole: a server that takes a connection and never greets is no ear.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Nobody else takes a copy before that is over, and its end is written down.
+const HOLD: Duration = Duration::from_secs(90);
+/// So many at a time: an ear that does not hear keeps few others waiting.
+const AT_ONCE: usize = 8;
+
+/// Brings every due copy of every alarm to its ear; begins none any more, and waits for none, once told to end.
+pub(super) async fn ring(house: &House, shutdown: &Shutdown) -> Result<()> {
+    // A loop, not a closure: the compiler cannot see that a closure here works for every lifetime.
+    let mut copies = Vec::new();
     for copy in house.db.answered(due(house)).await? {
-        if !house.db.answered(claim(house, &copy)).await? {
-            continue;
-        }
-        let heard =
-            if copy.target.contains("://") { post(house, &copy).await } else { write(house, &copy).await };
-        match heard {
-            Ok(()) => house.db.answered(mark_heard(house, &copy)).await?,
-            Err(error) => {
-                tracing::warn!(alarm.key = %copy.alarm, tries = copy.tries + 1, %error, "an alarm was not heard; trying again");
+        copies.push(bring(house, copy, shutdown));
+    }
+    let mut copies = futures_util::stream::iter(copies).buffer_unordered(AT_ONCE);
+    while let Some(brought) = copies.next().await {
+        brought?;
+    }
+    Ok(())
+}
+
+async fn bring(house: &House, copy: Copy, shutdown: &Shutdown) -> Result<()> {
+    if shutdown.is_draining() || !house.db.answered(claim(house, &copy)).await? {
+        return Ok(());
+    }
+    // Not ended here: a daemon that was not started anew yet does not know an ear that is new in the configuration.
+    if !is_configured(&house.config, &copy) {
+        tracing::debug!(alarm.key = %copy.alarm, "an ear is configured no more: not rung");
+        return Ok(());
+    }
+    let heard = tokio::select! {
+        heard = in_time(tell(house, &copy)) => heard,
+        // Heard or not, the next life tries it again.
+        () = shutdown.draining() => return Ok(()),
+    };
+    match heard {
+        Ok(()) => house.db.answered(mark_heard(house, &copy)).await?,
+        Err(error) => {
+            let tries = copy.tries + 1;
+            let age = house.clock.now().duration_since(crate::clock::timestamp(copy.raised_at));
+            let next = age.unsigned_abs() + again(&copy);
+            if next >= GIVEN_UP {
+                tracing::error!(alarm.key = %copy.alarm, tries, %error, "an alarm was not heard for days, and is given up");
+            } else {
+                tracing::warn!(alarm.key = %copy.alarm, tries, %error, "an alarm was not heard; trying again");
             }
         }
     }
     Ok(())
+}
+
+async fn tell(house: &House, copy: &Copy) -> std::result::Result<(), String> {
+    if copy.target.contains("://") { post(house, copy).await } else { write(house, copy).await }
+}
+
+async fn in_time(
+    telling: impl Future<Output = std::result::Result<(), String>>,
+) -> std::result::Result<(), String> {
+    let late = || Err(format!("not heard within {} seconds", LONGEST.as_secs()));
+    tokio::time::timeout(LONGEST, telling).await.unwrap_or_else(|_| late())
+}
+
+/// Whether the configuration still has this ear for that alarm.
+fn is_configured(config: &Config, copy: &Copy) -> bool {
+    let hears = |id: &String| copy.newsletter.as_ref().is_none_or(|of| of == id);
+    let newsletters = config.newsletters.iter().filter(|(id, _)| hears(id));
+    newsletters.flat_map(|(_, newsletter)| &newsletter.alerts).any(|ear| target(ear) == copy.target)
+}
+
+/// How long after this try nobody begins another.
+fn again(copy: &Copy) -> Duration {
+    wait_after(copy.tries).max(HOLD)
 }
 
 async fn due(house: &House) -> Result<Vec<Copy>> {
@@ -32,7 +91,7 @@ async fn due(house: &House) -> Result<Vec<Copy>> {
 
 async fn claim(house: &House, copy: &Copy) -> Result<bool> {
     let mut tx = house.db.write().await?;
-    let taken = store::claim_copy(&mut tx, copy, house.clock.now(), wait_after(copy.tries)).await?;
+    let taken = store::claim_copy(&mut tx, copy, house.clock.now(), again(copy)).await?;
     tx.commit().await?;
     Ok(taken)
 }
@@ -94,4 +153,17 @@ async fn post(house: &House, copy: &Copy) -> std::result::Result<(), String> {
         .await
         .map_err(|error| error.without_url().to_string())?;
     if answer.status().is_success() { Ok(()) } else { Err(format!("answered {}", answer.status())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_an_ear_that_never_answers_is_given_up_after_a_minute() {
+        let began = tokio::time::Instant::now();
+        let heard = tokio::time::timeout(2 * LONGEST, in_time(std::future::pending())).await;
+        assert_eq!(heard.unwrap(), Err("not heard within 60 seconds".to_owned()));
+        assert_eq!(began.elapsed(), LONGEST);
+    }
 }

@@ -105,6 +105,10 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
         let (house, shutdown) = (house.clone(), shutdown.clone());
         running.spawn(async move { clock(&house, &troubles, &shutdown).await });
     }
+    if roles.contains(&Role::Clock) {
+        let (house, shutdown) = (house.clone(), shutdown.clone());
+        running.spawn(async move { alarms(&house, &shutdown).await });
+    }
     if roles.contains(&Role::Ingest) {
         let fetcher =
             Fetcher::new(&house.config.fetch).map_err(|error| super::Error::Start(error.to_string()))?;
@@ -151,13 +155,24 @@ fn ready() {
 }
 
 async fn clock(house: &House, troubles: &Troubles, shutdown: &Shutdown) {
-    let mute = Trouble::new("alarms could not be looked at; trying again", "alarms are looked at again");
     while !shutdown.is_draining() {
         let looked = house.db.answered_at_length(tick::tick(house)).await;
         let wait = if troubles.tell(house, looked).await { CLOCK } else { AFTER_FAILURE };
-        match ears::ring(house).await {
+        pause(shutdown, wait).await;
+    }
+}
+
+/// Beside the clock: an ear that is slow to hear delays no lock.
+async fn alarms(house: &House, shutdown: &Shutdown) {
+    let mute = Trouble::new("alarms could not be looked at; trying again", "alarms are looked at again");
+    while !shutdown.is_draining() {
+        let mut wait = CLOCK;
+        match ears::ring(house, shutdown).await {
             Ok(()) => mute.over(),
-            Err(error) => mute.met(&error),
+            Err(error) => {
+                mute.met(&error);
+                wait = AFTER_FAILURE;
+            }
         }
         pause(shutdown, wait).await;
     }

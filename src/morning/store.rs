@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::FromRow;
 
+use super::alert;
 use crate::clock::timestamp;
 use crate::config::Alert;
 use crate::db::{Conn, Result, on};
@@ -78,10 +79,7 @@ pub async fn raise(conn: &mut Conn, alarm: &NewAlarm<'_>, ears: &[Alert], now: T
         return Ok(false);
     }
     for ear in ears {
-        let target = match ear {
-            Alert::Mail(address) => address.clone(),
-            Alert::Webhook(url) => url.to_string(),
-        };
+        let target = alert::target(ear);
         on!(conn, |c| sqlx::query(COPY)
             .bind(&alarm.key)
             .bind(&target)
@@ -146,13 +144,14 @@ SELECT alarm_copy.alarm, alarm_copy.target, alarm_copy.tries, alarm.newsletter, 
        alarm.raised_at
 FROM alarm_copy
 JOIN alarm ON alarm.key = alarm_copy.alarm
-WHERE alarm_copy.sent_at IS NULL AND alarm_copy.next_at <= $1
+WHERE alarm_copy.sent_at IS NULL AND alarm_copy.next_at <= $1 AND alarm.raised_at > $2
 ORDER BY alarm.raised_at, alarm_copy.alarm, alarm_copy.target
 LIMIT 50";
 
-/// The copies that are due.
+/// The copies that are due; none of an alarm that is too old to be told.
 pub async fn due_copies(conn: &mut Conn, now: Timestamp) -> Result<Vec<Copy>> {
-    Ok(on!(conn, |c| sqlx::query_as(DUE).bind(now.as_millisecond()).fetch_all(c).await?))
+    let (now, oldest) = (now.as_millisecond(), (now - alert::GIVEN_UP).as_millisecond());
+    Ok(on!(conn, |c| sqlx::query_as(DUE).bind(now).bind(oldest).fetch_all(c).await?))
 }
 
 const CLAIM_COPY: &str = "

@@ -13,6 +13,7 @@ use matinale::delivery::relay::store as relays;
 use matinale::editions::{self, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::send::{How, send};
+use matinale::morning::serve::{Role, serve};
 use matinale::morning::tick::Troubles;
 use matinale::morning::{House, line_up, lock, store, tick};
 use matinale::web;
@@ -340,4 +341,52 @@ async fn p2_a_daemon_whose_clock_cannot_do_what_is_due_is_not_ready_until_it_can
     sql(&house, "DELETE FROM decision").await;
     look(&house, &troubles).await;
     assert_eq!(get(&routes, "/readyz", None).await.0, 200);
+}
+
+/// Far longer than anything here takes, and shorter than a relay is waited for.
+const LONGEST: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn p1_an_ear_that_never_greets_delays_no_lock_and_no_end() {
+    for test in both().await {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let more =
+            format!("[notices]\nrelay = \"silent\"\n[relay.silent]\nurl = \"smtp://127.0.0.1:{port}\"");
+        let house = house(test.db, &more).await;
+        let mut tx = house.db.write().await.unwrap();
+        relays::mark_down(&mut tx, "main", house.clock.now(), "refused").await.unwrap();
+        tx.commit().await.unwrap();
+        house.clock.advance(Duration::from_secs(120));
+        let shutdown = Shutdown::new();
+        let (own, ends) = (house.clone(), shutdown.clone());
+        let daemon = tokio::spawn(async move { serve(&own, &[Role::Clock].into(), &ends).await });
+        let called = tokio::time::timeout(LONGEST, silent.accept()).await.expect("the alarm is on its way");
+        house.clock.advance(Duration::from_secs(1800));
+        let locked = async {
+            while matches!(state(&house, "2026-11-24").await, None | Some(EditionState::Open)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONGEST, locked).await.expect("it is locked meanwhile");
+        shutdown.drain();
+        tokio::time::timeout(LONGEST, daemon).await.expect("it ends").unwrap().unwrap();
+        drop(called);
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_that_nobody_heard_for_three_days_is_given_up() {
+    for test in both().await {
+        let house = house(test.db, "minimum_items = 9").await;
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        tick::tick(&house).await.unwrap();
+        let mut conn = house.db.read().await.unwrap();
+        for (hours, due) in [(71, 1), (2, 0)] {
+            house.clock.advance(Duration::from_secs(hours * 3600));
+            let copies = store::due_copies(&mut conn, house.clock.now()).await.unwrap();
+            assert_eq!(copies.len(), due, "{}: after {hours} hours more", test.name);
+        }
+    }
 }
