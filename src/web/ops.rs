@@ -89,7 +89,8 @@ async fn figures(state: &State) -> Result<String, delivery::Error> {
     let (mut active, mut deliveries) = (Vec::new(), Vec::new());
     for id in state.config.newsletters.keys() {
         active.push((format!("{{newsletter={id:?}}}"), readers::store::count_active(&mut conn, id).await?));
-        if let Some(edition) = editions::store::list(&mut conn, id, 1).await?.first() {
+        // The next day's is opened within a second of a lock, and owes nobody anything yet.
+        if let Some(edition) = editions::store::find_frozen(&mut conn, id).await? {
             let counts = delivery::store::counts(&mut conn, edition.id).await?;
             for (word, count) in counts.by_state() {
                 let labels = format!("{{newsletter={id:?},state={word:?}}}");
@@ -98,7 +99,7 @@ async fn figures(state: &State) -> Result<String, delivery::Error> {
         }
     }
     say("subscriptions_active", "Active subscriptions.", &active);
-    say("deliveries", "Deliveries of the newest edition, by state.", &deliveries);
+    say("deliveries", "Deliveries of the newest edition that was locked, by state.", &deliveries);
     let down = delivery::relay::store::list(&mut conn).await?;
     let relays: Vec<(String, i64)> = state
         .config

@@ -390,3 +390,24 @@ async fn an_alarm_that_nobody_heard_for_three_days_is_given_up() {
         }
     }
 }
+
+#[tokio::test]
+async fn p6_the_figures_show_the_mornings_deliveries_though_the_next_edition_is_open() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        let people = [readers::somebody(&house.links, "a@one.example")];
+        let mut tx = house.db.write().await.unwrap();
+        readers::subscribe(&mut tx, &people, house.clock.now()).await;
+        tx.commit().await.unwrap();
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-25").await, Some(EditionState::Open), "{}", test.name);
+        let (config, db) = (house.config.clone(), house.db.clone());
+        let state =
+            web::State::new(config, db, house.clock.clone(), house.random.clone(), house.links.clone());
+        let (_, _, text) = get(&web::routes(state), "/metrics", None).await;
+        let planned = "matinale_deliveries{newsletter=\"test\",state=\"planned\"} 1\n";
+        assert!(text.contains(planned), "{}: {text}", test.name);
+    }
+}

@@ -115,6 +115,21 @@ pub async fn list(conn: &mut Conn, newsletter: &str, limit: i64) -> Result<Vec<E
     rows.into_iter().map(Edition::try_from).collect()
 }
 
+const FIND_FROZEN: &str = "
+SELECT id, newsletter, date, corrects, state, held_from, revision, version, lock_at, words,
+       approved_by, approved_at, reason, refreshed_at, locked_at, sent_at
+FROM edition
+WHERE newsletter = $1
+ORDER BY CASE WHEN revision > 0 THEN 0 ELSE 1 END, date DESC, corrects
+LIMIT 1";
+
+/// The newest edition with a frozen revision; before the first lock, the newest of all.
+pub async fn find_frozen(conn: &mut Conn, newsletter: &str) -> Result<Option<Edition>> {
+    let row: Option<EditionRow> =
+        on!(conn, |c| sqlx::query_as(FIND_FROZEN).bind(newsletter).fetch_optional(c).await?);
+    row.map(Edition::try_from).transpose()
+}
+
 const LIST_SENT: &str = "
 SELECT id, newsletter, date, corrects, state, held_from, revision, version, lock_at, words,
        approved_by, approved_at, reason, refreshed_at, locked_at, sent_at
