@@ -2,6 +2,7 @@
 //! The servers and the name server are the test's own; `tests/delivery/mx` does it with real ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use matinale::clock::Random;
@@ -350,6 +351,89 @@ async fn p1_where_no_resolver_answers_nothing_is_tried_and_the_relay_says_so() {
     assert_eq!(bench.counts().await.accepted, 5);
     let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
     assert_eq!(known[0].down_since, None, "{known:?}");
+}
+
+/// Passes questions on to another resolver, until it is dropped: then whoever asks is refused.
+struct Passing(SocketAddr, tokio::task::JoinHandle<()>);
+
+impl Passing {
+    async fn start(at: SocketAddr, behind: SocketAddr) -> Self {
+        let socket = tokio::net::UdpSocket::bind(at).await.unwrap();
+        let at = socket.local_addr().unwrap();
+        let passing = tokio::spawn(async move {
+            let (mut question, mut answer) = (vec![0; 2048], vec![0; 2048]);
+            while let Ok((length, from)) = socket.recv_from(&mut question).await {
+                let other = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                other.send_to(&question[..length], behind).await.unwrap();
+                let length = other.recv(&mut answer).await.unwrap();
+                socket.send_to(&answer[..length], from).await.unwrap();
+            }
+        });
+        Self(at, passing)
+    }
+
+    async fn end(self) -> SocketAddr {
+        self.1.abort();
+        assert!(self.1.await.unwrap_err().is_cancelled());
+        self.0
+    }
+}
+
+/// What is planned for readers whose address is like this is due then, by the civil clock.
+async fn due(db: &Db, address: &str, at: i64) {
+    let mut tx = db.write().await.unwrap();
+    let sql = "UPDATE delivery SET next_at = $1
+               WHERE state = 'planned' AND subscriber IN (SELECT id FROM subscriber WHERE key LIKE $2)";
+    on!(&mut tx, |c| sqlx::query(sql).bind(at).bind(address).execute(c).await.map(drop).unwrap());
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_remembered_of_domains_does_not_say_that_a_resolver_answers() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let addresses: Vec<String> =
+            ["d1.example", "d2.example", "d3.example"].into_iter().flat_map(|to| readers(to, 3)).collect();
+        let (mut bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let names = bench.config.delivery.resolver.unwrap();
+        let passing = Passing::start("127.0.0.1:0".parse().unwrap(), names).await;
+        std::sync::Arc::make_mut(&mut bench.config).delivery.resolver = Some(passing.0);
+        let now = bench.clock.civil_ms();
+        due(&bench.db, "%", now + 600_000).await;
+        due(&bench.db, "ok-n0@d1.example", now).await;
+        let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
+        let until = shutdown.clone();
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &until).await.unwrap() });
+        let is_down = || async {
+            let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+            known.iter().any(|relay| relay.down_since.is_some())
+        };
+        let rest = async {
+            while bench.counts().await.accepted < 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let at = passing.end().await;
+            due(&bench.db, "%@d2.example", now).await;
+            while !is_down().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            due(&bench.db, "%@d1.example", now).await;
+            while bench.counts().await.accepted < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(is_down().await, "{}: where the first domain's mail goes was remembered", test.name);
+            let passing = Passing::start(at, names).await;
+            due(&bench.db, "%@d3.example", now).await;
+            while is_down().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            passing
+        };
+        let passing = tokio::time::timeout(Duration::from_secs(60), rest).await.expect(test.name);
+        shutdown.drain();
+        daemon.await.unwrap();
+        passing.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -125,7 +125,7 @@ impl Dispatch {
         }
     }
 
-    /// Tells the ledger what was said since the last time.
+    /// Tells the ledger what was said since the last time, and what was found of resolvers.
     pub(in crate::delivery) async fn tell(&self) -> Result<()> {
         let mut all = Vec::new();
         for relay in self.relays.values() {
@@ -136,10 +136,14 @@ impl Dispatch {
                 }
             }
         }
-        if all.is_empty() {
+        let resolver = self.resolver.untold();
+        if all.is_empty() && resolver.is_none() {
             return Ok(());
         }
         let mut tx = self.shared.db.write().await?;
+        if let Some(found) = &resolver {
+            self.note_resolver(&mut tx, found).await?;
+        }
         let day = self.shared.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
         for (relay, provider, said) in all {
             let name = &relay.config.name;
@@ -158,6 +162,9 @@ impl Dispatch {
             }
         }
         tx.commit().await?;
+        if let Some(found) = resolver {
+            self.resolver.told(found);
+        }
         Ok(())
     }
 }

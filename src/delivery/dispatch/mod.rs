@@ -1,14 +1,16 @@
 //! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
-//! (`connections`) that all daemons share, and keeps count of everything that works for one daemon's life (`tasks`).
+//! (`connections`) that all daemons share, knows whether a resolver answers (`resolver`), and keeps count of everything
+//! that works for one daemon's life (`tasks`).
 
 mod connections;
 mod limits;
 mod place;
+mod resolver;
 mod tasks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -21,12 +23,13 @@ use super::mx::Ways;
 use super::pace::Providers;
 use super::pace::store::Row;
 use super::protocol::Later;
-use super::relay::{Job, Lane, Relay, store as relays};
+use super::relay::{Job, Lane, Relay};
 use super::worker::{self, Shared};
 use super::{DeliveryState, Mode};
 use crate::clock::Random;
 use crate::config::Newsletter;
 use connections::Connections;
+use resolver::Resolver;
 use tasks::Tasks;
 
 /// Questions about domains at a time.
@@ -47,8 +50,7 @@ pub(super) struct Dispatch {
     questions: Semaphore,
     /// Deliveries whose domain is being asked about.
     asking: AtomicUsize,
-    /// Of each relay that needs one, whether a resolver answers, as it was told last.
-    answered: Mutex<BTreeMap<String, bool>>,
+    resolver: Resolver,
     /// Whoever looks which relays are paused.
     looking: tokio::sync::Mutex<()>,
     connections: Connections,
@@ -79,7 +81,7 @@ impl Dispatch {
             tasks: Tasks::new(),
             questions: Semaphore::new(QUESTIONS),
             asking: AtomicUsize::new(0),
-            answered: Mutex::default(),
+            resolver: Resolver::default(),
             looking: tokio::sync::Mutex::default(),
             connections: Connections::default(),
             limits: Mutex::default(),
@@ -112,35 +114,6 @@ impl Dispatch {
         for _ in 0..lane.wanted_workers(relay.config.connections, self.shared.clock.now_ms()) {
             self.tasks.spawn(worker::work(self.clone(), relay.clone(), lane.clone()));
         }
-    }
-
-    /// A resolver answers about where a relay's mail goes, or none does and why: told when it changes.
-    fn resolver(&self, relay: &Relay, why: Option<String>) {
-        let answers = why.is_none();
-        let mut told = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&relay.config.name) == Some(&answers) {
-            return;
-        }
-        let name = relay.config.name.clone();
-        told.insert(name.clone(), answers);
-        drop(told);
-        if let Some(why) = &why {
-            tracing::warn!(relay.name = %name, reason = %why, "nobody says where mail goes: it waits, and nothing of it was tried");
-        }
-        let (db, clock) = (self.shared.db.clone(), self.shared.clock.clone());
-        self.tasks.spawn(async move {
-            let noted = async {
-                let mut tx = db.write().await?;
-                match &why {
-                    Some(why) => relays::mark_down(&mut tx, &name, clock.now(), why).await?,
-                    None => relays::mark_up(&mut tx, &name).await?,
-                }
-                tx.commit().await
-            };
-            if let Err(error) = db.answered(noted).await {
-                tracing::warn!(%error, relay.name = %name, "the relay's state could not be noted");
-            }
-        });
     }
 
     /// Ends what only waits; returns the deliveries that it waited with.

@@ -27,8 +27,8 @@ enum Place {
     Lane(String),
     /// Its domain has to be asked about first.
     Ask(String),
-    /// Nobody answers about any domain, and why.
-    Silent(String),
+    /// Nobody answers about any domain.
+    Silent,
 }
 
 /// A delivery, and the shortest wait that a lane which could not take it soon told.
@@ -119,8 +119,7 @@ impl Dispatch {
                         lanes.entry((relay.config.name.clone(), provider)).or_default().push((job, wait));
                     }
                     Place::Ask(domain) => unknown.entry(domain).or_default().push(job),
-                    Place::Silent(why) => {
-                        self.resolver(&relay, Some(why));
+                    Place::Silent => {
                         job.choices.pop();
                         let wait = wait.unwrap_or(UNANSWERED_HOLDS).min(UNANSWERED_HOLDS);
                         open.push((job, Some(wait)));
@@ -210,11 +209,8 @@ impl Dispatch {
         let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
         let Some(known) = ways.known(domain) else { return Place::Ask(domain.to_owned()) };
         let is_mx = relay.is_mx();
-        if let (true, Err(Nowhere::Silent(why))) = (is_mx, &known) {
-            return Place::Silent(why.clone());
-        }
-        if is_mx {
-            self.resolver(relay, None);
+        if let (true, Err(Nowhere::Silent(_))) = (is_mx, &known) {
+            return Place::Silent;
         }
         Place::Lane(match known {
             Ok(route) => {
@@ -240,7 +236,10 @@ impl Dispatch {
         self.tasks.spawn(async move {
             let found = async {
                 let _permit = this.questions.acquire().await;
-                drop(ways.find(&domain).await);
+                // It may have been found while this waited for its turn: then nobody is asked.
+                if ways.known(&domain).is_none() {
+                    this.asked(&ways.find(&domain).await);
+                }
             };
             tokio::select! {
                 () = found => this.place(jobs).await,
