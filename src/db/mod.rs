@@ -91,25 +91,6 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Whether the database itself is out of reach: whatever else it is asked now fares no better.
-    pub fn is_away(&self) -> bool {
-        match self {
-            Self::Silent(_) | Self::Restarted => true,
-            Self::Sqlx(error) => matches!(
-                error,
-                sqlx::Error::Io(_)
-                    | sqlx::Error::Tls(_)
-                    | sqlx::Error::Protocol(_)
-                    | sqlx::Error::PoolTimedOut
-                    | sqlx::Error::PoolClosed
-                    | sqlx::Error::WorkerCrashed
-            ),
-            _ => false,
-        }
-    }
-}
-
 // Not as its source: what it says would be told twice.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {

@@ -14,21 +14,29 @@ const PASSING: [&str; 7] = ["08", "25006", "40", "53", "55", "57", "58"];
 const PASSING_SQLITE: [u32; 6] = [5, 6, 7, 10, 13, 14];
 
 impl Error {
-    /// Whether the database may take the same thing later, with nothing mended: it was away, had no room, or was asked at
-    /// a bad moment.
-    pub fn may_pass(&self) -> bool {
+    /// Whether the database itself is out of reach: whatever else it is asked now fares no better.
+    pub fn is_away(&self) -> bool {
         match self {
             Self::Silent(_) | Self::Restarted => true,
-            Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| passes(&code)),
             Self::Sqlx(error) => matches!(
                 error,
                 sqlx::Error::Io(_)
                     | sqlx::Error::Tls(_)
                     | sqlx::Error::Protocol(_)
                     | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
                     | sqlx::Error::WorkerCrashed
             ),
             Self::Url(_) | Self::Migrate(_) | Self::Rows { .. } | Self::Row { .. } => false,
+        }
+    }
+
+    /// Whether it may take the same thing later, with nothing mended: it was away, had no room, or was asked at a bad
+    /// moment.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| passes(&code)),
+            error => error.is_away(),
         }
     }
 }
