@@ -155,3 +155,17 @@ async fn p1_p3_a_connection_that_could_not_be_given_back_is_used_anew_and_given_
         assert_eq!(server.record().most_open, 1, "{}", test.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_is_lifted_after_the_clock_was_set_back_is_newer_than_what_daemons_know() {
+    for test in both().await {
+        let mut tx = test.db.write().await.unwrap();
+        let slowed = "INSERT INTO pace (relay, provider, suspended_until, holds_until, step, signalled_at)
+                      VALUES ('main', 'one', 9000, 9000, 1, 5000), ('main', 'two', 900, 900, 1, 500)";
+        on!(&mut tx, |c| sqlx::query(slowed).execute(c).await.map(drop).unwrap());
+        paces::free(&mut tx, "main", 1000).await.unwrap();
+        let rows = paces::list(&mut tx).await.unwrap();
+        let rows: Vec<_> = rows.iter().map(|row| (row.suspended_until, row.signalled_at)).collect();
+        assert_eq!(rows, [(None, 5001), (None, 1000)], "{}", test.name);
+    }
+}

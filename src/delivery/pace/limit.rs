@@ -38,7 +38,8 @@ pub struct Limit {
     pub holds_until: i64,
     /// How long each takes.
     pub step: i64,
-    /// When the last signal came.
+    /// When the last signal came; later than every one before it, though the clock was set back meanwhile: what is newer
+    /// is told by it.
     pub signalled_at: i64,
 }
 
@@ -82,6 +83,10 @@ impl Limit {
         }
     }
 
+    fn next_signal(&self, now: i64) -> i64 {
+        now.max(self.signalled_at.saturating_add(1))
+    }
+
     /// What holds after a signal that asks for this; never more than before.
     pub fn heed(&self, asks: &Asks, base: Base, now: i64) -> Self {
         let before = self.at(base, now);
@@ -96,13 +101,13 @@ impl Limit {
             interval: interval.filter(|wait| base.interval.is_none_or(|usual| *wait > usual)),
             holds_until: suspended_until.unwrap_or(now).max(now) + millis(asks.lasts),
             step: millis(asks.step).max(1),
-            signalled_at: now,
+            signalled_at: self.next_signal(now),
         }
     }
 
     /// Half as fast as now; the same where the last signal was a moment ago.
     pub fn slower(&self, base: Base, now: i64) -> Self {
-        if now - self.signalled_at < SAME_SIGNAL {
+        if (0..SAME_SIGNAL).contains(&(now - self.signalled_at)) {
             return *self;
         }
         let before = self.at(base, now);
@@ -113,7 +118,7 @@ impl Limit {
             interval: Some(wait.max(before.interval.unwrap_or(0))),
             holds_until: now + SLOWER_STEP,
             step: SLOWER_STEP,
-            signalled_at: now,
+            signalled_at: self.next_signal(now),
         }
     }
 }
@@ -178,5 +183,16 @@ mod tests {
         assert_eq!(slower.at(free, 1_010_000).interval, Some(40_000));
         assert_eq!(slower.at(free, 1_010_000 + 30_000).interval, Some(20_000));
         assert_eq!(slower.at(free, 1_010_000 + 300_000).interval, None);
+    }
+
+    #[test]
+    fn a_signal_after_the_clock_was_set_back_is_heeded_and_newer_than_those_before() {
+        let before = Limit::default().heed(&asks(0, Some(3), None, 5, 5), BASE, 60 * MINUTE);
+        let heeded = before.heed(&asks(10, Some(1), None, 5, 5), BASE, MINUTE);
+        assert!(heeded.signalled_at > before.signalled_at, "{heeded:?}");
+        assert_eq!(heeded.at(BASE, MINUTE).suspended_until, Some(11 * MINUTE));
+        let slower = before.slower(BASE, MINUTE);
+        assert!(slower.signalled_at > before.signalled_at, "{slower:?}");
+        assert_eq!(slower.at(BASE, MINUTE).interval, Some(20_000));
     }
 }

@@ -194,7 +194,9 @@ pub(in crate::delivery) async fn change(
 
 const FREE: &str = "
 UPDATE pace
-SET suspended_until = NULL, connections = NULL, gap = NULL, holds_until = 0, step = 0, signalled_at = $2,
+SET suspended_until = NULL, connections = NULL, gap = NULL, holds_until = 0, step = 0,
+    -- Daemons heed what is newer than what they know, though the clock was set back meanwhile.
+    signalled_at = CASE WHEN signalled_at >= $2 THEN signalled_at + 1 ELSE $2 END,
     down_since = NULL, reason = NULL
 WHERE relay = $1";
 
