@@ -476,3 +476,25 @@ async fn a_single_message_goes_where_the_mx_says() {
     assert!(send("ok-a@null.example").await.unwrap_err().contains("takes no mail"));
     assert!(send("reject-x@one.example").await.unwrap_err().contains("no such user"));
 }
+
+/// Of an attempt, what could name somebody: address, code, words.
+type Kept = (String, Option<i64>, Option<String>);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_somebody_who_is_erased_the_ledger_keeps_no_words_of_a_server_that_name_them() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let address = "reject-awa@one.example".to_owned();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &[address]).await;
+        assert_eq!(bench.send().await.rejected, 1, "{}", test.name);
+        let mut tx = bench.db.write().await.unwrap();
+        let whose = "SELECT subscriber FROM delivery";
+        let id: i64 = on!(&mut tx, |c| sqlx::query_scalar(whose).fetch_one(c).await.unwrap());
+        let kept = "SELECT address, code, text FROM attempt";
+        let before: Kept = on!(&mut tx, |c| sqlx::query_as(kept).fetch_one(c).await.unwrap());
+        assert!(before.2.is_some(), "{}: {before:?}", test.name);
+        store::forget(&mut tx, matinale::readers::SubscriberId(id)).await.unwrap();
+        let after: Kept = on!(&mut tx, |c| sqlx::query_as(kept).fetch_one(c).await.unwrap());
+        assert_eq!(after, (String::new(), before.1, None), "{}", test.name);
+    }
+}

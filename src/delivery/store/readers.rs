@@ -80,11 +80,13 @@ pub async fn domains(conn: &mut Conn, newsletter: &str, limit: i64) -> Result<Ve
 
 const FORGET: &str = "
 UPDATE attempt
-SET address = '', consent = NULL
+-- Servers repeat the address in what they say.
+SET address = '', consent = NULL, text = NULL
 -- Edition by edition, because that is how deliveries are found by their reader.
 WHERE delivery IN (SELECT id FROM delivery WHERE edition IN (SELECT id FROM edition) AND subscriber = $1)";
 
-/// Empties a person's address in the ledger: erasure leaves the rows and takes the name.
+/// Empties a person's address in the ledger, and what servers said of it: erasure leaves the rows, with codes and
+/// classes, and takes the name.
 pub async fn forget(conn: &mut Conn, subscriber: SubscriberId) -> Result<()> {
     on!(conn, |c| sqlx::query(FORGET).bind(subscriber.0).execute(c).await.map(drop)).map_err(Error::from)?;
     Ok(())
