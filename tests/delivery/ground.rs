@@ -85,17 +85,25 @@ pub async fn prepare_with(db: Db, delivery: &str, relay: &str, clock: Clock, add
     let people: Vec<_> = addresses.iter().map(|address| readers::somebody(&links, address)).collect();
     let mut tx = db.write().await.unwrap();
     readers::subscribe(&mut tx, &people, now).await;
+    let edition = sending(&mut tx, "test", &clock, addresses.len()).await;
+    tx.commit().await.unwrap();
+    Bench { db, config, clock, edition, links, _folder: folder }
+}
+
+/// An edition of a newsletter that is being sent to so many.
+pub async fn sending(tx: &mut Conn, newsletter: &str, clock: &Clock, readers: usize) -> EditionId {
+    let now = clock.civil();
     let edition =
-        editions::store::open(&mut tx, "test", "2026-11-24".parse().unwrap(), now, now).await.unwrap();
+        editions::store::open(tx, newsletter, "2026-11-24".parse().unwrap(), now, now).await.unwrap();
     let who = Who::command_line();
     let rendered = mail::render(&content(), Language::first_of(["fr"])).unwrap();
     let renderings = [("fr".to_owned(), Prepared::new(&rendered, &content()).to_bytes())];
     let revision = NewRevision { number: 1, who: &who, why: "lock", content: "{}", renderings: &renderings };
-    editions::store::freeze(&mut tx, edition.id, &revision, now).await.unwrap();
+    editions::store::freeze(tx, edition.id, &revision, now).await.unwrap();
     let zone = jiff::tz::TimeZone::UTC;
     let owed = Plan {
         edition: edition.id,
-        newsletter: "test",
+        newsletter,
         morning: Morning {
             date: now.to_zoned_datetime(zone.clone()).date(),
             lock: now,
@@ -105,13 +113,12 @@ pub async fn prepare_with(db: Db, delivery: &str, relay: &str, clock: Clock, add
         hour: jiff::civil::Time::constant(0, 0, 0, 0),
         zone: &zone,
     };
-    assert_eq!(plan(&mut tx, &owed).await.unwrap(), i64::try_from(addresses.len()).unwrap());
+    assert_eq!(plan(tx, &owed).await.unwrap(), i64::try_from(readers).unwrap());
     for state in [EditionState::Locked, EditionState::Sending] {
-        let edition = editions::store::load(&mut tx, edition.id).await.unwrap();
-        assert!(editions::store::set_state(&mut tx, &edition, state, None, &who, now).await.unwrap());
+        let edition = editions::store::load(tx, edition.id).await.unwrap();
+        assert!(editions::store::set_state(tx, &edition, state, None, &who, now).await.unwrap());
     }
-    tx.commit().await.unwrap();
-    Bench { db, config, clock, edition: edition.id, links, _folder: folder }
+    edition.id
 }
 
 impl Bench {

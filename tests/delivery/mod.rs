@@ -17,3 +17,4 @@ mod outcomes;
 mod prune;
 mod relays;
 mod replies;
+mod resolver;

@@ -1,7 +1,8 @@
 //! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
-//! (`connections`) that all daemons share, knows whether a resolver answers (`resolver`), and keeps count of everything
-//! that works for one daemon's life (`tasks`).
+//! (`connections`) that all daemons share, knows whether a resolver answers (`resolver`) and what waits for its answers
+//! (`asking`), and keeps count of everything that works for one daemon's life (`tasks`).
 
+mod asking;
 mod connections;
 mod limits;
 mod place;
@@ -9,7 +10,6 @@ mod resolver;
 mod tasks;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use super::worker::{self, Shared};
 use super::{DeliveryState, Mode};
 use crate::clock::Random;
 use crate::config::Newsletter;
+use asking::Asking;
 use connections::Connections;
 use resolver::Resolver;
 use tasks::Tasks;
@@ -48,8 +49,7 @@ pub(super) struct Dispatch {
     mode: Mode,
     tasks: Tasks,
     questions: Semaphore,
-    /// Deliveries whose domain is being asked about.
-    asking: AtomicUsize,
+    asking: Asking,
     resolver: Resolver,
     /// Whoever looks which relays are paused.
     looking: tokio::sync::Mutex<()>,
@@ -80,7 +80,7 @@ impl Dispatch {
             mode,
             tasks: Tasks::new(),
             questions: Semaphore::new(QUESTIONS),
-            asking: AtomicUsize::new(0),
+            asking: Asking::default(),
             resolver: Resolver::default(),
             looking: tokio::sync::Mutex::default(),
             connections: Connections::default(),
@@ -92,14 +92,19 @@ impl Dispatch {
     /// Whether anything is in hand.
     pub(super) fn is_busy(&self) -> bool {
         self.shared.committer.working() > 0
-            || self.asking.load(Ordering::Acquire) > 0
+            || self.asking.any()
             || self.relays.values().any(|relay| relay.waiting() > 0)
     }
 
-    /// How many of a newsletter's deliveries wait here.
+    /// How many deliveries wait for a newsletter's relays.
     pub(super) fn waiting(&self, newsletter: &Newsletter) -> usize {
         let relays = newsletter.relays.iter().filter_map(|name| self.relays.get(name));
-        self.asking.load(Ordering::Acquire) + relays.map(|relay| relay.waiting()).sum::<usize>()
+        relays.map(|relay| relay.waiting()).sum()
+    }
+
+    /// How many would go to a newsletter's relays, and nobody has said yet where.
+    pub(super) fn asking(&self, newsletter: &Newsletter) -> usize {
+        self.asking.of(&newsletter.relays)
     }
 
     /// The newsletter's relays that take mail.

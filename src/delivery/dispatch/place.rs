@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Dispatch;
@@ -230,8 +229,8 @@ impl Dispatch {
     /// Asks about a domain aside, and places its deliveries then.
     fn ask(self: &Arc<Self>, domain: String, jobs: Vec<Job>) {
         let Some(ways) = self.ways.clone() else { return };
-        let count = jobs.len();
-        self.asking.fetch_add(count, Ordering::AcqRel);
+        let relays = jobs.iter().filter_map(|job| job.choices.last());
+        let asked = self.asking.begin(relays.map(|relay| relay.config.name.as_str()));
         let this = self.clone();
         self.tasks.spawn(async move {
             let found = async {
@@ -248,7 +247,7 @@ impl Dispatch {
                     this.give(jobs.iter().map(|job| job.held.id.0).collect(), Vec::new()).await;
                 }
             }
-            this.asking.fetch_sub(count, Ordering::AcqRel);
+            drop(asked);
         });
     }
 }

@@ -68,11 +68,10 @@ impl Dispatch {
         // Another relay asks for the limits of receivers alone: its mail goes where it always goes.
         let needed = self.relays.values().any(|relay| relay.is_mx());
         if self.resolver.found(silent, self.shared.clock.now()) && needed {
-            match silent {
-                Some(why) => {
-                    tracing::warn!(reason = %why, "nobody says where mail goes: it waits, and nothing of it was tried");
-                }
-                None => tracing::info!("it is said again where mail goes"),
+            if let Some(why) = silent {
+                tracing::warn!(reason = %why, "nobody says where mail goes: it waits, and nothing of it was tried");
+            } else {
+                tracing::info!("it is said again where mail goes");
             }
         }
     }

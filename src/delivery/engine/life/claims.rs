@@ -25,16 +25,17 @@ impl Life<'_> {
             return Ok(false);
         }
         let batch = usize::try_from(self.engine.config.delivery.batch).unwrap_or(500);
-        let waiting = self.dispatch.waiting(newsletter);
+        let (waiting, asking) = (self.dispatch.waiting(newsletter), self.dispatch.asking(newsletter));
         // Lanes hold no more than they can do soon, so that one of them does not keep the others waiting.
         let most = if relays.iter().any(|relay| relay.config.providers) { batch * 4 } else { batch };
-        if waiting * 2 > most {
+        // What nobody has said yet where it goes has a bound of its own: it is not what connections have to do.
+        if waiting.max(asking) * 2 > most {
             // Enough in hand: a claim that waits long here could not be done by another daemon.
             sleep(Duration::from_millis(2)).await;
             return Ok(true);
         }
         let mut seen_any = false;
-        let mut room = (most - waiting).min(batch);
+        let mut room = (most - waiting.max(asking)).min(batch);
         if self.mode.unrecorded {
             let mut conn = self.engine.db.read().await?;
             let limit = i64::try_from(room).unwrap_or(500);
