@@ -107,7 +107,9 @@ impl Limit {
 
     /// Half as fast as now; the same where the last signal was a moment ago.
     pub fn slower(&self, base: Base, now: i64) -> Self {
-        if (0..SAME_SIGNAL).contains(&(now - self.signalled_at)) {
+        // By the clock that it was slowed by, should that have been set back since an earlier signal.
+        let last = if self.step == SLOWER_STEP { self.holds_until - SLOWER_STEP } else { self.signalled_at };
+        if (0..SAME_SIGNAL).contains(&(now - last)) {
             return *self;
         }
         let before = self.at(base, now);
@@ -194,5 +196,6 @@ mod tests {
         let slower = before.slower(BASE, MINUTE);
         assert!(slower.signalled_at > before.signalled_at, "{slower:?}");
         assert_eq!(slower.at(BASE, MINUTE).interval, Some(20_000));
+        assert_eq!(slower.slower(BASE, MINUTE + 1_000), slower, "the same signal, said once more");
     }
 }
