@@ -255,8 +255,7 @@ pub enum Error {
     /// Another daemon declared this one dead and took its work over: it must stop.
     #[error("another daemon took this one's work over")]
     Fenced,
-    /// Something that works for this life broke, with what it had in hand: this life begins nothing more, and its lease
-    /// is left to run out.
+    /// Something that works for this life broke: it begins nothing more, and what that had in hand the ledger gives back.
     #[error("a part of the sending broke")]
     Broken,
 }

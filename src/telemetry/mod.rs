@@ -63,6 +63,16 @@ pub fn masked(address: &str) -> String {
     format!("{}***@{}***{tld}", first(local), first(name))
 }
 
+/// Somebody else's words as logs and alarms may show them, with every address in them [`masked`].
+pub fn nameless(words: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "<>()[]{}\"'`,;:|=".contains(c);
+    let part = |part: &str| {
+        let word = part.trim_end_matches(ends);
+        if word.contains('@') { format!("{}{}", masked(word), &part[word.len()..]) } else { part.to_owned() }
+    };
+    words.split_inclusive(ends).map(part).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -75,6 +85,10 @@ mod tests {
     fn p8_an_address_in_a_log_names_nobody() {
         assert_eq!(masked("awa.diop@example.org"), "a***@e***.org");
         assert_eq!(masked("nonsense"), "n***@***");
+        assert_eq!(
+            nameless("550 5.1.1 <awa.diop@example.org>: no mailbox of awa@x here; \u{e9}@ (S3150)"),
+            "550 5.1.1 <a***@e***.org>: no mailbox of a***@x*** here; \u{e9}***@*** (S3150)"
+        );
     }
 
     /// What is logged meanwhile, as lines.

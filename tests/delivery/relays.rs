@@ -73,6 +73,31 @@ async fn p1_a_relay_that_lets_fewer_in_than_there_could_be_gets_its_mail_from_th
     assert!((1..=6).contains(&turned_away), "{turned_away} were turned away");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_who_finds_another_providers_connection_in_the_only_place_waits_and_does_not_knock_again_at_once()
+{
+    let offer =
+        Offer { pipelining: true, pace: Duration::from_millis(20), most: Some(1), ..Offer::default() };
+    let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
+    let readers: Vec<String> = (0..60).map(|n| format!("r{n}@d{}.example", 1 + n % 2)).collect();
+    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 8\nproviders = true", server.address);
+    let test = sqlite().await;
+    let (bench, _folder) = through(test.db.clone(), &relay, &readers).await;
+    let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
+    let until = shutdown.clone();
+    let daemon = tokio::spawn(async move { engine.run_edition(mode, &until).await });
+    let first = async {
+        while bench.counts().await.accepted < 30 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONGEST, first).await.expect("one of them gets its mail");
+    let turned_away = server.record().turned_away;
+    assert!((1..=12).contains(&turned_away), "{turned_away} were turned away");
+    shutdown.drain();
+    daemon.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_rate_that_the_ledger_does_not_give_is_told_once_for_each_relay_and_not_for_each_try() {
     let (heard, _listening) = listen_to(LevelFilter::DEBUG);

@@ -1,5 +1,5 @@
-//! Deliveries whose domain is being asked about, counted by the relay that they would go to: who waits for one relay's
-//! answers is no reason for another relay to have nothing to do.
+//! Deliveries whose domain is being asked about, counted by newsletter: that one waits for answers is no reason for another
+//! to claim nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,24 +20,23 @@ impl Asking {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one for each of these relays.
-    pub(super) fn begin<'a>(&self, relays: impl Iterator<Item = &'a str>) -> Asked {
+    /// Counts one for each time that a newsletter is named.
+    pub(super) fn begin<'a>(&self, newsletters: impl Iterator<Item = &'a str>) -> Asked {
         let mut own: BTreeMap<String, usize> = BTreeMap::new();
-        for relay in relays {
-            *own.entry(relay.to_owned()).or_default() += 1;
+        for newsletter in newsletters {
+            *own.entry(newsletter.to_owned()).or_default() += 1;
         }
         let mut counts = self.counts();
-        for (relay, count) in &own {
-            *counts.entry(relay.clone()).or_default() += count;
+        for (newsletter, count) in &own {
+            *counts.entry(newsletter.clone()).or_default() += count;
         }
         drop(counts);
         Asked { all: self.clone(), own }
     }
 
-    /// How many would go to one of these relays.
-    pub(super) fn of(&self, relays: &[String]) -> usize {
-        let counts = self.counts();
-        relays.iter().filter_map(|relay| counts.get(relay)).sum()
+    /// How many are of this newsletter.
+    pub(super) fn of(&self, newsletter: &str) -> usize {
+        self.counts().get(newsletter).copied().unwrap_or(0)
     }
 
     /// Whether there are any.
@@ -49,8 +48,8 @@ impl Asking {
 impl Drop for Asked {
     fn drop(&mut self) {
         let mut counts = self.all.counts();
-        for (relay, count) in &self.own {
-            if let Some(all) = counts.get_mut(relay) {
+        for (newsletter, count) in &self.own {
+            if let Some(all) = counts.get_mut(newsletter) {
                 *all = all.saturating_sub(*count);
             }
         }
@@ -62,15 +61,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_about_counts_for_its_own_relay_and_until_it_is_answered() {
+    fn what_is_asked_about_counts_for_its_own_newsletter_and_until_it_is_answered() {
         let asking = Asking::default();
-        let [one, two] = ["one", "two"].map(|name| vec![name.to_owned()]);
         let first = asking.begin(["one", "two", "one"].into_iter());
         let second = asking.begin(["one"].into_iter());
-        assert_eq!((asking.of(&one), asking.of(&two)), (3, 1));
-        assert_eq!(asking.of(&[one.clone(), two.clone()].concat()), 4);
+        assert_eq!((asking.of("one"), asking.of("two")), (3, 1));
         drop(first);
-        assert_eq!((asking.of(&one), asking.of(&two)), (1, 0));
+        assert_eq!((asking.of("one"), asking.of("two")), (1, 0));
         assert!(asking.any());
         drop(second);
         assert!(!asking.any());

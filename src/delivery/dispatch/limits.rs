@@ -1,4 +1,5 @@
-//! Limits that all daemons keep together: blocks of starts, pauses, what signals asked for, and what was said.
+//! Limits that all daemons keep together: blocks of starts, pauses, what signals asked for, and what was said, by receivers
+//! and by resolvers.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

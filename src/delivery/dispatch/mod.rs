@@ -102,9 +102,9 @@ impl Dispatch {
         relays.map(|relay| relay.waiting()).sum()
     }
 
-    /// How many would go to a newsletter's relays, and nobody has said yet where.
+    /// How many of a newsletter wait for somebody to say where they go.
     pub(super) fn asking(&self, newsletter: &Newsletter) -> usize {
-        self.asking.of(&newsletter.relays)
+        self.asking.of(&newsletter.id)
     }
 
     /// The newsletter's relays that take mail.

@@ -229,8 +229,7 @@ impl Dispatch {
     /// Asks about a domain aside, and places its deliveries then.
     fn ask(self: &Arc<Self>, domain: String, jobs: Vec<Job>) {
         let Some(ways) = self.ways.clone() else { return };
-        let relays = jobs.iter().filter_map(|job| job.choices.last());
-        let asked = self.asking.begin(relays.map(|relay| relay.config.name.as_str()));
+        let asked = self.asking.begin(jobs.iter().map(|job| job.newsletter.id.as_str()));
         let this = self.clone();
         self.tasks.spawn(async move {
             let found = async {

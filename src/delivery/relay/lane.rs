@@ -29,6 +29,7 @@ const USUAL_GAP: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// So many that wait are worth another connection to a provider.
 const MESSAGES_WORTH_A_CONNECTION: u32 = 5;
+
 /// The session that asks for the next message: what it was opened for, and with which host.
 #[derive(Clone, Debug)]
 pub(in crate::delivery) struct Carried {

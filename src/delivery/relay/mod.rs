@@ -54,6 +54,12 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// With how long it waits for one thing that others wait for too.
+    pub(super) fn waiting(self, wait: Duration) -> (Self, Duration) {
+        let wait = self.spread_over(wait);
+        (self, wait)
+    }
+
     /// So long, and up to a fifth more: what waits for one thing does not come at one moment.
     pub(super) fn spread_over(&self, wait: Duration) -> Duration {
         wait + wait.mul_f64(0.2 * f64::from(self.spread) / 1000.0)

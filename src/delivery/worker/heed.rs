@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{
     Answer, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, STOP_AFTER,
     Verdict, Who, Worker, editions, paces,
 };
+use crate::delivery::classify::Class;
 use crate::delivery::pace::limit::Limit;
 use crate::delivery::pace::providers::Asks;
 use crate::delivery::relay::store;
 use crate::delivery::{CHANNEL, Outcome};
+use crate::telemetry::nameless;
+
+/// Where a server lets no more of us in, no further connection is tried for so long.
+const FULL: Duration = Duration::from_secs(60);
 
 impl Worker {
     /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
@@ -23,13 +29,30 @@ impl Worker {
         let chance = stood && matches!(lost, Lost::Gone(_) | Lost::Ended(_));
         let route = job.route.clone();
         let back = if !stood && lost.reply().is_some() && self.is_one_of_several(route.as_ref()) {
-            self.one_too_many(job, &lost)
+            self.one_too_many(job, &lost).await;
+            Vec::new()
         } else if !chance || self.gone_too_often(route.as_ref()) {
             self.leave_alone(route.as_ref(), vec![job], &lost.to_string()).await
         } else {
             vec![job.held.id.0]
         };
         self.keep(&mut pending, back).await
+    }
+
+    /// The server lets no more of us in than there are: those go on.
+    async fn one_too_many(&mut self, job: Job, why: &Lost) {
+        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+        tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "no further connection is let in; going on with those that are");
+        self.make_way(job, FULL).await;
+    }
+
+    /// Whether another connection of this daemon is where this one went.
+    fn is_one_of_several(&self, route: Option<&Arc<Route>>) -> bool {
+        if self.relay.is_mx() {
+            self.lane.is_connected(route)
+        } else {
+            self.relay.lanes().iter().any(|lane| lane.is_connected(None))
+        }
     }
 
     /// A dot went unanswered. Where that happens time after time, a server takes mail and never says so, and each reader
@@ -88,11 +111,7 @@ impl Worker {
             tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "the servers there are still left alone");
         }
         self.note_down(Some(why)).await;
-        let spread = |job: Job| {
-            let wait = job.spread_over(wait);
-            (job, wait)
-        };
-        self.dispatch.place_elsewhere(jobs.into_iter().map(spread).collect()).await;
+        self.dispatch.place_elsewhere(jobs.into_iter().map(|job| job.waiting(wait)).collect()).await;
     }
 
     async fn note_down(&self, why: Option<&str>) {
@@ -169,7 +188,7 @@ impl Worker {
                 && let Some(text) = &verdict.text
             {
                 let code = verdict.code.map(|code| format!("{code} ")).unwrap_or_default();
-                said.reply = Some((format!("{code}{}", text.replace('\n', " ")), now));
+                said.reply = Some((format!("{code}{}", nameless(&text.replace('\n', " "))), now));
             }
         });
     }
@@ -186,10 +205,11 @@ impl Worker {
     }
 
     /// The same with a session that ended with these words. `stood`: they were said to a message, and where no rule of a
-    /// provider knows them they ask for what they would ask for as the answer to it.
+    /// provider knows them, "too fast" means what it would mean as the answer to it.
     async fn hear_at_the_end(&self, reply: &Reply, stood: bool) {
         let heard = self.hear(reply).await;
-        if stood && !heard && self.shared().rules.classify(reply).run() == Run::Slow {
+        // That a session may carry no more asks for a new one, and for nothing else.
+        if stood && !heard && self.shared().rules.classify(reply) == Class::Rate {
             self.slow_down().await;
         }
     }
@@ -210,6 +230,7 @@ impl Worker {
             return;
         };
         let said = verdict.text.as_deref().unwrap_or_default();
+        let about = &nameless(said);
         let code = verdict.code.and_then(|code| u16::try_from(code).ok());
         let heard = match code {
             Some(code) => self.hear(&Reply::new(code, said)).await,
@@ -228,7 +249,7 @@ impl Worker {
                     let pause = |limit: Limit, base, now| limit.heed(&asks, base, now);
                     self.dispatch.limit(&self.relay, &self.lane, pause).await;
                 }
-                self.note_down(Some(said)).await;
+                self.note_down(Some(about)).await;
             }
             Run::Pause => {
                 let name = &self.relay.config.name;
@@ -241,7 +262,7 @@ impl Worker {
                 }
                 let back = waited.iter().map(|job| job.held.id.0).collect();
                 self.dispatch.give(back, Vec::new()).await;
-                self.note_pause(said).await;
+                self.note_pause(about).await;
             }
             Run::Stop => {
                 let enough = {
@@ -257,7 +278,7 @@ impl Worker {
                         class = class.as_str(),
                         "every mail would meet this: holding the edition"
                     );
-                    self.hold(job, said).await;
+                    self.hold(job, about).await;
                 }
             }
         }

@@ -1,14 +1,8 @@
 //! The session of a connection at work: opened for a delivery's way, and ended so that its number is free again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Route, Session, Worker, mx};
-
-/// While other daemons have every connection, no further one is asked for.
-const LOOKED_AGAIN: Duration = Duration::from_secs(1);
-/// Likewise where a server lets no more of us in.
-const FULL: Duration = Duration::from_secs(60);
+use super::{Answer, Carried, Going, Held, Job, Lost, NoSession, Pending, Session, Worker, mx};
 
 impl Worker {
     pub(super) async fn hang_up(&mut self) {
@@ -95,31 +89,15 @@ impl Worker {
     /// Other daemons have every connection: another worker of this one takes the message, and where there is none it waits
     /// in the ledger, with everything behind it.
     pub(super) async fn wait_for_others(&mut self, job: Job) -> Answer {
-        let jobs = self.make_way(job, LOOKED_AGAIN);
-        if !jobs.is_empty() {
-            self.dispatch.put_off(jobs, super::CROWDED).await;
-        }
+        self.make_way(job, super::CROWDED).await;
         Answer::Kept
     }
 
-    /// The server lets no more of us in than there are: they go on, and this worker ends. Returns what is to go back.
-    pub(super) fn one_too_many(&mut self, job: Job, why: &Lost) -> Vec<i64> {
-        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
-        tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "no further connection is let in; going on with those that are");
-        self.make_way(job, FULL).iter().map(|job| job.held.id.0).collect()
-    }
-
-    fn make_way(&mut self, job: Job, length: Duration) -> Vec<Job> {
+    /// There is no connection for this: another worker of the lane takes it, and where there is none, it leaves by another
+    /// relay, with everything behind it, or waits so long. This worker ends, and none is added meanwhile.
+    pub(super) async fn make_way(&mut self, job: Job, length: Duration) {
         self.retired = true;
-        self.lane.crowded_out(job, length)
-    }
-
-    /// Whether another connection of this daemon is where this one went.
-    pub(super) fn is_one_of_several(&self, route: Option<&Arc<Route>>) -> bool {
-        if self.relay.is_mx() {
-            self.lane.is_connected(route)
-        } else {
-            self.relay.lanes().iter().any(|lane| lane.is_connected(None))
-        }
+        let jobs = self.lane.crowded_out(job, length);
+        self.dispatch.place_elsewhere(jobs.into_iter().map(|job| job.waiting(length)).collect()).await;
     }
 }

@@ -32,7 +32,9 @@ const FINISH: &str = "
 UPDATE attempt
 SET outcome = CASE WHEN attempt.outcome = 'uncertain' AND told.outcome = 'accepted' THEN 'uncertain'
                    ELSE told.outcome END,
-    code = told.code, enhanced = told.enhanced, text = told.text, class = told.class
+    code = told.code, enhanced = told.enhanced, class = told.class,
+    -- Of somebody who was erased meanwhile no words are kept: they may repeat the address.
+    text = CASE WHEN attempt.address = '' THEN NULL ELSE told.text END
 FROM told
 WHERE attempt.delivery = told.delivery AND attempt.number = told.number
   AND (attempt.outcome IS NULL OR attempt.outcome = 'uncertain')";
