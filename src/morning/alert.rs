@@ -12,8 +12,8 @@ use super::store::{self, NewAlarm};
 use crate::config::{Alert, Config, Newsletter};
 use crate::db::{Conn, Result};
 
-/// After a failed try; doubled each time up to an hour.
-const FIRST_WAIT: Duration = Duration::from_secs(30);
+/// From one try to the next, so that the first is over and its end written down; doubled each time up to an hour.
+const FIRST_WAIT: Duration = Duration::from_secs(90);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// What no ear has heard by then is no news any more: an address that is refused for good ends so.
 pub(super) const GIVEN_UP: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn an_ear_that_does_not_hear_is_tried_more_and_more_rarely() {
-        assert_eq!(wait_after(0), Duration::from_secs(30));
-        assert_eq!(wait_after(3), Duration::from_secs(240));
+        assert_eq!(wait_after(0), FIRST_WAIT);
+        assert_eq!(wait_after(3), FIRST_WAIT * 8);
         assert_eq!(wait_after(60), LONGEST_WAIT);
     }
 }

@@ -13,8 +13,6 @@ use crate::{delivery, mail};
 
 /// One copy may take so long, whole: a server that takes a connection and never greets is no ear.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Nobody else takes a copy before that is over, and its end is written down.
-const HOLD: Duration = Duration::from_secs(90);
 /// So many at a time: an ear that does not hear keeps few others waiting.
 const AT_ONCE: usize = 8;
 
@@ -26,19 +24,20 @@ pub(super) async fn ring(house: &House, shutdown: &Shutdown) -> Result<()> {
         copies.push(bring(house, copy, shutdown));
     }
     let mut copies = futures_util::stream::iter(copies).buffer_unordered(AT_ONCE);
+    let mut all = Ok(());
+    // To the end: one that was heard and not written down would ring again.
     while let Some(brought) = copies.next().await {
-        brought?;
+        all = all.and(brought);
     }
-    Ok(())
+    all
 }
 
 async fn bring(house: &House, copy: Copy, shutdown: &Shutdown) -> Result<()> {
-    if shutdown.is_draining() || !house.db.answered(claim(house, &copy)).await? {
-        return Ok(());
-    }
-    // Not ended here: a daemon that was not started anew yet does not know an ear that is new in the configuration.
-    if !is_configured(&house.config, &copy) {
-        tracing::debug!(alarm.key = %copy.alarm, "an ear is configured no more: not rung");
+    // An ear that is configured no more is left to another daemon, whose configuration may be newer.
+    if shutdown.is_draining()
+        || !is_configured(&house.config, &copy)
+        || !house.db.answered(claim(house, &copy)).await?
+    {
         return Ok(());
     }
     let heard = tokio::select! {
@@ -51,7 +50,7 @@ async fn bring(house: &House, copy: Copy, shutdown: &Shutdown) -> Result<()> {
         Err(error) => {
             let tries = copy.tries + 1;
             let age = house.clock.now().duration_since(crate::clock::timestamp(copy.raised_at));
-            let next = age.unsigned_abs() + again(&copy);
+            let next = age.unsigned_abs() + wait_after(copy.tries);
             if next >= GIVEN_UP {
                 tracing::error!(alarm.key = %copy.alarm, tries, %error, "an alarm was not heard for days, and is given up");
             } else {
@@ -80,18 +79,13 @@ fn is_configured(config: &Config, copy: &Copy) -> bool {
     newsletters.flat_map(|(_, newsletter)| &newsletter.alerts).any(|ear| target(ear) == copy.target)
 }
 
-/// How long after this try nobody begins another.
-fn again(copy: &Copy) -> Duration {
-    wait_after(copy.tries).max(HOLD)
-}
-
 async fn due(house: &House) -> Result<Vec<Copy>> {
     Ok(store::due_copies(&mut house.db.read().await?, house.clock.now()).await?)
 }
 
 async fn claim(house: &House, copy: &Copy) -> Result<bool> {
     let mut tx = house.db.write().await?;
-    let taken = store::claim_copy(&mut tx, copy, house.clock.now(), again(copy)).await?;
+    let taken = store::claim_copy(&mut tx, copy, house.clock.now(), wait_after(copy.tries)).await?;
     tx.commit().await?;
     Ok(taken)
 }

@@ -46,7 +46,7 @@ impl Role {
         [Self::Clock, Self::Ingest, Self::Send, Self::Receive, Self::Web].into()
     }
 
-    /// Whether the daemon has anything to run for it: returned mail is not taken yet.
+    /// Whether the daemon has anything to run for it.
     pub fn runs(self) -> bool {
         match self {
             Self::Clock | Self::Ingest | Self::Send | Self::Web => true,
@@ -70,8 +70,8 @@ impl FromStr for Role {
     }
 }
 
-/// A daemon of which a part broke stops at once when its end takes longer than an answer to a final dot may.
-const LONGEST_END: Duration = Duration::from_secs(900);
+/// Beside the answer to a final dot, an end in good order takes no longer.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs these roles until told to stop.
 ///
@@ -121,11 +121,13 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
     }
     ready();
     tracing::info!(roles = roles.len(), listen = %house.config.web.listen, "serving");
-    all_ended(running, shutdown).await
+    let timeouts = house.config.delivery.timeouts;
+    all_ended(running, shutdown, timeouts.block + timeouts.dot + GRACE).await
 }
 
-/// Waits for every part of the daemon. One that ends unasked takes the others with it, in good order where that is soon.
-async fn all_ended(mut parts: JoinSet<()>, shutdown: &Shutdown) -> Result<()> {
+/// Waits for every part of the daemon. One that ends unasked takes the others with it, in good order where that takes no
+/// longer than this.
+async fn all_ended(mut parts: JoinSet<()>, shutdown: &Shutdown, longest: Duration) -> Result<()> {
     let mut whole = Ok(());
     while let Some(ended) = parts.join_next().await {
         let why = match ended {
@@ -138,7 +140,7 @@ async fn all_ended(mut parts: JoinSet<()>, shutdown: &Shutdown) -> Result<()> {
             // Nobody asked for this end, so nobody else makes it one.
             let shutdown = shutdown.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(LONGEST_END).await;
+                tokio::time::sleep(longest).await;
                 shutdown.stop();
             });
         }
@@ -210,7 +212,7 @@ mod tests {
         let told = shutdown.clone();
         parts.spawn(async move { told.draining().await });
         parts.spawn(part);
-        all_ended(parts, shutdown).await
+        all_ended(parts, shutdown, GRACE).await
     }
 
     #[tokio::test]

@@ -33,8 +33,8 @@ pub struct Troubles {
 struct Stuck {
     trouble: Trouble,
     since: Option<Timestamp>,
-    /// Whether an alarm about it may be open: at the start, one of an earlier life.
-    may_ring: bool,
+    /// When it was seen that no alarm about it is open: another daemon, or an earlier life, may have left one.
+    quiet_at: Option<Timestamp>,
 }
 
 impl Default for Stuck {
@@ -43,7 +43,7 @@ impl Default for Stuck {
             "the clock could not do what is due for one newsletter, and goes on with the others; trying again",
             "the clock does what is due again",
         );
-        Self { trouble, since: None, may_ring: true }
+        Self { trouble, since: None, quiet_at: None }
     }
 }
 
@@ -102,14 +102,14 @@ impl Troubles {
             if own.is_empty() {
                 span.in_scope(|| stuck.trouble.over());
                 stuck.since = None;
-                if stuck.may_ring {
+                if stuck.quiet_at.is_none_or(|at| passed(at, now) >= LASTS) {
                     rings.push(Ring::Clear(of));
                 }
                 continue;
             }
             let why = lines(own);
             span.in_scope(|| stuck.trouble.met(&why));
-            stuck.may_ring = true;
+            stuck.quiet_at = None;
             let since = *stuck.since.get_or_insert(now);
             if passed(since, now) >= LASTS {
                 rings.push(Ring::Raise(of, Cause::Clock(since, why)));
@@ -140,7 +140,7 @@ impl Troubles {
                     tx.commit().await?;
                 }
                 let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-                each.entry(of).or_default().may_ring = false;
+                each.entry(of).or_default().quiet_at = Some(now);
                 Ok(())
             }
         }
