@@ -117,7 +117,12 @@ impl Context {
         let db = self
             .db
             .get_or_try_init(|| async {
-                let db = Db::open(&config.database.options()).await?;
+                let options = config.database.options();
+                // Whoever may not make the tables makes no file for them either.
+                if !config.database.migrate && Db::find_read_only(&options).await?.is_none() {
+                    return Err(outdated());
+                }
+                let db = Db::open(&options).await?;
                 if config.database.migrate {
                     match db.unless_lost(db.migrate()).await {
                         // Where nothing can be written whoever only reads goes on: it may be just what it waits for.
@@ -125,10 +130,7 @@ impl Context {
                         migrated => drop(migrated?),
                     }
                 } else if !db.answered(db.pending()).await?.is_empty() {
-                    return Err(Refusal(
-                        "the database is older than this program and database.migrate is \"manual\": run `matinale migrate`".to_owned(),
-                    )
-                    .into());
+                    return Err(outdated());
                 }
                 Ok::<_, anyhow::Error>(db)
             })
@@ -201,6 +203,12 @@ impl Context {
             drop(db.answered_within(GRACE, closed).await);
         }
     }
+}
+
+fn outdated() -> anyhow::Error {
+    let told =
+        "the database is older than this program and database.migrate is \"manual\": run `matinale migrate`";
+    Refusal(told.to_owned()).into()
 }
 
 /// Whether the database is at this version, on a server that takes no writes.

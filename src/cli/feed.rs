@@ -85,7 +85,7 @@ async fn list(cx: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A feed's state without the secrets of its URL, which what it says may name too.
+/// A feed's state without the secrets of its URL. What an earlier version noted of it may name them too.
 fn shown(state: &State) -> State {
     let words = |text: &String| text.split(' ').map(masked::url).collect::<Vec<_>>().join(" ");
     State { url: masked::url(&state.url), last_error: state.last_error.as_ref().map(words), ..state.clone() }

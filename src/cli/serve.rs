@@ -17,10 +17,9 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     let roles: BTreeSet<Role> =
         if args.only.is_empty() { Role::all() } else { args.only.iter().copied().collect() };
     if !roles.iter().any(|role| role.runs()) {
-        return Err(Misuse(
-            "receive alone has nothing to run yet: name clock, ingest, send or web beside it".to_owned(),
-        )
-        .into());
+        return Err(
+            Misuse("receive alone has nothing to run: name clock, ingest, send or web".to_owned()).into()
+        );
     }
     // First of all: the first process of a container is sent no signal that it does not listen to, and the database may
     // be away, or take its time to migrate.
@@ -32,7 +31,8 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
     };
-    serve::serve(&house, &roles, &shutdown).await?;
+    let served = serve::serve(&house, &roles, &shutdown).await;
     cx.close().await;
+    served?;
     Ok(Exit::Done)
 }

@@ -49,6 +49,11 @@ pub fn url(text: &str) -> String {
     let password = url.password().is_some();
     let query =
         url.query().map(|query| masked_query(query, web)).filter(|masked| url.query() != Some(masked));
+    // A password that was not written as a URL wants it may pass for a port and a path.
+    let astray = !web && url.username().is_empty() && !password && url.has_host();
+    if astray && url[url::Position::BeforePath..].contains('@') {
+        return format!("{}://{MASK}", url.scheme());
+    }
     if !user && !password && query.is_none() {
         return text.to_owned();
     }
@@ -95,6 +100,8 @@ mod tests {
                 "postgres:///m?host=/run&user=matinale&password=***",
             ),
             ("postgres://u:hunter#2@db/m", "postgres://***"),
+            ("postgres://u:12#3@db/m", "postgres://***"),
+            ("postgres://u:4711/x@db/m", "postgres://***"),
             (
                 "smtp://user@relay.example.org:587?tls=required",
                 "smtp://user@relay.example.org:587?tls=required",

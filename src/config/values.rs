@@ -90,8 +90,11 @@ pub fn timezone(text: &str) -> Result<TimeZone, String> {
 /// ours alone. One that root gives to another user may be read by its group: systemd (`LoadCredential=`) and Kubernetes
 /// hand secrets over so.
 fn is_kept(mode: u32, owner: u32, us: Option<u32>) -> bool {
-    let given = owner == 0 && us.is_some_and(|us| us != 0);
-    mode & if given { 0o037 } else { 0o077 } == 0
+    mode & if is_given(owner, us) { 0o037 } else { 0o077 } == 0
+}
+
+fn is_given(owner: u32, us: Option<u32>) -> bool {
+    owner == 0 && us.is_some_and(|us| us != 0)
 }
 
 /// The user whose rights this process has.
@@ -112,9 +115,9 @@ pub fn read_secret(path: &Path) -> Result<SecretString, String> {
     };
     let file = std::fs::metadata(path).map_err(about)?;
     if !is_kept(file.mode(), file.uid(), us()) {
+        let most = if is_given(file.uid(), us()) { "640" } else { "600" };
         return Err(format!(
-            "{shown}: others can read it (mode {:o}, at most 600, or 640 where it is root's and this program is not); \
-             mend with: chmod 600 {shown}",
+            "{shown}: others can read it (mode {:o}); mend with: chmod {most} {shown}",
             file.mode() & 0o777
         ));
     }

@@ -16,7 +16,7 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, redirect};
 use url::Url;
 
-use crate::config;
+use crate::config::{self, masked};
 
 /// Longer headers of a server are not kept.
 const MAX_HEADER_BYTES: usize = 1_000;
@@ -203,13 +203,13 @@ impl Fetcher {
         body: Vec<u8>,
         most: u64,
     ) -> Result<Answer, Error> {
-        let refused = |why| Error::Refused { url: shown(url), why };
+        let refused = |why| Error::Refused { url: masked::url(url.as_str()), why };
         if !self.ours.iter().any(|ours| address::is(url, *ours)) {
             address::check(url, self.config.private_addresses).map_err(refused)?;
         }
         let sent = self.client.request(method, url.clone()).headers(headers).body(body).send().await;
         let mut response = sent.map_err(|error| match private(&error) {
-            Some(why) => Error::Refused { url: shown(url), why },
+            Some(why) => Error::Refused { url: masked::url(url.as_str()), why },
             None => Error::Connection(chain(&error)),
         })?;
         let text = |name: HeaderName| {
@@ -307,11 +307,4 @@ fn chain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
-}
-
-/// A URL without its password, for messages.
-pub fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    let (_, _) = (url.set_username(""), url.set_password(None));
-    url.to_string()
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 
-use super::fetch::{Answer, Error, Fetcher, Request, shown};
+use super::fetch::{Answer, Error, Fetcher, Request};
 use super::formats::Found;
 use super::import::parse_feed;
 use super::ingest::{Tally, keep};
 use crate::clock::{Clock, Random, timestamp};
-use crate::config::{Config, Feed};
+use crate::config::{Config, Feed, masked};
 use crate::db::{self, Conn, Db};
 use store::State;
 
@@ -176,7 +176,10 @@ struct Said {
 
 async fn understand(answer: Result<Answer, Error>, now: Timestamp) -> Result<Said, String> {
     let answer = answer.map_err(|error| error.to_string())?;
-    let note = answer.moved.as_ref().map(|to| format!("has moved to {} for good: mend its url", shown(to)));
+    let note = answer
+        .moved
+        .as_ref()
+        .map(|to| format!("has moved to {} for good: mend its url", masked::url(to.as_str())));
     match answer.status {
         304 => Ok(Said { found: None, note }),
         200 => {
