@@ -273,6 +273,15 @@ impl Db {
         }
     }
 
+    /// Which server answers, counted from the first that did: one that took its place, or began anew, is the next. Always
+    /// the first on SQLite.
+    pub fn server(&self) -> u64 {
+        match &self.0 {
+            Pools::Sqlite(_) => 0,
+            Pools::Postgres(pools) => pools.server(),
+        }
+    }
+
     /// Whether every migration of this version is applied; writes nothing.
     pub async fn is_current(&self) -> Result<bool> {
         match &self.0 {

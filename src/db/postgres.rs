@@ -1,6 +1,7 @@
 //! PostgreSQL: one pool, `READ COMMITTED`, commits that wait for the disk, and wake-ups by `NOTIFY`.
 
 use std::str::FromStr as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -45,6 +46,29 @@ pub(super) struct Pools {
     /// How long an answer is waited for.
     timeout: Duration,
     spare: Spare<Postgres>,
+    servers: Servers,
+}
+
+/// The servers that answered, one after the other; cheap to clone.
+#[derive(Clone, Debug, Default)]
+struct Servers(Arc<Mutex<(Option<String>, u64)>>);
+
+const BEGAN: &str = "
+SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) AS TEXT)";
+
+impl Servers {
+    /// A server that began then answers.
+    fn met(&self, began: String) {
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = servers.0.replace(began);
+        if before.is_some() && before != servers.0 {
+            servers.1 += 1;
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
 }
 
 impl Pools {
@@ -73,6 +97,8 @@ impl Pools {
             connect = connect.options([("default_transaction_read_only", "on")]);
         }
         let alive = ALIVE.min(options.timeout / 4);
+        let servers = Servers::default();
+        let met = servers.clone();
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(Duration::from_secs(30))
@@ -92,6 +118,14 @@ impl Pools {
                     Ok(true)
                 })
             })
+            // Before anything is asked over it: whoever asks learns whether the server is still the same.
+            .after_connect(move |connection, _| {
+                let met = met.clone();
+                Box::pin(async move {
+                    met.met(sqlx::query_scalar(BEGAN).fetch_one(connection).await?);
+                    Ok(())
+                })
+            })
             .connect_with(connect.clone())
             .await;
         let pool = match pool {
@@ -99,7 +133,7 @@ impl Pools {
             Err(sqlx::Error::PoolTimedOut) => return Err(why_not(&connect).await),
             pool => pool?,
         };
-        Ok(Self { pool, timeout: options.timeout, spare: Spare::new() })
+        Ok(Self { pool, timeout: options.timeout, spare: Spare::new(), servers })
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
@@ -114,7 +148,11 @@ impl Pools {
             .options([("lock_timeout", given_up)])
             .options([("idle_in_transaction_session_timeout", given_up.min(IDLE_IN_TRANSACTION))]);
         let pool = self.pool.options().clone().connect_lazy_with(connect);
-        Self { pool, timeout: self.timeout, spare: Spare::new() }
+        Self { pool, timeout: self.timeout, spare: Spare::new(), servers: self.servers.clone() }
+    }
+
+    pub(super) fn server(&self) -> u64 {
+        self.servers.count()
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::engine::Troubles;
 use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
-use super::protocol::{self, Group, Kept, Later, Round, Turns};
+use super::protocol::{self, Doubt, Group, Kept, Later, Recent, Round, Turns};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
@@ -75,6 +75,7 @@ impl Committer {
         me: Me,
         settings: &Delivery,
         troubles: Arc<Troubles>,
+        recent: Arc<Recent>,
     ) -> Self {
         let (requests, inbox) = mpsc::channel(4096);
         let (at_work, turns) = (Arc::new(AtomicUsize::new(0)), Turns::default());
@@ -86,6 +87,7 @@ impl Committer {
             settings: settings.clone(),
             inbox: Inbox::new(inbox, at_work.clone(), settings.linger),
             troubles,
+            recent,
             turns: turns.clone(),
         };
         tokio::spawn(loop_.run());
@@ -215,6 +217,7 @@ struct Loop {
     settings: Delivery,
     inbox: Inbox,
     troubles: Arc<Troubles>,
+    recent: Arc<Recent>,
     turns: Turns,
 }
 
@@ -276,11 +279,16 @@ impl Loop {
         let mut round = Round::new(&self.turns);
         loop {
             let civil = self.clock.civil_ms();
-            let release = protocol::release(&self.db, self.me, group, civil, &mut round);
+            let release = async {
+                self.recent.catch_up(&self.db, &self.clock, self.me, Doubt::of(&self.settings)).await?;
+                protocol::release(&self.db, self.me, group, civil, &mut round, &self.recent).await
+            };
             match self.db.answered(release).await {
                 // That this life is over is an answer, too.
                 answer @ (Ok(_) | Err(Error::Fenced)) => {
                     self.troubles.unwritten.over();
+                    let released = answer.as_ref().map_or(&[][..], |kept| &kept.released);
+                    self.recent.keep(self.me, group, released);
                     return answer;
                 }
                 Err(error) => {

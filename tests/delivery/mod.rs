@@ -5,6 +5,7 @@ mod connections;
 mod daemons;
 mod dots;
 mod ends;
+mod failover;
 mod faults;
 mod gate;
 mod given_up;

@@ -94,7 +94,7 @@ pub fn postgres_url() -> Option<String> {
     Some(cluster.as_ref()?.new_database())
 }
 
-struct Cluster {
+pub(super) struct Cluster {
     folder: PathBuf,
     bin: PathBuf,
     port: u16,
@@ -104,7 +104,24 @@ struct Cluster {
 static STARTED: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
 
 impl Cluster {
-    fn start(name: &str) -> Self {
+    pub(super) fn start(name: &str) -> Self {
+        let cluster = Self::prepare(name);
+        let data = cluster.data();
+        cluster.run(
+            "initdb",
+            &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
+        );
+        cluster.begin()
+    }
+
+    /// A standby that follows the server of this URL.
+    pub(super) fn following(url: &str, name: &str) -> Self {
+        let cluster = Self::prepare(name);
+        cluster.run("pg_basebackup", &["-D", &cluster.data(), "-d", url, "-R", "-c", "fast", "-N"]);
+        cluster.begin()
+    }
+
+    fn prepare(name: &str) -> Self {
         let bin = newest_binaries().expect("PostgreSQL is not installed; tests/run installs it");
         let folder = std::env::temp_dir().join(format!("matinale-postgres-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -115,36 +132,54 @@ impl Cluster {
             let given = Command::new("chown").arg("postgres").arg(&cluster.folder).status().unwrap();
             assert!(given.success());
         }
-        let data = cluster.folder.join("data");
-        let data = data.to_str().unwrap();
-        cluster
-            .run("initdb", &["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
-        let settings = format!(
-            "-c listen_addresses='' -c unix_socket_directories={} -c port={port} -c fsync=off -c max_connections=300",
-            cluster.folder.display()
-        );
-        let log = cluster.folder.join("log");
-        cluster
-            .run("pg_ctl", &["-D", data, "-w", "-s", "-l", log.to_str().unwrap(), "-o", &settings, "start"]);
-        STARTED.lock().unwrap().push((cluster.bin.clone(), cluster.folder.clone()));
-        watch_for_the_end(&cluster);
         cluster
     }
 
+    fn begin(self) -> Self {
+        let (folder, port) = (self.folder.display(), self.port);
+        let settings = format!(
+            "-c listen_addresses='' -c unix_socket_directories={folder} -c port={port} -c fsync=off -c max_connections=300"
+        );
+        let log = self.folder.join("log");
+        let log = log.to_str().unwrap();
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "-l", log, "-o", &settings, "start"]);
+        STARTED.lock().unwrap().push((self.bin.clone(), self.folder.clone()));
+        watch_for_the_end(&self);
+        self
+    }
+
+    fn data(&self) -> String {
+        self.folder.join("data").to_str().unwrap().to_owned()
+    }
+
     /// The URL of a fresh database.
-    fn new_database(&self) -> String {
+    pub(super) fn new_database(&self) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::SeqCst));
         self.run("psql", &["-q", "-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]);
+        self.database(&name)
+    }
+
+    /// The URL of a database that is there.
+    pub(super) fn database(&self, name: &str) -> String {
         let (folder, port) = (self.folder.display(), self.port);
         format!("postgres://postgres@localhost/{name}?host={folder}&port={port}")
     }
 
     fn restart(&self) {
-        let data = self.folder.join("data");
         let log = self.folder.join("log");
-        let (data, log) = (data.to_str().unwrap(), log.to_str().unwrap());
-        self.run("pg_ctl", &["-D", data, "-w", "-s", "-l", log, "-m", "immediate", "restart"]);
+        let log = log.to_str().unwrap();
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "-l", log, "-m", "immediate", "restart"]);
+    }
+
+    /// Stops as a crash would.
+    pub(super) fn crash(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "-m", "immediate", "stop"]);
+    }
+
+    /// A standby takes the place of what it followed.
+    pub(super) fn promote(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "promote"]);
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {

@@ -1,9 +1,10 @@
 //! A way to PostgreSQL that loses things: the answer to a COMMIT, a COMMIT itself, a LISTEN, every connection at once,
 //! with and without a word.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -16,7 +17,7 @@ pub struct Lossy {
 }
 
 struct Shared {
-    server: PathBuf,
+    server: Mutex<PathBuf>,
     /// The answers to so many further COMMITs are lost.
     unanswered: AtomicU32,
     /// So many further COMMITs never arrive.
@@ -37,15 +38,17 @@ const LISTEN: &[u8] = b"LISTEN ";
 impl Lossy {
     /// A way to the server of this URL, as the tests' own harness gives it: a folder with a socket, and a port.
     pub fn start(url: &str) -> (Self, String) {
-        let parameter = |name: &str| {
-            url.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap_or_default().to_owned()
-        };
-        let (host, port) = (parameter("host="), parameter("port="));
-        let socket = format!(".s.PGSQL.{port}");
+        let server = socket(url);
         let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join(&socket)).unwrap();
+        let own = folder.path().join(server.file_name().unwrap());
+        let listener = UnixListener::bind(&own).unwrap();
+        // A server that follows another comes this way, too, and is another user.
+        for (path, mode) in [(folder.path(), 0o755), (&own, 0o777)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let host = server.parent().unwrap().to_str().unwrap().to_owned();
         let shared = Arc::new(Shared {
-            server: Path::new(&host).join(&socket),
+            server: Mutex::new(server),
             unanswered: AtomicU32::new(0),
             unheard: AtomicU32::new(0),
             deaf: AtomicU32::new(0),
@@ -62,6 +65,11 @@ impl Lossy {
         });
         let url = url.replace(&host, folder.path().to_str().unwrap());
         (Self { folder, shared }, url)
+    }
+
+    /// From now on it leads to this server.
+    pub fn lead_to(&self, url: &str) {
+        *self.shared.server.lock().unwrap() = socket(url);
     }
 
     pub fn lose_answers(&self, count: u32) {
@@ -110,6 +118,13 @@ impl Drop for Lossy {
     }
 }
 
+/// Where the server of this URL listens.
+fn socket(url: &str) -> PathBuf {
+    let parameter =
+        |name: &str| url.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap_or_default();
+    Path::new(parameter("host=")).join(format!(".s.PGSQL.{}", parameter("port=")))
+}
+
 fn spend(count: &AtomicU32) -> bool {
     count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
@@ -123,7 +138,8 @@ impl Shared {
     async fn carry(&self, mut client: UnixStream) -> std::io::Result<()> {
         let mut cuts = self.cuts.subscribe();
         let mut abandoned = self.abandoned.subscribe();
-        let mut server = UnixStream::connect(&self.server).await?;
+        let way = self.server.lock().unwrap().clone();
+        let mut server = UnixStream::connect(way).await?;
         let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
         loop {
             tokio::select! {

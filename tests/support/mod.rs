@@ -7,3 +7,4 @@ pub mod lossy;
 pub mod names;
 pub mod readers;
 pub mod smtp;
+pub mod standby;

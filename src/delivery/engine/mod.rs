@@ -21,7 +21,7 @@ use super::dispatch::{Dispatch, Leash};
 use super::message::{self, Composer, Signers};
 use super::mx::Ways;
 use super::pace::Providers;
-use super::protocol;
+use super::protocol::{self, Recent};
 use super::relay::Relay;
 use super::worker::Shared;
 use super::{Error, Result};
@@ -67,6 +67,7 @@ pub struct Engine {
     /// What lives that were declared dead still wait to hear.
     left_behind: TaskTracker,
     troubles: Arc<Troubles>,
+    recent: Arc<Recent>,
 }
 
 impl Engine {
@@ -96,6 +97,7 @@ impl Engine {
             newsletters,
             left_behind: TaskTracker::new(),
             troubles: Arc::default(),
+            recent: Arc::default(),
         })
     }
 
@@ -170,7 +172,8 @@ impl Engine {
             Committer::unrecorded()
         } else {
             let (clock, random) = (self.clock.clone(), self.random.clone());
-            Committer::start(self.db.clone(), clock, random, me, settings, self.troubles.clone())
+            let (troubles, recent) = (self.troubles.clone(), self.recent.clone());
+            Committer::start(self.db.clone(), clock, random, me, settings, troubles, recent)
         };
         let shared = Shared {
             db: self.db.clone(),

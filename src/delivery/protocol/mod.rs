@@ -14,7 +14,7 @@ pub(super) use claim::{
 };
 pub use life::others_alive;
 pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
-pub(super) use release::{Group, Kept, Later, release};
+pub(super) use release::{Group, Kept, Later, Recent, release};
 pub(super) use turns::{Round, Turn, Turns};
 
 /// A list as JSON text, for statements that take one apart.
@@ -23,17 +23,17 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
-    use super::{Due, Group, Kept, Round, Turns, claim, life, release};
+    use super::{Due, Group, Kept, Recent, Round, Turns, claim, life, release};
     use crate::clock::Clock;
     use crate::db::{Db, Options, Side, on};
     use crate::delivery::ledger::{Claimed, Me};
     use crate::delivery::{Error, Result};
 
     /// One edition that is being sent to three readers, and two lives that send it.
-    async fn ledger(folder: &std::path::Path) -> (Db, Me, Me) {
+    pub(in crate::delivery::protocol) async fn ledger(folder: &std::path::Path) -> (Db, Me, Me) {
         let url = format!("sqlite:{}", folder.join("ledger.db").display());
         let db = Db::open(&Options::new(&url)).await.unwrap();
         db.migrate().await.unwrap();
@@ -55,10 +55,11 @@ mod tests {
         (db, first, second)
     }
 
-    const DUE: Due = Due { edition: 1, fresh: true, until: 0, civil: 0, limit: 10 };
+    pub(in crate::delivery::protocol) const DUE: Due =
+        Due { edition: 1, fresh: true, until: 0, civil: 0, limit: 10 };
 
     async fn claim_of(db: &Db, me: Me, due: Due, turns: &Turns) -> Result<(Vec<Claimed>, usize)> {
-        claim::claim(db, me, due, turns.to_claim().await).await
+        claim::claim(db, me, due, turns.to_claim().await, &Recent::default()).await
     }
 
     async fn found(db: &Db) -> Group {
@@ -83,7 +84,8 @@ mod tests {
             if again {
                 round.repeat();
             }
-            let Kept { claimed, .. } = release(&db, first, &group, 0, &mut round).await.unwrap();
+            let Kept { claimed, .. } =
+                release(&db, first, &group, 0, &mut round, &Recent::default()).await.unwrap();
             assert_eq!(claimed, [2, 3]);
         }
     }
@@ -116,7 +118,8 @@ mod tests {
         let over = "UPDATE daemon SET epoch = epoch + 1, gone = 1 WHERE id = $1";
         on!(&mut tx, |c| sqlx::query(over).bind(first.daemon).execute(c).await.map(drop).unwrap());
         tx.commit().await.unwrap();
-        let fenced = release(&db, first, &group, 0, &mut Round::new(&Turns::default())).await;
+        let fenced =
+            release(&db, first, &group, 0, &mut Round::new(&Turns::default()), &Recent::default()).await;
         assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
         let (held, _) = claim_of(&db, second, DUE, &Turns::default()).await.unwrap();
         assert_eq!(held.len(), 3);
@@ -130,11 +133,11 @@ mod tests {
         claim_of(&db, me, DUE, &turns).await.unwrap();
         let group = Group { back: vec![1, 2, 3], ..Group::default() };
         let mut round = Round::new(&turns);
-        release(&db, me, &group, 0, &mut round).await.unwrap();
+        release(&db, me, &group, 0, &mut round, &Recent::default()).await.unwrap();
         // Its answer was lost.
         round.repeat();
         let settled = async {
-            release(&db, me, &group, 0, &mut round).await.unwrap();
+            release(&db, me, &group, 0, &mut round, &Recent::default()).await.unwrap();
             drop(round);
         };
         let claim = claim_of(&db, me, DUE, &turns);

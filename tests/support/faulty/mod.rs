@@ -207,6 +207,11 @@ impl Faulty {
         server
     }
 
+    /// What this recipient's tries meet.
+    pub fn script(&self, to: &str, steps: VecDeque<Step>) {
+        self.record().scripts.insert(to.to_owned(), steps);
+    }
+
     pub fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap()
     }

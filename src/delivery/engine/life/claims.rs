@@ -14,6 +14,9 @@ use crate::delivery::ledger::Claimed;
 use crate::delivery::protocol::{self, Due, Sending};
 use crate::lifecycle::Shutdown;
 
+/// How often it is looked whether claims may go on.
+const SETTLING_TURN: Duration = Duration::from_millis(20);
+
 impl Life<'_> {
     /// Claims what is due of an edition and hands it out; `true` when there was something.
     pub(super) async fn claim(&mut self, sending: &Sending, shutdown: &Shutdown) -> Result<bool> {
@@ -44,6 +47,12 @@ impl Life<'_> {
             let any = !read.is_empty();
             self.dispatch.hand_out(read, sending, newsletter, &relays).await;
             return Ok(any);
+        }
+        self.catch_up().await?;
+        if self.engine.recent.is_settling() {
+            // What other daemons have sent may look as if it were still to be sent.
+            sleep(SETTLING_TURN).await;
+            return Ok(true);
         }
         for fresh in [true, false] {
             if room == 0 {
@@ -92,6 +101,6 @@ impl Life<'_> {
             turn = committer.turns().to_claim() => turn,
             () = shutdown.draining() => return Ok((Vec::new(), 0)),
         };
-        self.ask(protocol::claim(db, self.me, due, turn)).await
+        self.ask(protocol::claim(db, self.me, due, turn, &self.engine.recent)).await
     }
 }

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Engine, Mode, pause};
 use crate::clock::timestamp;
-use crate::config::{Delivery, Uncertain};
 use crate::db::Notices;
 use crate::delivery::dispatch::Dispatch;
 use crate::delivery::ledger::Me;
@@ -79,9 +78,10 @@ impl<'a> Life<'a> {
     pub(super) fn pulse(&self) -> impl Future<Output = Error> + use<> {
         let (db, clock, me) = (self.engine.db.clone(), self.engine.clock.clone(), self.me);
         let (settings, troubles) = (self.engine.config.delivery.clone(), self.engine.troubles.clone());
+        let recent = self.engine.recent.clone();
         async move {
             let (doubt, turn, limit) =
-                (doubt(&settings), settings.lease / 3, (settings.lease / 2).max(LEAST));
+                (Doubt::of(&settings), settings.lease / 3, (settings.lease / 2).max(LEAST));
             loop {
                 let began = Instant::now();
                 // Behind a connection that died without a word there is time for another before the lease runs out.
@@ -91,6 +91,8 @@ impl<'a> Life<'a> {
                     Err(error) => troubles.stale.met(&error),
                     Ok(()) => {
                         troubles.stale.over();
+                        // What could not be asked is asked at the next turn, like everything here.
+                        drop(db.answered_within(limit, recent.look(&db, me)).await);
                         let host = settings.host.as_deref();
                         let taken = protocol::take_over(&db, &clock, me, host, doubt);
                         match db.answered_within(limit, taken).await {
@@ -106,10 +108,13 @@ impl<'a> Life<'a> {
 
     pub(super) async fn go(mut self, shutdown: &Shutdown) -> Result<()> {
         let settings = &self.engine.config.delivery;
-        // What died with an earlier run of ours is taken up before anything else.
         let host = settings.host.as_deref();
         let (db, clock) = (&self.engine.db, &self.engine.clock);
-        self.ask(protocol::take_over(db, clock, self.me, host, doubt(settings))).await?;
+        // Before a standby's takeover is mistaken for what this daemon did.
+        self.catch_up().await?;
+        self.ask(self.engine.recent.look(db, self.me)).await?;
+        // What died with an earlier run of ours is taken up before anything else.
+        self.ask(protocol::take_over(db, clock, self.me, host, Doubt::of(settings))).await?;
         let mut notices = db.answered(db.listen(CHANNEL)).await.ok().flatten();
         let mut editions = Vec::new();
         loop {
@@ -154,6 +159,13 @@ impl<'a> Life<'a> {
                 self.wait(&mut notices, shutdown).await;
             }
         }
+    }
+
+    /// Tells a server that took another's place what it lacks.
+    async fn catch_up(&self) -> Result<()> {
+        let (db, clock) = (&self.engine.db, &self.engine.clock);
+        let doubt = Doubt::of(&self.engine.config.delivery);
+        self.ask(self.engine.recent.catch_up(db, clock, self.me, doubt)).await
     }
 
     /// Asks the ledger for something that is done in a moment.
@@ -242,7 +254,7 @@ impl<'a> Life<'a> {
     }
 
     async fn leave(&self, broken: bool) -> Result<()> {
-        let doubt = doubt(&self.engine.config.delivery);
+        let doubt = Doubt::of(&self.engine.config.delivery);
         protocol::leave(&self.engine.db, &self.engine.clock, self.me, doubt, broken).await
     }
 
@@ -284,13 +296,5 @@ impl<'a> Life<'a> {
         if let Err(error) = self.ask(self.leave(end == End::Broken)).await {
             tracing::warn!(%error, "could not say goodbye to the ledger; the lease will run out");
         }
-    }
-}
-
-/// What becomes of open attempts whose daemon is gone.
-fn doubt(settings: &Delivery) -> Doubt {
-    Doubt {
-        first_wait: settings.retry.first().copied().unwrap_or(Duration::from_secs(60)),
-        hold: settings.uncertain == Uncertain::Hold,
     }
 }

@@ -7,20 +7,25 @@ pub(in crate::delivery) use store::{
     Due, Found, Sending, claimed, first_deadline, next_instants, read_planned, sending,
 };
 
-use super::{Turn, life};
+use super::{Recent, Turn, life};
 use crate::db::{Db, expect_rows};
 use crate::delivery::ledger::{Claimed, Me};
 use crate::delivery::{Error, Result};
 
 /// C: claims what is due, and sets aside what nobody wants any more, in a transaction of its own; returns what was
 /// claimed, and how many rows were seen in all.
+///
+/// # Errors
+/// [`Error::Fenced`]: this life is over. As [`Recent::expect_told`].
 pub(in crate::delivery) async fn claim(
     db: &Db,
     me: Me,
     due: Due,
     _turn: Turn<'_>,
+    recent: &Recent,
 ) -> Result<(Vec<Claimed>, usize)> {
     let mut tx = db.write().await?;
+    recent.expect_told(db)?;
     if !life::fence(&mut tx, me).await? {
         return Err(Error::Fenced);
     }

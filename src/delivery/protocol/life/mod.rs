@@ -5,10 +5,31 @@ mod store;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::config::{Delivery, Uncertain};
 use crate::db::{Conn, Db};
 use crate::delivery::ledger::Me;
 use crate::delivery::{Error, Result};
 pub(super) use store::fence;
+
+/// Whether a standby of the server could take its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Followed {
+    #[default]
+    ByNobody,
+    /// Commits wait for one.
+    Closely,
+    /// None is waited for: it may lack the newest commits.
+    Behind,
+}
+
+/// Whether a standby follows now.
+pub(super) async fn followed(db: &Db) -> Result<Followed> {
+    Ok(match store::followed(&mut db.read().await?).await? {
+        (false, _) => Followed::ByNobody,
+        (true, true) => Followed::Closely,
+        (true, false) => Followed::Behind,
+    })
+}
 
 /// Where and as what a daemon began: tells later whether it still lives.
 #[derive(Clone, Debug)]
@@ -152,6 +173,14 @@ pub(in crate::delivery) struct Doubt {
 }
 
 impl Doubt {
+    /// As the configuration says.
+    pub(in crate::delivery) fn of(settings: &Delivery) -> Self {
+        Self {
+            first_wait: settings.retry.first().copied().unwrap_or(Duration::from_secs(60)),
+            hold: settings.uncertain == Uncertain::Hold,
+        }
+    }
+
     async fn end(self, conn: &mut Conn, clock: &Clock, life: Me) -> Result<(u64, u64)> {
         let next_at = clock.now_ms() + millis(self.first_wait);
         Ok(store::take_over(conn, life, next_at, clock.civil_ms(), self.hold).await?)

@@ -11,9 +11,11 @@ use crate::delivery::ledger::Me;
 use crate::delivery::protocol::release;
 use crate::delivery::store::pick;
 
+// The epoch is the hour of the beginning: a server that took another's place may give a number out again that it does
+// not know of, and two lives would be one.
 const JOIN: &str = "
-INSERT INTO daemon (lease_until, started_at, host, pid, birth)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO daemon (lease_until, started_at, host, pid, birth, epoch)
+VALUES ($1, $2, $3, $4, $5, $2)
 RETURNING id, epoch";
 
 pub(in crate::delivery) async fn join(
@@ -42,6 +44,19 @@ pub(in crate::delivery) async fn database_clock(conn: &mut Conn) -> Result<Optio
     match conn.side() {
         Side::Sqlite(_) => Ok(None),
         Side::Postgres(c) => Ok(Some(sqlx::query_scalar(CLOCK_POSTGRES).fetch_one(c).await?)),
+    }
+}
+
+// Whose it is may be hidden from us; a backup is no standby.
+const FOLLOWED_POSTGRES: &str = "
+SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE COALESCE(application_name, '') <> 'pg_basebackup'),
+       current_setting('synchronous_standby_names') <> ''";
+
+/// Whether a standby follows the server, and whether commits wait for one. SQLite has none.
+pub(in crate::delivery) async fn followed(conn: &mut Conn) -> Result<(bool, bool)> {
+    match conn.side() {
+        Side::Sqlite(_) => Ok((false, false)),
+        Side::Postgres(c) => Ok(sqlx::query_as(FOLLOWED_POSTGRES).fetch_one(c).await?),
     }
 }
 

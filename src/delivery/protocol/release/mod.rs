@@ -1,6 +1,9 @@
 //! R: the one commit in front of every final dot.
 
+mod recent;
 mod store;
+
+pub(in crate::delivery) use recent::Recent;
 
 use super::{Round, claim, life};
 use crate::db::{Conn, Db};
@@ -51,20 +54,23 @@ pub(in crate::delivery) struct Later {
 /// was given back is claimed before the round is over.
 ///
 /// # Errors
-/// [`Error::Fenced`]: this life is over; only the answers were recorded, where they still count.
+/// [`Error::Fenced`]: this life is over; only the answers were recorded, where they still count. As
+/// [`Recent::expect_told`].
 pub(in crate::delivery) async fn release(
     db: &Db,
     me: Me,
     group: &Group,
     civil: i64,
     round: &mut Round,
+    recent: &Recent,
 ) -> Result<Kept> {
     // Of one that was in doubt a late answer may have come, which is looked for on the long way alone.
     let in_doubt = group.finished.iter().any(|(_, to)| to.doubtful && to.accepted_at.is_none());
     if round.is_again() || in_doubt || !group.refused.is_empty() {
-        return release_step_by_step(db, me, group, civil, round).await;
+        return release_step_by_step(db, me, group, civil, round, recent).await;
     }
     let mut conn = db.writer().await?;
+    recent.expect_told(db)?;
     let found = store::together(&mut conn, me, group, civil).await?;
     db.keep(conn);
     // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
@@ -74,7 +80,7 @@ pub(in crate::delivery) async fn release(
     let nothing = found.moved == 0 && found.released.is_empty() && found.claimed.is_empty();
     if !all || nothing {
         round.repeat();
-        return release_step_by_step(db, me, group, civil, round).await;
+        return release_step_by_step(db, me, group, civil, round, recent).await;
     }
     if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
         round.begin_giving_back().await;
@@ -85,9 +91,17 @@ pub(in crate::delivery) async fn release(
     Ok(Kept { released: found.released, claimed: found.claimed })
 }
 
-async fn release_step_by_step(db: &Db, me: Me, group: &Group, civil: i64, round: &mut Round) -> Result<Kept> {
+async fn release_step_by_step(
+    db: &Db,
+    me: Me,
+    group: &Group,
+    civil: i64,
+    round: &mut Round,
+    recent: &Recent,
+) -> Result<Kept> {
     round.begin_giving_back().await;
     let mut tx = db.write().await?;
+    recent.expect_told(db)?;
     let alive = life::fence(&mut tx, me).await?;
     if !group.finished.is_empty() {
         store::finish(&mut tx, me, &group.finished).await?;

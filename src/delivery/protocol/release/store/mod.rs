@@ -1,9 +1,10 @@
-//! The statements of a release: outcomes, moves, open attempts; all of them in one turn (`together`), and what goes back
-//! (`back`).
+//! The statements of a release: outcomes, moves, open attempts; all of them in one turn (`together`), what goes back
+//! (`back`), and what a server lacks that was kept once (`again`).
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`. Each is part of a short transaction of the release, or
 //! is one of its own; none is ever open across the network.
 
+mod again;
 mod back;
 mod rows;
 mod together;
@@ -14,6 +15,7 @@ use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, Either};
 
+pub(super) use self::again::{lacking, open_again, tell_again};
 pub(super) use self::back::{give_back, put_off, unopen};
 use self::rows::{Column, Rows};
 pub(super) use self::together::together;
@@ -92,16 +94,23 @@ RETURNING delivery";
 pub(super) type Told = (Verdict, Move);
 
 fn told(rows: &[Told]) -> Rows<'_> {
-    let texts = |name, of: fn(&Told) -> Option<&str>| Column::Texts(name, rows.iter().map(of).collect());
-    Rows(vec![
+    let mut columns = vec![
         Column::Numbers("delivery", rows.iter().map(|(_, to)| Some(to.delivery.0)).collect()),
         Column::Numbers("number", rows.iter().map(|(_, to)| Some(to.number)).collect()),
-        texts("outcome", |(verdict, _)| Some(verdict.outcome.as_str())),
-        Column::Numbers("code", rows.iter().map(|(verdict, _)| verdict.code).collect()),
-        texts("enhanced", |(verdict, _)| verdict.enhanced.as_deref()),
-        texts("text", |(verdict, _)| verdict.text.as_deref()),
-        texts("class", |(verdict, _)| verdict.class.map(Class::as_str)),
-    ])
+    ];
+    columns.extend(verdicts(&rows.iter().map(|(verdict, _)| verdict)));
+    Rows(columns)
+}
+
+fn verdicts<'a>(rows: &(impl Iterator<Item = &'a Verdict> + Clone)) -> [Column<'a>; 5] {
+    let texts = |name, of: fn(&Verdict) -> Option<&str>| Column::Texts(name, rows.clone().map(of).collect());
+    [
+        texts("outcome", |verdict| Some(verdict.outcome.as_str())),
+        Column::Numbers("code", rows.clone().map(|verdict| verdict.code).collect()),
+        texts("enhanced", |verdict| verdict.enhanced.as_deref()),
+        texts("text", |verdict| verdict.text.as_deref()),
+        texts("class", |verdict| verdict.class.map(Class::as_str)),
+    ]
 }
 
 fn moved(rows: &[Told]) -> Rows<'_> {
@@ -138,16 +147,8 @@ fn asked<'a>(rows: &(impl Iterator<Item = &'a Release> + Clone)) -> Rows<'a> {
 }
 
 fn refused(rows: &[(Release, Verdict)]) -> Rows<'_> {
-    type Row = (Release, Verdict);
-    let texts = |name, of: fn(&Row) -> Option<&str>| Column::Texts(name, rows.iter().map(of).collect());
     let mut columns = asked(&rows.iter().map(|(release, _)| release)).0;
-    columns.extend([
-        texts("outcome", |(_, verdict)| Some(verdict.outcome.as_str())),
-        Column::Numbers("code", rows.iter().map(|(_, verdict)| verdict.code).collect()),
-        texts("enhanced", |(_, verdict)| verdict.enhanced.as_deref()),
-        texts("text", |(_, verdict)| verdict.text.as_deref()),
-        texts("class", |(_, verdict)| verdict.class.map(Class::as_str)),
-    ]);
+    columns.extend(verdicts(&rows.iter().map(|(_, verdict)| verdict)));
     Rows(columns)
 }
 

@@ -1,0 +1,130 @@
+//! What was kept once and is told again, to a server that lacks it.
+//!
+//! Reads `subscriber`.
+
+use super::{Column, Rows, arrived, asked, run, verdicts};
+use crate::db::{Conn, Result};
+use crate::delivery::ledger::{Me, Release};
+use crate::delivery::protocol::release::recent::Told;
+
+// That it arrived may be known by a late answer, and the attempt not.
+const LACKING: &str = "
+SELECT delivery.id
+FROM told
+JOIN delivery ON delivery.id = told.delivery
+WHERE (delivery.accepted_at IS NULL AND (delivery.tries < told.number OR told.accepted_at IS NOT NULL))
+   OR NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.delivery = told.delivery AND attempt.number = told.number)";
+
+// Whoever else holds a claim is left with it. What the server had ended without knowing of the mail arrived all the same,
+// and so did what somebody put in doubt.
+const MOVE_AGAIN: &str = "
+UPDATE delivery
+SET state = told.state, next_at = told.next_at, doubtful = told.doubtful, accepted_at = told.accepted_at,
+    tries = CASE WHEN delivery.tries < told.number THEN told.number ELSE delivery.tries END,
+    daemon = NULL, epoch = NULL
+FROM told
+WHERE delivery.id = told.delivery AND delivery.accepted_at IS NULL
+  AND (delivery.tries < told.number OR told.accepted_at IS NOT NULL)
+  AND (delivery.state IN ('planned', 'deferred', 'uncertain')
+       OR (delivery.state = 'claimed' AND delivery.daemon = told.daemon AND delivery.epoch = told.epoch)
+       OR (delivery.state IN ('expired', 'withdrawn') AND told.state = 'accepted'))
+RETURNING delivery.id";
+
+// As a late answer: who holds it finds the note before anything more is released.
+const NOTE_AGAIN: &str = "
+UPDATE delivery
+SET accepted_at = told.accepted_at
+FROM told
+WHERE delivery.id = told.delivery AND delivery.state = 'claimed' AND delivery.accepted_at IS NULL
+  AND told.accepted_at IS NOT NULL
+RETURNING delivery.id";
+
+// Of somebody who was erased meanwhile no words are kept. What another claim may yet release under this number is left
+// alone; of what is known to have arrived it releases nothing.
+const ATTEMPT_AGAIN: &str = "
+INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
+                     consent, outcome, code, enhanced, text, class)
+SELECT told.delivery, told.number, told.daemon, told.epoch, told.at, told.relay,
+       CASE WHEN subscriber.id IS NULL THEN '' ELSE told.address END, told.revision, told.language, told.date_at,
+       told.date_offset, CASE WHEN subscriber.id IS NULL THEN NULL ELSE told.consent END, told.outcome, told.code,
+       told.enhanced, CASE WHEN subscriber.id IS NULL THEN NULL ELSE told.text END, told.class
+FROM told
+JOIN delivery ON delivery.id = told.delivery
+LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
+WHERE delivery.tries >= told.number OR delivery.accepted_at IS NOT NULL
+ON CONFLICT (delivery, number) DO UPDATE
+SET outcome = CASE WHEN attempt.outcome = 'uncertain' AND excluded.outcome = 'accepted' THEN 'uncertain'
+                   ELSE excluded.outcome END,
+    code = excluded.code, enhanced = excluded.enhanced, class = excluded.class, text = excluded.text
+WHERE (attempt.outcome IS NULL OR attempt.outcome = 'uncertain') AND attempt.daemon = excluded.daemon AND attempt.epoch = excluded.epoch";
+
+const CLAIM_AGAIN: &str = "
+UPDATE delivery
+SET state = 'claimed', daemon = $1, epoch = $2
+FROM asked
+WHERE delivery.id = asked.delivery AND delivery.tries = asked.number - 1 AND delivery.accepted_at IS NULL
+  AND delivery.state IN ('planned', 'deferred')";
+
+// Its dot may be on the wire, whoever may want it no more.
+const OPEN_AGAIN: &str = "
+INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
+                     consent)
+SELECT asked.delivery, asked.number, $1, $2, asked.at, asked.relay, asked.address, asked.revision, asked.language,
+       asked.date_at, asked.date_offset, asked.consent
+FROM asked
+JOIN delivery ON delivery.id = asked.delivery
+WHERE delivery.state = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
+  AND delivery.tries = asked.number - 1
+ON CONFLICT (delivery, number) DO NOTHING";
+
+fn told(rows: &[Told]) -> Rows<'_> {
+    let numbers = |name, of: fn(&Told) -> Option<i64>| Column::Numbers(name, rows.iter().map(of).collect());
+    let texts = |name, of: fn(&Told) -> Option<&str>| Column::Texts(name, rows.iter().map(of).collect());
+    let mut columns = asked(&rows.iter().map(|told| &told.release)).0;
+    columns.extend(verdicts(&rows.iter().map(|told| &told.verdict)));
+    columns.extend([
+        numbers("daemon", |told| Some(told.life.daemon)),
+        numbers("epoch", |told| Some(told.life.epoch)),
+        texts("state", |told| Some(told.to.state.as_str())),
+        numbers("next_at", |told| Some(told.to.next_at)),
+        numbers("doubtful", |told| Some(i64::from(told.to.doubtful))),
+        numbers("accepted_at", |told| told.to.accepted_at),
+    ]);
+    Rows(columns)
+}
+
+/// Nobody's: what is told again says itself whose it was.
+const NOBODY: Me = Me { daemon: 0, epoch: 0 };
+
+/// How many of these the server lacks.
+pub(in crate::delivery::protocol::release) async fn lacking(conn: &mut Conn, rows: &[Told]) -> Result<usize> {
+    Ok(run(conn, ("told", told(rows), rows.len()), LACKING, NOBODY, 0).await?.1.len())
+}
+
+/// Tells again what attempts came to, and moves their deliveries, each of which is among them once; returns how many the
+/// server lacked.
+pub(in crate::delivery::protocol::release) async fn tell_again(
+    conn: &mut Conn,
+    rows: &[Told],
+) -> Result<u64> {
+    let list = || ("told", told(rows), rows.len());
+    let (_, moved) = run(conn, list(), MOVE_AGAIN, NOBODY, 0).await?;
+    let (_, noted) = run(conn, list(), NOTE_AGAIN, NOBODY, 0).await?;
+    run(conn, list(), ATTEMPT_AGAIN, NOBODY, 0).await?;
+    arrived(conn, &moved).await?;
+    Ok((moved.len() + noted.len()) as u64)
+}
+
+/// Opens attempts again that this life released, and claims their deliveries again; returns how many the server lacked.
+pub(in crate::delivery::protocol::release) async fn open_again(
+    conn: &mut Conn,
+    me: Me,
+    rows: &[Release],
+) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let list = || ("asked", asked(&rows.iter()), rows.len());
+    run(conn, list(), CLAIM_AGAIN, me, 0).await?;
+    Ok(run(conn, list(), OPEN_AGAIN, me, 0).await?.0)
+}
