@@ -217,6 +217,34 @@ async fn p1_a_yes_that_comes_while_the_doubt_rests_ends_the_delivery_and_nothing
 }
 
 #[tokio::test]
+async fn of_somebody_who_is_erased_while_a_server_thinks_neither_address_nor_words_are_kept() {
+    for test in both().await {
+        let no = Fault::Reply(format!("550 5.7.1 <{READER}> is unwelcome\r\n"));
+        let late = Step { phase: Phase::Rcpt, fault: Fault::After(1, Box::new(no)), taken: false };
+        let scripts = HashMap::from([(READER.to_owned(), VecDeque::from([late]))]);
+        let server = Faulty::start(Offer::default(), scripts, VecDeque::new(), Vec::new()).await;
+        let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
+        let bench = prepare_with(test.db, "", &relay, at_noon(), &[READER.to_owned()]).await;
+        let (engine, mode) = (bench.engine(), bench.mode());
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
+        server.until(1).await;
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "DELETE FROM subscriber WHERE address = $1";
+        let erased =
+            on!(&mut tx, |c| sqlx::query(sql).bind(READER).execute(c).await.unwrap().rows_affected());
+        assert_eq!(erased, 1);
+        tx.commit().await.unwrap();
+        server.let_go(1);
+        tokio::time::timeout(Duration::from_secs(30), daemon).await.expect(test.name).unwrap();
+        let mut conn = bench.db.read().await.unwrap();
+        let sql = "SELECT address, code, text FROM attempt";
+        let kept: (String, Option<i64>, Option<String>) =
+            on!(&mut conn, |c| sqlx::query_as(sql).fetch_one(c).await.unwrap());
+        assert_eq!(kept, (String::new(), Some(550), None), "{}", test.name);
+    }
+}
+
+#[tokio::test]
 async fn p3_a_life_that_is_over_begins_no_further_message_when_its_last_answer_comes() {
     for test in both().await {
         let readers = [READER.to_owned(), "r1@example.org".to_owned()];

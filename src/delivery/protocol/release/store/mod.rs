@@ -59,14 +59,18 @@ FROM moved
 WHERE delivery.id = moved.delivery AND COALESCE(delivery.state, '') = 'claimed'
   AND delivery.daemon = $1 AND delivery.epoch = $2 AND delivery.tries < moved.number";
 
+// Of somebody who was erased meanwhile neither address nor words are kept.
 const REFUSE: &str = "
 INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
                      consent, outcome, code, enhanced, text, class)
-SELECT refused.delivery, refused.number, $1, $2, refused.at, refused.relay, refused.address, refused.revision,
-       refused.language, refused.date_at, refused.date_offset, refused.consent, refused.outcome, refused.code,
-       refused.enhanced, refused.text, refused.class
+SELECT refused.delivery, refused.number, $1, $2, refused.at, refused.relay,
+       CASE WHEN subscriber.id IS NULL THEN '' ELSE refused.address END, refused.revision, refused.language,
+       refused.date_at, refused.date_offset, CASE WHEN subscriber.id IS NULL THEN NULL ELSE refused.consent END,
+       refused.outcome, refused.code, refused.enhanced,
+       CASE WHEN subscriber.id IS NULL THEN NULL ELSE refused.text END, refused.class
 FROM refused
 JOIN delivery ON delivery.id = refused.delivery
+LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
 WHERE delivery.state = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
 ON CONFLICT (delivery, number) DO NOTHING";
 
