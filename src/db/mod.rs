@@ -282,6 +282,14 @@ impl Db {
         }
     }
 
+    /// How long an answer is waited for ([`Db::answered`]); no time on SQLite, whose file does not go away.
+    pub fn timeout(&self) -> Duration {
+        match &self.0 {
+            Pools::Sqlite(_) => Duration::ZERO,
+            Pools::Postgres(pools) => pools.timeout(),
+        }
+    }
+
     /// Whether every migration of this version is applied; writes nothing.
     pub async fn is_current(&self) -> Result<bool> {
         match &self.0 {

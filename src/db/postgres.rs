@@ -1,8 +1,8 @@
 //! PostgreSQL: one pool, `READ COMMITTED`, commits that wait for the disk, and wake-ups by `NOTIFY`.
 
 use std::str::FromStr as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
 use sqlx::pool::PoolConnection;
@@ -51,23 +51,45 @@ pub(super) struct Pools {
 
 /// The servers that answered, one after the other; cheap to clone.
 #[derive(Clone, Debug, Default)]
-struct Servers(Arc<Mutex<(Option<String>, u64)>>);
+struct Servers(Arc<Mutex<Answering>>);
+
+#[derive(Debug, Default)]
+struct Answering {
+    /// When the one that answers began, in its own words.
+    began: Option<String>,
+    /// How many answered before it.
+    before: u64,
+    /// Since when it does.
+    since: Option<Instant>,
+}
 
 const BEGAN: &str = "
 SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) AS TEXT)";
 
 impl Servers {
-    /// A server that began then answers.
-    fn met(&self, began: String) {
-        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = servers.0.replace(began);
-        if before.is_some() && before != servers.0 {
-            servers.1 += 1;
+    /// One that began then answers a new connection.
+    fn answered(&self, began: String) {
+        let mut answering = self.answering();
+        if answering.began.as_ref() == Some(&began) {
+            return;
+        }
+        if answering.began.replace(began).is_some() {
+            answering.before += 1;
+            answering.since = Some(Instant::now());
         }
     }
 
-    fn count(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    fn before(&self) -> u64 {
+        self.answering().before
+    }
+
+    /// Whether a connection that is so old may lead to another one than answers now.
+    fn is_older(&self, age: Duration) -> bool {
+        self.answering().since.is_some_and(|since| since.elapsed() < age)
+    }
+
+    fn answering(&self) -> MutexGuard<'_, Answering> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,14 +120,18 @@ impl Pools {
         }
         let alive = ALIVE.min(options.timeout / 4);
         let servers = Servers::default();
-        let met = servers.clone();
+        let (found, known) = (servers.clone(), servers.clone());
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(Duration::from_secs(30))
             // A server that restarted is noticed by a ping, which a connection just used has no need of.
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
+                let older = known.is_older(meta.age);
                 Box::pin(async move {
+                    if older {
+                        return Ok(false);
+                    }
                     if meta.idle_for > FRESH {
                         ping(connection, alive).await?;
                     }
@@ -120,9 +146,9 @@ impl Pools {
             })
             // Before anything is asked over it: whoever asks learns whether the server is still the same.
             .after_connect(move |connection, _| {
-                let met = met.clone();
+                let found = found.clone();
                 Box::pin(async move {
-                    met.met(sqlx::query_scalar(BEGAN).fetch_one(connection).await?);
+                    found.answered(sqlx::query_scalar(BEGAN).fetch_one(connection).await?);
                     Ok(())
                 })
             })
@@ -152,7 +178,7 @@ impl Pools {
     }
 
     pub(super) fn server(&self) -> u64 {
-        self.servers.count()
+        self.servers.before()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -227,5 +253,21 @@ impl Notices {
     pub async fn next(&mut self) -> Result<()> {
         self.0.try_recv().await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_a_server_that_began_at_another_time_is_another_and_what_leads_to_an_earlier_one_is_known() {
+        let servers = Servers::default();
+        for (began, before) in [("1.5", 0), ("1.5", 0), ("2.5", 1), ("2.5", 1), ("1.5", 2)] {
+            servers.answered(began.to_owned());
+            assert_eq!(servers.before(), before, "{began}");
+            assert_eq!(servers.is_older(Duration::from_secs(3600)), before > 0, "{began}");
+            assert!(!servers.is_older(Duration::ZERO), "{began}");
+        }
     }
 }

@@ -287,8 +287,7 @@ impl Loop {
                 // That this life is over is an answer, too.
                 answer @ (Ok(_) | Err(Error::Fenced)) => {
                     self.troubles.unwritten.over();
-                    let released = answer.as_ref().map_or(&[][..], |kept| &kept.released);
-                    self.recent.keep(self.me, group, released);
+                    self.recent.keep(self.me, group, answer.as_ref().ok());
                     return answer;
                 }
                 Err(error) => {

@@ -126,6 +126,15 @@ pub(super) struct Move {
     pub(super) accepted_at: Option<i64>,
 }
 
+/// An attempt that was kept, what it came to, and in which life.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    pub(super) life: Me,
+    pub(super) release: Release,
+    pub(super) verdict: Verdict,
+    pub(super) to: Move,
+}
+
 /// What decides a move, besides the attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy<'a> {

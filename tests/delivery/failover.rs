@@ -1,6 +1,7 @@
 //! A standby of PostgreSQL takes its place without the newest commits: what was sent is told again, before anybody claims.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use matinale::db::{Db, Options, on};
 use matinale::delivery::store;
@@ -42,19 +43,28 @@ async fn in_order(db: &Db) -> Vec<String> {
     on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_all(c).await.unwrap())
 }
 
-/// Thirty readers, one after the other; the standby takes over while the twentieth waits for the answer to its dot.
-async fn fails_over(name: &'static str, lacks: Lacks) {
+/// A way to the database, whose silence is heard soon.
+async fn open(url: &str) -> Db {
+    let timeout = Duration::from_secs(2);
+    Db::open(&Options { connections: 6, timeout, ..Options::new(url) }).await.unwrap()
+}
+
+/// Thirty readers, one after the other for each daemon; the standby takes over while the twentieth waits for the answer to
+/// its dot.
+async fn fails_over(name: &'static str, lacks: Lacks, daemons: usize) {
     if !databases::postgres_wanted() {
         return;
     }
     let pair = Pair::start(name).await;
-    let db = Db::open(&Options { connections: 6, ..Options::new(&pair.url) }).await.unwrap();
+    let db = open(&pair.url).await;
     db.migrate().await.unwrap();
     let offer = Offer { pipelining: true, ..Offer::default() };
     let server = Faulty::start(offer, HashMap::new(), VecDeque::new(), Vec::new()).await;
     let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
     let readers: Vec<String> = (0..READERS).map(|n| format!("r{n}@example.org")).collect();
-    let mut bench = prepare_with(db, "retry = [\"1m\"]", &relay, at_noon(), &readers).await;
+    // So few in hand that each daemon has some.
+    let settings = format!("retry = [\"1m\"]\nbatch = {}", if daemons > 1 { 2 } else { 500 });
+    let mut bench = prepare_with(db, &settings, &relay, at_noon(), &readers).await;
     let order = in_order(&bench.db).await;
     server.script(&order[9], waits(1));
     // What is lacking is not only what was accepted.
@@ -65,9 +75,11 @@ async fn fails_over(name: &'static str, lacks: Lacks) {
         server.let_go(1);
     }
     let (way, url) = Lossy::start(&pair.url);
-    let engine = bench.engine_on(Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap());
-    let mode = bench.mode();
-    let daemon = tokio::spawn(async move { engine.see_through(mode, &Shutdown::new()).await });
+    let mut running = Vec::new();
+    for _ in 0..daemons {
+        let (engine, mode) = (bench.engine_on(open(&url).await), bench.mode());
+        running.push(tokio::spawn(async move { engine.see_through(mode, &Shutdown::new()).await }));
+    }
     if lacks == Lacks::TheRest {
         server.until(10).await;
         pair.leave_behind().await;
@@ -80,9 +92,11 @@ async fn fails_over(name: &'static str, lacks: Lacks) {
     way.cut();
     way.thaw();
     server.let_go(2);
-    tokio::time::timeout(LONGEST, daemon).await.expect("it ends").unwrap().unwrap();
+    for daemon in running {
+        tokio::time::timeout(LONGEST, daemon).await.expect("it ends").unwrap().unwrap();
+    }
 
-    bench.db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
+    bench.db = open(&url).await;
     let mut conn = bench.db.read().await.unwrap();
     let page = store::page(&mut conn, bench.edition, 0, None, 100, &bench.links, "example.org");
     let (records, _) = page.await.unwrap().unwrap();
@@ -100,10 +114,15 @@ async fn fails_over(name: &'static str, lacks: Lacks) {
 
 #[tokio::test]
 async fn p2_what_a_standby_lacks_is_told_again_and_nobody_is_written_to_twice() {
-    fails_over("follows", Lacks::TheRest).await;
+    fails_over("follows", Lacks::TheRest, 1).await;
 }
 
 #[tokio::test]
 async fn p2_a_standby_that_lacks_the_daemon_itself_is_told_what_it_sent() {
-    fails_over("lacks", Lacks::TheDaemon).await;
+    fails_over("lacks", Lacks::TheDaemon, 1).await;
+}
+
+#[tokio::test]
+async fn p3_no_daemon_claims_before_the_others_have_told_a_standby_what_it_lacks() {
+    fails_over("shared", Lacks::TheRest, 2).await;
 }

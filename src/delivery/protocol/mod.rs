@@ -34,11 +34,19 @@ pub(super) mod tests {
 
     /// One edition that is being sent to three readers, and two lives that send it.
     pub(in crate::delivery::protocol) async fn ledger(folder: &std::path::Path) -> (Db, Me, Me) {
+        ledger_of(folder, 3).await
+    }
+
+    /// The same with so many readers.
+    pub(in crate::delivery::protocol) async fn ledger_of(
+        folder: &std::path::Path,
+        readers: i64,
+    ) -> (Db, Me, Me) {
         let url = format!("sqlite:{}", folder.join("ledger.db").display());
         let db = Db::open(&Options::new(&url)).await.unwrap();
         db.migrate().await.unwrap();
         let mut tx = db.write().await.unwrap();
-        crate::readers::sample::store::make(&mut tx, "ledger", 1, 3, 0).await.unwrap();
+        crate::readers::sample::store::make(&mut tx, "ledger", 1, readers, 0).await.unwrap();
         for sql in [
             "INSERT INTO edition (id, newsletter, date, state, lock_at, created_at)
              VALUES (1, 'ledger', '2026-01-05', 'sending', 0, 0)",

@@ -48,7 +48,6 @@ impl Life<'_> {
             self.dispatch.hand_out(read, sending, newsletter, &relays).await;
             return Ok(any);
         }
-        self.catch_up().await?;
         if self.engine.recent.is_settling() {
             // What other daemons have sent may look as if it were still to be sent.
             sleep(SETTLING_TURN).await;
@@ -101,6 +100,8 @@ impl Life<'_> {
             turn = committer.turns().to_claim() => turn,
             () = shutdown.draining() => return Ok((Vec::new(), 0)),
         };
+        // It may have been long in coming because the server was away.
+        self.engine.recent.expect_same(db, self.server)?;
         self.ask(protocol::claim(db, self.me, due, turn, &self.engine.recent)).await
     }
 }

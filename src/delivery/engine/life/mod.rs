@@ -48,6 +48,8 @@ pub(super) struct Life<'a> {
     engine: &'a Engine,
     mode: Mode,
     me: Me,
+    /// Which server it joined.
+    server: u64,
     dispatch: Arc<Dispatch>,
     next_sweep: Instant,
     /// Of editions that are being sent, the earliest deadline of what is not final.
@@ -65,6 +67,7 @@ impl<'a> Life<'a> {
             engine,
             mode,
             me,
+            server: engine.db.server(),
             dispatch,
             next_sweep: now,
             deadlines: HashMap::new(),
@@ -91,13 +94,16 @@ impl<'a> Life<'a> {
                     Err(error) => troubles.stale.met(&error),
                     Ok(()) => {
                         troubles.stale.over();
-                        // What could not be asked is asked at the next turn, like everything here.
-                        drop(db.answered_within(limit, recent.look(&db, me)).await);
                         let host = settings.host.as_deref();
-                        let taken = protocol::take_over(&db, &clock, me, host, doubt);
+                        let taken = async {
+                            // What others take for open may have been answered.
+                            recent.catch_up(&db, &clock, me, doubt).await?;
+                            protocol::take_over(&db, &clock, me, host, doubt).await?;
+                            recent.look(&db, me).await
+                        };
                         match db.answered_within(limit, taken).await {
                             Err(error) => troubles.blind.met(&error),
-                            Ok(_) => troubles.blind.over(),
+                            Ok(()) => troubles.blind.over(),
                         }
                     }
                 }
@@ -110,9 +116,9 @@ impl<'a> Life<'a> {
         let settings = &self.engine.config.delivery;
         let host = settings.host.as_deref();
         let (db, clock) = (&self.engine.db, &self.engine.clock);
-        // Before a standby's takeover is mistaken for what this daemon did.
         self.catch_up().await?;
-        self.ask(self.engine.recent.look(db, self.me)).await?;
+        // The pulse asks again, and tells what keeps it from hearing.
+        drop(self.ask(self.engine.recent.look(db, self.me)).await);
         // What died with an earlier run of ours is taken up before anything else.
         self.ask(protocol::take_over(db, clock, self.me, host, Doubt::of(settings))).await?;
         let mut notices = db.answered(db.listen(CHANNEL)).await.ok().flatten();
@@ -121,6 +127,7 @@ impl<'a> Life<'a> {
             if shutdown.is_draining() {
                 return Ok(());
             }
+            self.engine.recent.expect_same(&self.engine.db, self.server)?;
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + LOOK;
                 self.heed_others().await?;
@@ -255,6 +262,8 @@ impl<'a> Life<'a> {
 
     async fn leave(&self, broken: bool) -> Result<()> {
         let doubt = Doubt::of(&self.engine.config.delivery);
+        // What is open at a server that took another's place may have been answered.
+        self.engine.recent.catch_up(&self.engine.db, &self.engine.clock, self.me, doubt).await?;
         protocol::leave(&self.engine.db, &self.engine.clock, self.me, doubt, broken).await
     }
 

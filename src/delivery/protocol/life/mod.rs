@@ -11,24 +11,15 @@ use crate::delivery::ledger::Me;
 use crate::delivery::{Error, Result};
 pub(super) use store::fence;
 
-/// Whether a standby of the server could take its place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Followed {
-    #[default]
-    ByNobody,
-    /// Commits wait for one.
-    Closely,
-    /// None is waited for: it may lack the newest commits.
-    Behind,
+/// Whether our commits wait for a standby; `None` where none follows that could take the server's place.
+pub(super) async fn followed(db: &Db) -> Result<Option<bool>> {
+    let (follows, waited_for) = store::followed(&mut db.read().await?).await?;
+    Ok(follows.then_some(waited_for))
 }
 
-/// Whether a standby follows now.
-pub(super) async fn followed(db: &Db) -> Result<Followed> {
-    Ok(match store::followed(&mut db.read().await?).await? {
-        (false, _) => Followed::ByNobody,
-        (true, true) => Followed::Closely,
-        (true, false) => Followed::Behind,
-    })
+/// Whether there are other daemons, or were a moment ago: their leases say nothing after an outage.
+pub(super) async fn has_others(db: &Db, me: Me) -> Result<bool> {
+    Ok(!store::others(&mut db.read().await?, me.daemon).await?.is_empty())
 }
 
 /// Where and as what a daemon began: tells later whether it still lives.

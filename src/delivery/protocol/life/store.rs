@@ -50,9 +50,10 @@ pub(in crate::delivery) async fn database_clock(conn: &mut Conn) -> Result<Optio
 // Whose it is may be hidden from us; a backup is no standby.
 const FOLLOWED_POSTGRES: &str = "
 SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE COALESCE(application_name, '') <> 'pg_basebackup'),
-       current_setting('synchronous_standby_names') <> ''";
+       current_setting('synchronous_standby_names') <> ''
+       AND current_setting('synchronous_commit') NOT IN ('off', 'local')";
 
-/// Whether a standby follows the server, and whether commits wait for one. SQLite has none.
+/// Whether a standby follows the server, and whether our commits wait for one. SQLite has none.
 pub(in crate::delivery) async fn followed(conn: &mut Conn) -> Result<(bool, bool)> {
     match conn.side() {
         Side::Sqlite(_) => Ok((false, false)),

@@ -4,30 +4,37 @@
 
 use super::{Column, Rows, arrived, asked, run, verdicts};
 use crate::db::{Conn, Result};
-use crate::delivery::ledger::{Me, Release};
-use crate::delivery::protocol::release::recent::Told;
+use crate::delivery::ledger::{Me, Release, Remembered};
 
-// That it arrived may be known by a late answer, and the attempt not.
+// What the server does not even know of is lacking, too. That a mail arrived may be known by a late answer, and the attempt
+// not.
 const LACKING: &str = "
-SELECT delivery.id
+SELECT told.delivery
 FROM told
-JOIN delivery ON delivery.id = told.delivery
-WHERE (delivery.accepted_at IS NULL AND (delivery.tries < told.number OR told.accepted_at IS NOT NULL))
-   OR NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.delivery = told.delivery AND attempt.number = told.number)";
+LEFT JOIN delivery ON delivery.id = told.delivery
+WHERE delivery.id IS NULL
+   OR (delivery.accepted_at IS NULL AND (delivery.tries < told.number OR told.accepted_at IS NOT NULL))
+   OR NOT EXISTS (SELECT 1 FROM attempt
+                  WHERE attempt.delivery = told.delivery AND attempt.number = told.number)";
 
-// Whoever else holds a claim is left with it. What the server had ended without knowing of the mail arrived all the same,
-// and so did what somebody put in doubt.
+// Whoever else holds a claim is left with it. What the server ended without knowing of the mail may have arrived all the
+// same, and so may what somebody put in doubt.
 const MOVE_AGAIN: &str = "
 UPDATE delivery
-SET state = told.state, next_at = told.next_at, doubtful = told.doubtful, accepted_at = told.accepted_at,
+SET state = CASE WHEN delivery.accepted_at IS NOT NULL THEN 'accepted'
+                 WHEN delivery.state NOT IN ('expired', 'withdrawn') OR told.state = 'accepted' THEN told.state
+                 WHEN told.doubtful = 1 THEN 'uncertain'
+                 ELSE delivery.state END,
+    next_at = told.next_at, doubtful = told.doubtful,
+    accepted_at = COALESCE(delivery.accepted_at, told.accepted_at),
     tries = CASE WHEN delivery.tries < told.number THEN told.number ELSE delivery.tries END,
     daemon = NULL, epoch = NULL
 FROM told
-WHERE delivery.id = told.delivery AND delivery.accepted_at IS NULL
-  AND (delivery.tries < told.number OR told.accepted_at IS NOT NULL)
-  AND (delivery.state IN ('planned', 'deferred', 'uncertain')
-       OR (delivery.state = 'claimed' AND delivery.daemon = told.daemon AND delivery.epoch = told.epoch)
-       OR (delivery.state IN ('expired', 'withdrawn') AND told.state = 'accepted'))
+WHERE delivery.id = told.delivery
+  AND (delivery.tries < told.number OR (told.accepted_at IS NOT NULL AND delivery.accepted_at IS NULL))
+  AND ((delivery.state = 'claimed' AND delivery.daemon = told.daemon AND delivery.epoch = told.epoch)
+       OR (delivery.accepted_at IS NULL
+           AND delivery.state IN ('planned', 'deferred', 'uncertain', 'expired', 'withdrawn')))
 RETURNING delivery.id";
 
 // As a late answer: who holds it finds the note before anything more is released.
@@ -45,9 +52,10 @@ const ATTEMPT_AGAIN: &str = "
 INSERT INTO attempt (delivery, number, daemon, epoch, at, relay, address, revision, language, date_at, date_offset,
                      consent, outcome, code, enhanced, text, class)
 SELECT told.delivery, told.number, told.daemon, told.epoch, told.at, told.relay,
-       CASE WHEN subscriber.id IS NULL THEN '' ELSE told.address END, told.revision, told.language, told.date_at,
-       told.date_offset, CASE WHEN subscriber.id IS NULL THEN NULL ELSE told.consent END, told.outcome, told.code,
-       told.enhanced, CASE WHEN subscriber.id IS NULL THEN NULL ELSE told.text END, told.class
+       CASE WHEN subscriber.id IS NULL THEN '' ELSE told.address END, told.revision, told.language,
+       told.date_at, told.date_offset, CASE WHEN subscriber.id IS NULL THEN NULL ELSE told.consent END,
+       told.outcome, told.code, told.enhanced,
+       CASE WHEN subscriber.id IS NULL THEN NULL ELSE told.text END, told.class
 FROM told
 JOIN delivery ON delivery.id = told.delivery
 LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
@@ -63,7 +71,7 @@ UPDATE delivery
 SET state = 'claimed', daemon = $1, epoch = $2
 FROM asked
 WHERE delivery.id = asked.delivery AND delivery.tries = asked.number - 1 AND delivery.accepted_at IS NULL
-  AND delivery.state IN ('planned', 'deferred')";
+  AND delivery.state IN ('planned', 'deferred', 'expired', 'withdrawn')";
 
 // Its dot may be on the wire, whoever may want it no more.
 const OPEN_AGAIN: &str = "
@@ -77,18 +85,18 @@ WHERE delivery.state = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $
   AND delivery.tries = asked.number - 1
 ON CONFLICT (delivery, number) DO NOTHING";
 
-fn told(rows: &[Told]) -> Rows<'_> {
-    let numbers = |name, of: fn(&Told) -> Option<i64>| Column::Numbers(name, rows.iter().map(of).collect());
-    let texts = |name, of: fn(&Told) -> Option<&str>| Column::Texts(name, rows.iter().map(of).collect());
-    let mut columns = asked(&rows.iter().map(|told| &told.release)).0;
-    columns.extend(verdicts(&rows.iter().map(|told| &told.verdict)));
+fn remembered(rows: &[Remembered]) -> Rows<'_> {
+    let numbers =
+        |name, of: fn(&Remembered) -> Option<i64>| Column::Numbers(name, rows.iter().map(of).collect());
+    let mut columns = asked(&rows.iter().map(|row| &row.release)).0;
+    columns.extend(verdicts(&rows.iter().map(|row| &row.verdict)));
     columns.extend([
-        numbers("daemon", |told| Some(told.life.daemon)),
-        numbers("epoch", |told| Some(told.life.epoch)),
-        texts("state", |told| Some(told.to.state.as_str())),
-        numbers("next_at", |told| Some(told.to.next_at)),
-        numbers("doubtful", |told| Some(i64::from(told.to.doubtful))),
-        numbers("accepted_at", |told| told.to.accepted_at),
+        numbers("daemon", |row| Some(row.life.daemon)),
+        numbers("epoch", |row| Some(row.life.epoch)),
+        Column::Texts("state", rows.iter().map(|row| Some(row.to.state.as_str())).collect()),
+        numbers("next_at", |row| Some(row.to.next_at)),
+        numbers("doubtful", |row| Some(i64::from(row.to.doubtful))),
+        numbers("accepted_at", |row| row.to.accepted_at),
     ]);
     Rows(columns)
 }
@@ -97,17 +105,20 @@ fn told(rows: &[Told]) -> Rows<'_> {
 const NOBODY: Me = Me { daemon: 0, epoch: 0 };
 
 /// How many of these the server lacks.
-pub(in crate::delivery::protocol::release) async fn lacking(conn: &mut Conn, rows: &[Told]) -> Result<usize> {
-    Ok(run(conn, ("told", told(rows), rows.len()), LACKING, NOBODY, 0).await?.1.len())
+pub(in crate::delivery::protocol::release) async fn lacking(
+    conn: &mut Conn,
+    rows: &[Remembered],
+) -> Result<usize> {
+    Ok(run(conn, ("told", remembered(rows), rows.len()), LACKING, NOBODY, 0).await?.1.len())
 }
 
 /// Tells again what attempts came to, and moves their deliveries, each of which is among them once; returns how many the
 /// server lacked.
 pub(in crate::delivery::protocol::release) async fn tell_again(
     conn: &mut Conn,
-    rows: &[Told],
+    rows: &[Remembered],
 ) -> Result<u64> {
-    let list = || ("told", told(rows), rows.len());
+    let list = || ("told", remembered(rows), rows.len());
     let (_, moved) = run(conn, list(), MOVE_AGAIN, NOBODY, 0).await?;
     let (_, noted) = run(conn, list(), NOTE_AGAIN, NOBODY, 0).await?;
     run(conn, list(), ATTEMPT_AGAIN, NOBODY, 0).await?;
