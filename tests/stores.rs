@@ -145,6 +145,10 @@ async fn everything(db: &Db) -> Vec<String> {
     say("sent", &editions::list_sent(&mut tx, "m", None, 5).await.unwrap().len());
     say("ran", &editions::ran(&mut tx, "m", "2026-11-25".parse().unwrap(), 3).await.unwrap());
     say("events", &editions::events(&mut tx, edition.id).await.unwrap());
+    for what in [None, Some("held"), Some("none")] {
+        let newest = editions::find_newest_event(&mut tx, edition.id, what).await.unwrap();
+        say("newest event", &newest.map(|(_, detail)| detail));
+    }
 
     say("counts", &ledger::counts(&mut tx, edition.id).await.unwrap());
     say("final", &ledger::all_final(&mut tx, edition.id).await.unwrap());

@@ -23,14 +23,14 @@ pub(super) const GIVEN_UP: Duration = Duration::from_secs(3 * 24 * 3600);
 pub enum Cause {
     /// The edition's time passed with the daemon down, or nobody approved it.
     Missed(Date, String),
-    /// The edition rests.
-    Held(Date, String),
+    /// The edition rests, since this event of its own: it may go on and be held once more.
+    Held(Date, i64, String),
     /// Fewer candidates than the newsletter's minimum.
     Skipped(Date, String),
     /// Nobody has approved yet, and the lock is near.
     Unapproved(Date, String),
-    /// Preflight found what must not go out.
-    Preflight(Date, String),
+    /// Preflight found what must not go out, after this event: somebody may mend it, and not all of it.
+    Preflight(Date, i64, String),
     /// The relay is left alone since then: it cannot be reached, refuses us, or answers nothing.
     RelayDown(String, Timestamp, String),
     /// A receiving provider's servers are left alone by a relay since then.
@@ -46,15 +46,15 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Names the thing and the day or moment it began.
+    /// Names the thing and the day, moment or event it began with.
     fn key(&self, newsletter: Option<&str>) -> String {
         let of = newsletter.unwrap_or("house");
         match self {
             Self::Missed(date, _) => format!("missed:{of}:{date}"),
-            Self::Held(date, _) => format!("held:{of}:{date}"),
+            Self::Held(date, event, _) => format!("held:{of}:{date}:{event}"),
             Self::Skipped(date, _) => format!("skipped:{of}:{date}"),
             Self::Unapproved(date, _) => format!("unapproved:{of}:{date}"),
-            Self::Preflight(date, _) => format!("preflight:{of}:{date}"),
+            Self::Preflight(date, event, _) => format!("preflight:{of}:{date}:{event}"),
             Self::RelayDown(name, since, _) => format!("relay-down:{name}:{}", since.as_second()),
             Self::ProviderDown(name, since, _) => format!("provider-down:{name}:{}", since.as_second()),
             Self::WarmUp(date, _) => format!("warm-up:{of}:{date}"),
@@ -67,10 +67,10 @@ impl Cause {
     fn subject(&self, title: &str) -> String {
         match self {
             Self::Missed(date, _) => format!("{title}: the edition of {date} was missed"),
-            Self::Held(date, _) => format!("{title}: the edition of {date} is held"),
+            Self::Held(date, ..) => format!("{title}: the edition of {date} is held"),
             Self::Skipped(date, _) => format!("{title}: no edition on {date}"),
             Self::Unapproved(date, _) => format!("{title}: the edition of {date} waits for approval"),
-            Self::Preflight(date, _) => format!("{title}: the edition of {date} cannot be locked"),
+            Self::Preflight(date, ..) => format!("{title}: the edition of {date} cannot be locked"),
             Self::RelayDown(name, ..) => format!("Relay {name} is given no mail"),
             Self::ProviderDown(name, ..) => format!("{name} is given no mail of ours"),
             Self::WarmUp(date, _) => format!("{title}: the edition of {date} will not reach everybody"),
@@ -86,7 +86,7 @@ impl Cause {
             Self::Missed(_, why) => format!(
                 "{why}\n\nNothing was sent. To send it all the same, late: matinale edition send --late"
             ),
-            Self::Held(_, why) => {
+            Self::Held(_, _, why) => {
                 format!(
                     "{why}\n\nNothing leaves until somebody says so: matinale edition resume, or edition cancel."
                 )
@@ -95,7 +95,7 @@ impl Cause {
             Self::Unapproved(_, why) => {
                 format!("{why}\n\nApprove it on the desk, or: matinale edition approve")
             }
-            Self::Preflight(_, why) => {
+            Self::Preflight(_, _, why) => {
                 format!(
                     "{why}\n\nMend it on the desk or with `matinale edition edit`, then: matinale edition lock"
                 )

@@ -54,7 +54,7 @@ ON CONFLICT (alarm, target) DO NOTHING";
 /// Something that a person must know.
 #[derive(Clone, Debug)]
 pub struct NewAlarm<'a> {
-    /// Names the thing and the day or moment it began: the same key is raised once.
+    /// Names the thing and the day, moment or event it began with: the same key is raised once.
     pub key: String,
     /// Whose it is; `None` for what concerns the whole house.
     pub newsletter: Option<&'a str>,

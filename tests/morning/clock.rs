@@ -10,7 +10,7 @@ use matinale::clock::{Clock, Random};
 use matinale::config::Config;
 use matinale::db::{Db, on};
 use matinale::delivery::relay::store as relays;
-use matinale::editions::{self, EditionState, Who};
+use matinale::editions::{self, Document, Edition, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::send::{How, send};
 use matinale::morning::serve::{Role, serve};
@@ -65,12 +65,13 @@ async fn house(db: Db, more: &str) -> House {
     House::new(config(more), db, clock, Random::seeded(1))
 }
 
-async fn state(house: &House, date: &str) -> Option<EditionState> {
+async fn find(house: &House, date: &str) -> Option<Edition> {
     let mut conn = house.db.read().await.unwrap();
-    editions::store::find(&mut conn, "test", date.parse().unwrap())
-        .await
-        .unwrap()
-        .map(|edition| edition.state)
+    editions::store::find(&mut conn, "test", date.parse().unwrap()).await.unwrap()
+}
+
+async fn state(house: &House, date: &str) -> Option<EditionState> {
+    find(house, date).await.map(|edition| edition.state)
 }
 
 async fn alarms(house: &House) -> Vec<String> {
@@ -138,6 +139,81 @@ async fn too_few_articles_skip_the_morning_and_somebody_is_told() {
         tick::tick(&house).await.unwrap();
         assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Skipped), "{}", test.name);
         assert_eq!(alarms(&house).await, ["skipped:test:2026-11-24"], "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn p4_each_hold_of_an_edition_is_told_once() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        tick::tick(&house).await.unwrap();
+        let newsletter = &house.config.newsletters["test"];
+        let mut bodies = Vec::new();
+        for (n, why) in [Some("a wrong figure"), None, Some("once more")].into_iter().enumerate() {
+            let locked = find(&house, "2026-11-24").await.unwrap();
+            let who = Who::command_line();
+            assert!(lock::set_state(&house, &locked, EditionState::Held, why, &who).await.unwrap());
+            for _ in 0..2 {
+                tick::tick(&house).await.unwrap();
+            }
+            // A correction under way is no other hold.
+            let held = find(&house, "2026-11-24").await.unwrap();
+            let document: Document = serde_json::from_str(&format!("{{\"subject\": \"Mil {n}\"}}")).unwrap();
+            line_up::edit(&house, newsletter, &held, &document, &who).await.unwrap().unwrap();
+            tick::tick(&house).await.unwrap();
+            let keys = alarms(&house).await;
+            bodies.push(why.unwrap_or("Somebody held it."));
+            assert_eq!(keys.len(), bodies.len(), "{}: {keys:?}", test.name);
+            assert!(keys.iter().all(|key| key.starts_with("held:test:2026-11-24:")), "{keys:?}");
+            let held = find(&house, "2026-11-24").await.unwrap();
+            assert!(lock::set_state(&house, &held, EditionState::Locked, None, &who).await.unwrap());
+        }
+        let copies = store::due_copies(&mut house.db.read().await.unwrap(), house.clock.now()).await.unwrap();
+        for why in bodies {
+            let told = copies.iter().filter(|copy| copy.body.starts_with(why)).count();
+            assert_eq!(told, 1, "{}: {why}", test.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn p10_what_the_preflight_stops_is_told_again_when_it_was_mended_in_vain() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        tick::tick(&house).await.unwrap();
+        let newsletter = &house.config.newsletters["test"];
+        let edit = async |text: &str| {
+            let edition = find(&house, "2026-11-24").await.unwrap();
+            let document: Document = serde_json::from_str(text).unwrap();
+            let who = Who("Awa".to_owned());
+            line_up::edit(&house, newsletter, &edition, &document, &who).await.unwrap().unwrap();
+        };
+        edit(r#"{"opening": "TODO", "preheader": "TODO"}"#).await;
+        house.clock.advance(Duration::from_secs(1801));
+        for told in 1..=3 {
+            for _ in 0..2 {
+                tick::tick(&house).await.unwrap();
+                // As a line-up does that the machine proposes anew: nobody mended anything.
+                sql(&house, "UPDATE edition SET version = version + 1 WHERE date = '2026-11-24'").await;
+            }
+            let keys = alarms(&house).await;
+            assert_eq!(keys.len(), told, "{}: {keys:?}", test.name);
+            assert!(keys.iter().all(|key| key.starts_with("preflight:test:2026-11-24:")), "{keys:?}");
+            // Mended, and broken again before anybody looked; then mended in part.
+            match told {
+                1 => {
+                    edit(r#"{"opening": null, "preheader": null}"#).await;
+                    edit(r#"{"opening": "TODO", "preheader": "TODO"}"#).await;
+                }
+                2 => edit(r#"{"opening": null}"#).await,
+                _ => edit(r#"{"preheader": null}"#).await,
+            }
+        }
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Locked), "{}", test.name);
+        assert_eq!(alarms(&house).await.len(), 3, "{}", test.name);
     }
 }
 

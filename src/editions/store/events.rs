@@ -31,6 +31,22 @@ pub async fn record(
     Ok(())
 }
 
+const NEWEST: &str = "
+SELECT id, detail
+FROM edition_event
+WHERE edition = $1 AND what = COALESCE($2, what)
+ORDER BY id DESC
+LIMIT 1";
+
+/// The newest event, of this name where one is given: what tells it from every other, and its detail.
+pub async fn find_newest_event(
+    conn: &mut Conn,
+    id: EditionId,
+    what: Option<&str>,
+) -> Result<Option<(i64, String)>> {
+    Ok(on!(conn, |c| sqlx::query_as(NEWEST).bind(id.0).bind(what).fetch_optional(c).await?))
+}
+
 /// Something that was done to an edition.
 #[derive(Clone, Debug, FromRow, serde::Serialize)]
 pub struct Event {

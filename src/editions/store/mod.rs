@@ -18,7 +18,7 @@ use super::{Edition, EditionId, EditionState, EditionWords, Who};
 use crate::clock::timestamp;
 use crate::db::{Conn, Error, Result, expect_rows, on};
 pub use decisions::{decide, decisions};
-pub use events::{Event, events, record};
+pub use events::{Event, events, find_newest_event, record};
 pub use line_up::{line_up, set_line_up};
 pub use past::{RanItem, previous_lock, ran};
 pub use revisions::{NewRevision, find_content, find_rendering, freeze};

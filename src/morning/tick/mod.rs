@@ -153,12 +153,19 @@ async fn advance(house: &House, newsletter: &Newsletter, edition: &Edition) -> R
         EditionState::Open => advance_open(house, newsletter, edition).await,
         EditionState::Locked => start_sending(house, edition).await,
         EditionState::Sending => finish(house, newsletter, edition).await,
-        EditionState::Held => {
-            let why = edition.reason.clone().unwrap_or_else(|| "Somebody held it.".to_owned());
-            raise(house, newsletter, &Cause::Held(edition.date, why)).await
-        }
+        EditionState::Held => raise(house, newsletter, &held(house, edition).await?).await,
         _ => Ok(()),
     }
+}
+
+/// That it is held: event and reason are read together, for it may have gone on and be held anew since it was looked at.
+async fn held(house: &House, edition: &Edition) -> Result<Cause> {
+    let mut conn = house.db.read().await?;
+    let what = Some(EditionState::Held.as_str());
+    let event = editions::store::find_newest_event(&mut conn, edition.id, what).await?;
+    let (event, why) = event.unwrap_or_default();
+    let why = if why.is_empty() { "Somebody held it.".to_owned() } else { why };
+    Ok(Cause::Held(edition.date, event, why))
 }
 
 async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
@@ -199,7 +206,7 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
         Locked::Skipped(why) | Locked::TooFew(why) => {
             raise(house, newsletter, &Cause::Skipped(edition.date, why)).await
         }
-        Locked::Preflight(why) => raise(house, newsletter, &Cause::Preflight(edition.date, why)).await,
+        Locked::Preflight(why) => stopped(house, newsletter, edition, why).await,
         // C7: neither yesterday's nor an unapproved edition goes out. It waits for a late word until the
         // catch-up is over, and is missed then.
         Locked::Unapproved => {
@@ -210,6 +217,20 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
             raise(house, newsletter, &Cause::Unapproved(edition.date, why)).await
         }
     }
+}
+
+/// Says what the preflight stopped: once, and once more each time that somebody did something about it in vain.
+async fn stopped(house: &House, newsletter: &Newsletter, edition: &Edition, why: String) -> Result<()> {
+    let mut tx = house.db.write().await?;
+    editions::store::hold_still(&mut tx, edition.id).await?;
+    // Somebody was at it meanwhile: the next look finds what they left of it, and nothing that they mended.
+    if editions::store::load(&mut tx, edition.id).await?.version != edition.version {
+        return Ok(tx.rollback().await?);
+    }
+    let event = editions::store::find_newest_event(&mut tx, edition.id, None).await?;
+    let event = event.map_or(0, |(event, _)| event);
+    alert::raise(&mut tx, newsletter, &Cause::Preflight(edition.date, event, why), house.clock.now()).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn miss(house: &House, newsletter: &Newsletter, edition: &Edition, why: String) -> Result<()> {
