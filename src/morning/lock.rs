@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::alert::{self, Cause};
 use super::{House, Result, content, line_up, links, warm_up};
 use crate::clock::Clock;
 use crate::config::{Approval, Newsletter};
@@ -67,7 +68,11 @@ pub async fn lock(
         let s = if chosen == 1 { "" } else { "s" };
         let why =
             format!("{chosen} candidate{s}, and the newsletter's minimum is {}", newsletter.minimum_items);
-        return if decides { skip(house, edition, why, who).await } else { Ok(Locked::TooFew(why)) };
+        return if decides {
+            skip(house, newsletter, edition, why, who).await
+        } else {
+            Ok(Locked::TooFew(why))
+        };
     }
     let line_up = line_up::line_up_of(&proposal);
     let content = content::load(house, newsletter, edition, &line_up).await?;
@@ -190,18 +195,22 @@ pub(super) fn morning_of(newsletter: &Newsletter, edition: &Edition, lock: Times
     Morning { date: edition.date, lock, deadline: newsletter.deadline, window: newsletter.window }
 }
 
-async fn skip(house: &House, edition: &Edition, why: String, who: &Who) -> Result<Locked> {
+/// The last word on the day. Its alarm is raised with it: nobody looks at a skipped edition again.
+async fn skip(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    why: String,
+    who: &Who,
+) -> Result<Locked> {
+    let now = house.clock.now();
     let mut tx = house.db.write().await?;
     if edition.state == EditionState::Open {
-        editions::store::set_state(
-            &mut tx,
-            edition,
-            EditionState::Skipped,
-            Some(&why),
-            who,
-            house.clock.now(),
-        )
-        .await?;
+        let to = EditionState::Skipped;
+        if !editions::store::set_state(&mut tx, edition, to, Some(&why), who, now).await? {
+            return Ok(Locked::Raced);
+        }
+        alert::raise(&mut tx, newsletter, &Cause::Skipped(edition.date, why.clone()), now).await?;
     }
     tx.commit().await?;
     Ok(Locked::Skipped(why))

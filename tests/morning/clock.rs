@@ -218,6 +218,27 @@ async fn p10_what_the_preflight_stops_is_told_again_when_it_was_mended_in_vain()
 }
 
 #[tokio::test]
+async fn p2_an_edition_is_skipped_together_with_its_alarm_or_not_at_all() {
+    for test in both().await {
+        let house = house(test.db, "minimum_items = 9").await;
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        // Whatever keeps the alarm from being written: here its table is gone.
+        sql(&house, "ALTER TABLE alarm RENAME TO elsewhere").await;
+        tick::tick(&house).await.unwrap_err();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Open), "{}", test.name);
+        sql(&house, "ALTER TABLE elsewhere RENAME TO alarm").await;
+        // By whomever: who sends by hand after the hour decides as the clock does.
+        let how = How { wait: true, now: true, late: false, civil: false };
+        let newsletter = &house.config.newsletters["test"];
+        let sent = send(&house, newsletter, "2026-11-24".parse().unwrap(), how, &Shutdown::new()).await;
+        assert!(sent.unwrap().unwrap_err().contains("is skipped"), "{}", test.name);
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Skipped), "{}", test.name);
+        assert_eq!(alarms(&house).await, ["skipped:test:2026-11-24"], "{}", test.name);
+    }
+}
+
+#[tokio::test]
 async fn p10_what_sending_needs_is_tried_before_an_edition_is_locked() {
     let broken = [
         ("rules_file", "[delivery]\nrules_file = \"nowhere.toml\""),

@@ -202,10 +202,7 @@ async fn advance_open(house: &House, newsletter: &Newsletter, edition: &Edition)
             lock::log(edition, &frozen.warnings);
             Ok(())
         }
-        Locked::Raced => Ok(()),
-        Locked::Skipped(why) | Locked::TooFew(why) => {
-            raise(house, newsletter, &Cause::Skipped(edition.date, why)).await
-        }
+        Locked::Raced | Locked::Skipped(_) | Locked::TooFew(_) => Ok(()),
         Locked::Preflight(why) => stopped(house, newsletter, edition, why).await,
         // C7: neither yesterday's nor an unapproved edition goes out. It waits for a late word until the
         // catch-up is over, and is missed then.
