@@ -76,7 +76,7 @@ impl Cause {
             Self::WarmUp(date, _) => format!("{title}: the edition of {date} will not reach everybody"),
             Self::FeedSilent(name, ..) => format!("Feed {name} is silent"),
             Self::Undelivered(date, _) => format!("{title}: readers without the edition of {date}"),
-            Self::Clock(..) if title.is_empty() => "Not all that is watched can be watched".to_owned(),
+            Self::Clock(..) if title.is_empty() => "Not all that is due can be done".to_owned(),
             Self::Clock(..) => format!("{title}: what is due cannot be done"),
         }
     }
@@ -137,16 +137,23 @@ pub async fn raise(conn: &mut Conn, newsletter: &Newsletter, cause: &Cause, now:
     Ok(raised)
 }
 
-/// Raises an alarm about the whole house: every newsletter's ears hear it, each once.
-pub async fn raise_for_all(conn: &mut Conn, config: &Config, cause: &Cause, now: Timestamp) -> Result<bool> {
+/// Raises an alarm about the whole house, or about this newsletter that it does not have any more: every newsletter's ears
+/// hear it, each once.
+pub async fn raise_for_all(
+    conn: &mut Conn,
+    config: &Config,
+    of: Option<&str>,
+    cause: &Cause,
+    now: Timestamp,
+) -> Result<bool> {
     let mut ears = Vec::new();
     for ear in config.newsletters.values().flat_map(|newsletter| &newsletter.alerts) {
         if !ears.contains(ear) {
             ears.push(ear.clone());
         }
     }
-    let alarm =
-        NewAlarm { key: cause.key(None), newsletter: None, subject: cause.subject(""), body: cause.body() };
+    let subject = cause.subject(of.unwrap_or_default());
+    let alarm = NewAlarm { key: cause.key(of), newsletter: None, subject, body: cause.body() };
     let raised = store::raise(conn, &alarm, &ears, now).await?;
     if raised {
         tracing::error!(alarm.key = %alarm.key, "{}", alarm.subject);

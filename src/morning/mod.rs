@@ -72,6 +72,11 @@ pub enum Error {
     /// Something of the daemon cannot start.
     #[error("{0}")]
     Start(String),
+    /// Somebody renamed or removed a newsletter of which an edition is under way: only they can say what becomes of it.
+    #[error(
+        "the configuration has no [newsletter.{0}] any more: {1} of its deliveries wait for it, and end at their deadline"
+    )]
+    Unconfigured(String, i64),
     /// A part of the daemon ended unasked, and the rest with it.
     #[error("a part of the daemon broke (the log says which); start it again")]
     Broke,

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use matinale::db::{Db, Options, on};
-use matinale::delivery::Error;
+use matinale::delivery::{Error, Mode};
 use matinale::lifecycle::Shutdown;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 
 use super::dots::break_english;
 use super::ground::{Bench, LONGEST, at_noon, prepare_with};
+use super::relays::listen;
 use crate::support::databases::{self, both};
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 use crate::support::lossy::Lossy;
@@ -46,6 +47,30 @@ async fn p1_an_edition_is_seen_through_though_the_database_is_away_for_a_while()
     sent.unwrap();
     assert!(readers.iter().all(|reader| copies(&server, reader) == 1));
     assert!(!engine.is_in_trouble());
+}
+
+#[tokio::test]
+async fn p1_an_edition_whose_newsletter_is_not_configured_is_told_once_and_not_by_each_turn() {
+    let (heard, _listening) = listen();
+    let test = databases::sqlite().await;
+    let relay = format!("url = \"smtp://127.0.0.1:{}?tls=none\"", databases::free_port());
+    let bench = prepare_with(test.db, "", &relay, at_noon(), &["r0@example.org".to_owned()]).await;
+    let mut tx = bench.db.write().await.unwrap();
+    let renamed = "UPDATE edition SET newsletter = 'renamed'";
+    on!(&mut tx, |c| sqlx::query(renamed).execute(c).await.map(drop).unwrap());
+    tx.commit().await.unwrap();
+    let (engine, mode) = (bench.engine(), Mode { once: true, ..bench.mode() });
+    for _ in 0..3 {
+        engine.run_edition(mode, &Shutdown::new()).await.unwrap();
+    }
+    assert_eq!(bench.counts().await.planned, 1, "it waits for its newsletter");
+    let text = heard.text();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("an edition is passed over")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    for named in ["WARN", "newsletter.id=renamed", "edition.date=2026-11-24"] {
+        assert!(told[0].contains(named), "{named}: {text}");
+    }
+    assert!(!engine.is_in_trouble(), "it may be another daemon's");
 }
 
 /// How many copies this reader has.

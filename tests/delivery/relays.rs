@@ -18,7 +18,14 @@ use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
 use crate::support::smtp::Scripted;
 
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
+pub struct Heard(Arc<Mutex<Vec<u8>>>);
+
+impl Heard {
+    /// All of it so far.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Heard {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -30,7 +37,7 @@ impl Write for Heard {
 }
 
 /// What is told of this thread alone, on which all of such a test runs.
-fn listen() -> (Heard, tracing::subscriber::DefaultGuard) {
+pub fn listen() -> (Heard, tracing::subscriber::DefaultGuard) {
     listen_to(LevelFilter::WARN)
 }
 
@@ -52,7 +59,7 @@ async fn a_relay_that_is_down_is_told_once_and_not_for_each_connection() {
     let mode = Mode { once: true, ..bench.mode() };
     bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
     assert_eq!(bench.counts().await.planned, 40, "nothing of it was tried");
-    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let text = heard.text();
     assert_eq!(text.matches("the relay is left alone").count(), 1, "{text}");
 }
 
@@ -66,7 +73,7 @@ async fn p1_a_relay_that_lets_fewer_in_than_there_could_be_gets_its_mail_from_th
     let test = sqlite().await;
     let bench = prepare_with(test.db, "batch = 20", &relay, at_noon(), &readers).await;
     assert_eq!(bench.send().await.accepted, 400);
-    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let text = heard.text();
     assert_eq!(text.matches("left alone").count(), 0, "{text}");
     // Who was turned away is not followed by another within a minute.
     let turned_away = server.record().turned_away;
@@ -115,7 +122,7 @@ async fn a_rate_that_the_ledger_does_not_give_is_told_once_for_each_relay_and_no
         on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
         tx.commit().await.unwrap();
     };
-    let text = || String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let text = || heard.text();
     let told = |what: &str| text().matches(what).count();
     alter("CREATE TRIGGER away BEFORE INSERT ON pace BEGIN SELECT RAISE(ABORT, 'away'); END").await;
     let (engine, shutdown) = (bench.engine(), Shutdown::new());
@@ -174,7 +181,7 @@ async fn a_relay_that_refuses_us_is_told_once_though_an_operator_paused_it_and_n
         let (sent, ()) = tokio::join!(engine.run_edition(mode, &shutdown), all_wait);
         sent.unwrap();
         assert!(bench.counts().await.deferred > 1, "more than one was refused");
-        let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+        let text = heard.text();
         assert_eq!(text.matches("pausing the relay").count(), 1, "paused by hand: {paused}: {text}");
     }
 }

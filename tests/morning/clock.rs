@@ -417,6 +417,53 @@ async fn p1_a_newsletter_whose_clock_fails_is_told_once_until_it_works_again() {
 }
 
 #[tokio::test]
+async fn p1_an_edition_under_way_that_lost_its_newsletter_is_told_until_that_is_back_or_all_of_it_is_over() {
+    for test in both().await {
+        let house = house(test.db, &format!("{SECOND}\nalerts = [\"second@example.org\"]")).await;
+        let mut tx = house.db.write().await.unwrap();
+        let people = [readers::somebody(&house.links, "a@one.example")];
+        readers::subscribe(&mut tx, &people, house.clock.now()).await;
+        tx.commit().await.unwrap();
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Locked), "{}", test.name);
+        let mut config = (*house.config).clone();
+        config.newsletters.remove("test");
+        let without = House::new(config, house.db.clone(), house.clock.clone(), Random::seeded(1));
+        let troubles = Troubles::default();
+        let mut told = Vec::new();
+        for round in 1..=2 {
+            assert!(!look(&without, &troubles).await, "{}", test.name);
+            assert_eq!(alarms(&house).await.len(), told.len(), "{}: it may be back in a moment", test.name);
+            told.insert(0, format!("clock:house:{}", house.clock.now().as_second()));
+            for _ in 0..3 {
+                assert!(!look(&without, &troubles).await, "{}", test.name);
+            }
+            assert!(troubles.last(), "{}", test.name);
+            assert_eq!(alarms(&house).await, told, "{}: round {round}", test.name);
+            // It is being sent, so that its deadline ends it.
+            assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Sending), "{}", test.name);
+            if round == 1 {
+                assert!(look(&house, &troubles).await && !troubles.last(), "{}", test.name);
+            }
+        }
+        let copies = store::due_copies(&mut house.db.read().await.unwrap(), house.clock.now()).await.unwrap();
+        assert!(copies.iter().all(|copy| copy.target == "second@example.org"), "{}: {copies:?}", test.name);
+        assert!(copies[0].body.contains("the edition of 2026-11-24 of test: "), "{}", copies[0].body);
+        // What nobody is owed anything of is not told.
+        assert!(!copies[0].body.contains("2026-11-25"), "{}", copies[0].body);
+        sql(&house, "UPDATE delivery SET state = 'expired'").await;
+        assert!(look(&without, &troubles).await && !troubles.last(), "{}", test.name);
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Sent), "{}", test.name);
+        told.insert(0, "undelivered:test:2026-11-24".to_owned());
+        assert_eq!(alarms(&house).await, told, "{}", test.name);
+        let copies = store::due_copies(&mut house.db.read().await.unwrap(), house.clock.now()).await.unwrap();
+        assert_eq!(copies[2].target, "second@example.org", "{}: {copies:?}", test.name);
+    }
+}
+
+#[tokio::test]
 async fn p2_a_daemon_whose_clock_cannot_do_what_is_due_is_not_ready_until_it_can() {
     let test = sqlite().await;
     let house = house(test.db, "").await;

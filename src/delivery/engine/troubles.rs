@@ -1,5 +1,9 @@
 //! What may keep an engine from sending: the same for all of its lives, so that each is told once.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::delivery::protocol::Sending;
 use crate::telemetry::Trouble;
 
 /// What lasts of it.
@@ -13,12 +17,26 @@ pub(in crate::delivery) struct Troubles {
     pub(super) stale: Trouble,
     /// Nobody's work is taken over.
     pub(super) blind: Trouble,
+    /// The editions whose newsletter the configuration does not have.
+    foreign: Mutex<BTreeSet<i64>>,
 }
 
 impl Troubles {
     /// Whether any of it lasts that keeps this daemon itself from sending.
     pub(super) fn last(&self) -> bool {
         [&self.stopped, &self.unwritten, &self.stale].into_iter().any(Trouble::lasts)
+    }
+
+    /// Nothing of this edition can be sent, for want of its newsletter. It may be another daemon's, so this one is well.
+    pub(super) fn pass_over(&self, sending: &Sending) {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        if foreign.insert(sending.id) {
+            tracing::warn!(
+                newsletter.id = %sending.newsletter,
+                edition.date = %sending.date,
+                "an edition is passed over: the configuration has no such newsletter"
+            );
+        }
     }
 }
 
@@ -32,6 +50,7 @@ impl Default for Troubles {
             ),
             stale: Trouble::new("the lease could not be renewed", "the lease is renewed again"),
             blind: Trouble::new("dead daemons could not be looked for", "dead daemons are looked for again"),
+            foreign: Mutex::default(),
         }
     }
 }

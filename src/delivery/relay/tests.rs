@@ -26,7 +26,7 @@ fn relay(providers: bool) -> Relay {
 }
 
 fn sending(edition: i64, revision: i64) -> Sending {
-    Sending { id: edition, newsletter: "test".to_owned(), revision }
+    Sending { id: edition, newsletter: "test".to_owned(), date: "2026-11-24".to_owned(), revision }
 }
 
 /// A delivery of that edition, with what was its newest revision when it was claimed.

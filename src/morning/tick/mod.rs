@@ -47,8 +47,17 @@ pub async fn tick(house: &House) -> std::result::Result<(), Undone> {
     }
     let live = editions::store::list_live(&mut house.db.read().await?).await?;
     for edition in live {
-        // An edition of a newsletter that the configuration no longer has rests as it is.
-        let Some(newsletter) = house.config.newsletters.get(edition.newsletter()) else { continue };
+        let Some(newsletter) = house.config.newsletters.get(edition.newsletter()) else {
+            if let Live::Edition(edition) = edition {
+                let ended = end_alone(house, &edition).await;
+                steps.took(
+                    None,
+                    format_args!("the edition of {} of {}", edition.date, edition.newsletter),
+                    ended,
+                )?;
+            }
+            continue;
+        };
         match edition {
             Live::Edition(edition) => {
                 let advanced = advance(house, newsletter, &edition).await;
@@ -116,7 +125,7 @@ async fn raise_for_all(house: &House, causes: Vec<Cause>) -> Result<()> {
     }
     let mut tx = house.db.write().await?;
     for cause in &causes {
-        alert::raise_for_all(&mut tx, &house.config, cause, house.clock.now()).await?;
+        alert::raise_for_all(&mut tx, &house.config, None, cause, house.clock.now()).await?;
     }
     Ok(tx.commit().await?)
 }
@@ -152,10 +161,28 @@ async fn advance(house: &House, newsletter: &Newsletter, edition: &Edition) -> R
     match edition.state {
         EditionState::Open => advance_open(house, newsletter, edition).await,
         EditionState::Locked => start_sending(house, edition).await,
-        EditionState::Sending => finish(house, newsletter, edition).await,
+        EditionState::Sending => finish(house, Some(newsletter), edition).await,
         EditionState::Held => raise(house, newsletter, &held(house, edition).await?).await,
         _ => Ok(()),
     }
+}
+
+/// An edition of a newsletter that the configuration no longer has. Nothing of it leaves; what it owes ends at its
+/// deadline, unless the newsletter is there again before. Nobody is owed anything of an open one, and a held one rests
+/// as somebody wanted it to.
+async fn end_alone(house: &House, edition: &Edition) -> Result<()> {
+    match edition.state {
+        // Deadlines are only looked at of what is being sent.
+        EditionState::Locked => start_sending(house, edition).await?,
+        EditionState::Sending => finish(house, None, edition).await?,
+        _ => return Ok(()),
+    }
+    let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
+    let waiting = counts.planned + counts.claimed + counts.deferred;
+    if waiting > 0 {
+        return Err(super::Error::Unconfigured(edition.newsletter.clone(), waiting));
+    }
+    Ok(())
 }
 
 /// That it is held: event and reason are read together, for it may have gone on and be held anew since it was looked at.
@@ -264,8 +291,9 @@ async fn start_sending(house: &House, edition: &Edition) -> Result<()> {
     Ok(())
 }
 
-/// Marks an edition sent once each of its deliveries is final, and says so when readers went without.
-async fn finish(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+/// Marks an edition sent once each of its deliveries is final, and says so when readers went without: to everybody where
+/// its newsletter is configured no more.
+async fn finish(house: &House, newsletter: Option<&Newsletter>, edition: &Edition) -> Result<()> {
     let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
     if !counts.all_final() {
         return Ok(());
@@ -294,7 +322,12 @@ async fn finish(house: &House, newsletter: &Newsletter, edition: &Edition) -> Re
             counts.expired,
             counts.uncertain
         );
-        alert::raise(&mut tx, newsletter, &Cause::Undelivered(edition.date, why), house.clock.now()).await?;
+        let cause = Cause::Undelivered(edition.date, why);
+        let (now, of) = (house.clock.now(), Some(edition.newsletter.as_str()));
+        match newsletter {
+            Some(newsletter) => alert::raise(&mut tx, newsletter, &cause, now).await?,
+            None => alert::raise_for_all(&mut tx, &house.config, of, &cause, now).await?,
+        };
     }
     tx.commit().await?;
     Ok(())

@@ -129,7 +129,7 @@ impl Troubles {
                 let mut tx = house.db.write().await?;
                 match newsletter {
                     Some(newsletter) => alert::raise(&mut tx, newsletter, &cause, now).await?,
-                    None => alert::raise_for_all(&mut tx, &house.config, &cause, now).await?,
+                    None => alert::raise_for_all(&mut tx, &house.config, None, &cause, now).await?,
                 };
                 Ok(tx.commit().await?)
             }

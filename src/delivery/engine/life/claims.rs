@@ -21,6 +21,7 @@ impl Life<'_> {
     /// Claims what is due of an edition and hands it out; `true` when there was something.
     pub(super) async fn claim(&mut self, sending: &Sending, shutdown: &Shutdown) -> Result<bool> {
         let Some(newsletter) = self.engine.newsletters.get(&sending.newsletter) else {
+            self.engine.troubles.pass_over(sending);
             return Ok(false);
         };
         let relays = self.dispatch.up(newsletter);

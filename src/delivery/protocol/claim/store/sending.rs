@@ -36,11 +36,12 @@ pub(in crate::delivery) async fn first_deadline(conn: &mut Conn, edition: i64) -
 pub(in crate::delivery) struct Sending {
     pub(in crate::delivery) id: i64,
     pub(in crate::delivery) newsletter: String,
+    pub(in crate::delivery) date: String,
     pub(in crate::delivery) revision: i64,
 }
 
 const SENDING: &str = "
-SELECT id, newsletter, revision
+SELECT id, newsletter, date, revision
 FROM edition
 WHERE state = 'sending'
 ORDER BY lock_at, id";
