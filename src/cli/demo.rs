@@ -83,7 +83,7 @@ async fn morning(
             house.links.clone(),
         );
         let routes = web::routes(state).merge(inbox::routes(morning.inbox.maildir.clone()));
-        web::serve(listener, routes, shutdown).await;
+        web::serve(listener, routes, shutdown, web::LONGEST_END).await;
     }
     shutdown.stop();
     morning.house.db.close().await;

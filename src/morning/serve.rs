@@ -99,7 +99,9 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
         // Bound before anything else starts: an address in use is a fault to be told, not to be retried.
         let listener =
             web::bind(&house.config).await.map_err(|error| super::Error::Start(error.to_string()))?;
-        running.spawn(async move { web::serve(listener, web::routes(state), &shutdown).await });
+        running.spawn(
+            async move { web::serve(listener, web::routes(state), &shutdown, web::LONGEST_END).await },
+        );
     }
     if roles.contains(&Role::Clock) {
         let (house, shutdown) = (house.clone(), shutdown.clone());

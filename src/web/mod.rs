@@ -32,6 +32,9 @@ use crate::lifecycle::Shutdown;
 use crate::morning::tick::Troubles;
 use crate::readers::links::Links;
 
+/// Whoever has not read an answer so long after the daemon was told to end reads no more: a page is made within as long.
+pub const LONGEST_END: Duration = Duration::from_secs(30);
+
 /// What a request may need; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -93,12 +96,23 @@ pub fn routes(state: State) -> Router {
         ))
 }
 
-/// Serves until told to drain; requests that have begun are answered.
-pub async fn serve(listener: TcpListener, routes: Router, shutdown: &Shutdown) {
-    let shutdown = shutdown.clone();
-    let served =
-        axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.draining().await }).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the web server stopped");
+/// Serves until told to drain; requests that have begun are answered, where that takes no longer than this: a client that
+/// stops reading keeps no daemon from its end.
+pub async fn serve(listener: TcpListener, routes: Router, shutdown: &Shutdown, longest: Duration) {
+    let drain = shutdown.clone();
+    let served = axum::serve(listener, routes).with_graceful_shutdown(async move { drain.draining().await });
+    let late = async {
+        shutdown.draining().await;
+        tokio::select! {
+            () = tokio::time::sleep(longest) => {}
+            () = shutdown.stopping() => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        served = served.into_future() => if let Err(error) = served {
+            tracing::error!(%error, "the web server stopped");
+        },
+        () = late => tracing::warn!("the web server ends though not every client has read its answer"),
     }
 }

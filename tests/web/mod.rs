@@ -1,6 +1,7 @@
 //! Tests of the room `web`.
 
 mod archive;
+mod ends;
 mod ops;
 
 use std::collections::BTreeMap;
