@@ -186,7 +186,8 @@ async fn ingest(house: &House, fetcher: &Fetcher, shutdown: &Shutdown) {
     let unasked = Trouble::new("feeds could not be polled; trying again", "feeds are polled again");
     while !shutdown.is_draining() {
         let mut wait = INGEST;
-        match poll::poll_due(&house.db, &house.config, &house.clock, &house.random, fetcher).await {
+        let House { db, config, clock, random, .. } = house;
+        match poll::poll_due(db, config, clock, random, fetcher, shutdown).await {
             Ok(_) => unasked.over(),
             Err(error) => {
                 unasked.met(&error);

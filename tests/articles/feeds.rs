@@ -12,6 +12,8 @@ use matinale::articles::fetch::Fetcher;
 use matinale::articles::{poll, store};
 use matinale::clock::{Clock, Random};
 use matinale::config::{Config, Feed};
+use matinale::lifecycle::Shutdown;
+use tokio::sync::Semaphore;
 
 use super::{fetch_config, serve};
 use crate::support::databases::both;
@@ -36,11 +38,25 @@ async fn answer(State(server): State<Server>, headers: HeaderMap) -> Response {
     }
 }
 
-fn config(feed: Feed) -> Config {
+fn config(feeds: impl IntoIterator<Item = Feed>) -> Config {
     let mut config = super::config();
-    config.feeds = [(feed.name.clone(), feed)].into();
+    config.feeds = feeds.into_iter().map(|feed| (feed.name.clone(), feed)).collect();
     config.fetch = fetch_config();
     config
+}
+
+fn feed(name: &str, url: &str) -> Feed {
+    Feed {
+        name: name.to_owned(),
+        url: url::Url::parse(url).unwrap(),
+        source: None,
+        every: Duration::from_secs(600),
+        language: Some("fr".to_owned()),
+        section: Some("Afrique".to_owned()),
+        countries: vec!["ML".to_owned()],
+        silent_after: Duration::from_secs(36 * 3600),
+        enabled: true,
+    }
 }
 
 #[tokio::test]
@@ -49,21 +65,12 @@ async fn a_feed_is_asked_when_due_conditionally_and_with_patience() {
         let db = house.db.clone();
         let server = Server::default();
         let address = serve(Router::new().route("/rss", get(answer)).with_state(server.clone())).await;
-        let config = config(Feed {
-            name: "digue".to_owned(),
-            url: url::Url::parse(&format!("http://{address}/rss")).unwrap(),
-            source: None,
-            every: Duration::from_secs(600),
-            language: Some("fr".to_owned()),
-            section: Some("Afrique".to_owned()),
-            countries: vec!["ML".to_owned()],
-            silent_after: Duration::from_secs(36 * 3600),
-            enabled: true,
-        });
+        let config = config([feed("digue", &format!("http://{address}/rss"))]);
         let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
         let random = Random::seeded(7);
         let fetcher = Fetcher::new(&config.fetch).unwrap().and_ours(&[address]);
-        let round = async || poll::poll_due(&db, &config, &clock, &random, &fetcher).await.unwrap();
+        let round =
+            async || poll::poll_due(&db, &config, &clock, &random, &fetcher, &Shutdown::new()).await.unwrap();
         let state = async || {
             let mut conn = db.read().await.unwrap();
             poll::store::list(&mut conn).await.unwrap().remove(0)
@@ -126,5 +133,60 @@ async fn a_feed_that_another_daemon_asks_is_left_to_it() {
         assert!(poll::store::claim(&mut tx, "a", "https://a.example/", now, hold).await.unwrap().is_none());
         // A new URL under the old name is asked at once.
         assert!(poll::store::claim(&mut tx, "a", "https://b.example/", now, hold).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn p2_a_daemon_that_ends_waits_for_no_feed_and_keeps_what_came_whole() {
+    for house in both().await {
+        let db = house.db.clone();
+        let begun = Arc::new(Semaphore::new(0));
+        let asked = begun.clone();
+        let slow = get(move || async move {
+            asked.add_permits(1);
+            std::future::pending::<()>().await;
+        });
+        let quick = Router::new().route("/rss", get(answer)).with_state(Server::default());
+        let address = serve(quick.route("/slow", slow)).await;
+        // Eight are asked at a time, in this order: the quick one makes room for the last of the slow ones.
+        let mut feeds = vec![feed("a", &format!("http://{address}/rss"))];
+        let slow = ["b", "c", "d", "e", "f", "g", "h", "i"];
+        feeds.extend(slow.map(|name| feed(name, &format!("http://{address}/slow"))));
+        feeds.push(feed("later", &format!("http://{address}/slow")));
+        let mut config = config(feeds);
+        config.fetch.timeout = Duration::from_secs(86_400);
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        let random = Random::seeded(7);
+        let fetcher = Fetcher::new(&config.fetch).unwrap().and_ours(&[address]);
+        let shutdown = Shutdown::new();
+        let round = poll::poll_due(&db, &config, &clock, &random, &fetcher, &shutdown);
+        let told = async {
+            begun.acquire_many(8).await.unwrap().forget();
+            shutdown.drain();
+        };
+        let both = async { tokio::join!(round, told) };
+        let (polled, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it ends");
+        let polled = polled.unwrap();
+        assert_eq!((polled.asked, polled.tally.new), (1, 1), "{}: {:?}", house.name, polled.failed);
+        let states = poll::store::list(&mut db.read().await.unwrap()).await.unwrap();
+        for state in &states {
+            // What was given up is nobody's failure, and whoever starts next asks it at once.
+            let due = state.next_at <= clock.now();
+            let expected = (state.name != "a", 0, None);
+            assert_eq!(
+                (due, state.failures, state.last_error.clone()),
+                expected,
+                "{}: {state:?}",
+                house.name
+            );
+        }
+        let names: Vec<&str> = states.iter().map(|state| state.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i"],
+            "{}: none was begun after that",
+            house.name
+        );
+        assert_eq!(begun.available_permits(), 0, "{}", house.name);
     }
 }

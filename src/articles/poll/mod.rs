@@ -20,6 +20,7 @@ use super::ingest::{Tally, keep};
 use crate::clock::{Clock, Random, timestamp};
 use crate::config::{Config, Feed, masked};
 use crate::db::{self, Conn, Db};
+use crate::lifecycle::Shutdown;
 use store::State;
 
 /// So many feeds are asked at a time.
@@ -40,7 +41,8 @@ pub struct Polled {
     pub failed: Vec<(String, String)>,
 }
 
-/// Asks every feed that is due, and keeps what it brings. One that fails does not stop the others.
+/// Asks every feed that is due, and keeps what it brings. One that fails does not stop the others. Told to end, it asks none
+/// any more and waits for no answer; what has come whole is kept.
 ///
 /// # Errors
 /// Only where the database fails.
@@ -50,6 +52,7 @@ pub async fn poll_due(
     clock: &Clock,
     random: &Random,
     fetcher: &Fetcher,
+    shutdown: &Shutdown,
 ) -> db::Result<Polled> {
     // Seen on a reading connection first: most are not due, and the writer has other work.
     let known = db.answered(async { store::list(&mut db.read().await?).await }).await?;
@@ -63,7 +66,7 @@ pub async fn poll_due(
     // A loop, not a closure: the compiler cannot see that a closure here works for every lifetime.
     let mut rounds = Vec::new();
     for feed in config.feeds.values().filter(|feed| feed.enabled && !waits(feed)) {
-        rounds.push(claim_and_ask(db, feed, hold, clock, random, fetcher));
+        rounds.push(claim_and_ask(db, feed, hold, clock, random, fetcher, shutdown));
     }
     let mut polled = Polled::default();
     let mut results = futures_util::stream::iter(rounds).buffer_unordered(AT_ONCE);
@@ -88,7 +91,11 @@ async fn claim_and_ask(
     clock: &Clock,
     random: &Random,
     fetcher: &Fetcher,
+    shutdown: &Shutdown,
 ) -> db::Result<Option<Outcome>> {
+    if shutdown.is_draining() {
+        return Ok(None);
+    }
     let claimed = async {
         let mut tx = db.write().await?;
         let claimed = store::claim(&mut tx, &feed.name, feed.url.as_str(), clock.now(), hold).await?;
@@ -96,12 +103,12 @@ async fn claim_and_ask(
         Ok::<_, db::Error>(claimed)
     };
     match db.answered(claimed).await? {
-        Some(state) => Ok(Some(ask(db, feed, state, clock, random, fetcher).await?)),
+        Some(state) => ask(db, feed, state, clock, random, fetcher, shutdown).await,
         None => Ok(None),
     }
 }
 
-/// Asks one feed and writes down how it went.
+/// Asks one feed and writes down how it went; `None` where it was given up because the daemon ends.
 async fn ask(
     db: &Db,
     feed: &Feed,
@@ -109,14 +116,25 @@ async fn ask(
     clock: &Clock,
     random: &Random,
     fetcher: &Fetcher,
-) -> db::Result<Outcome> {
+    shutdown: &Shutdown,
+) -> db::Result<Option<Outcome>> {
     let request = Request {
         etag: state.etag.clone(),
         last_modified: state.last_modified.clone(),
         accept: Some(ACCEPT),
         max_bytes: None,
     };
-    let answer = fetcher.get(&feed.url, &request).await;
+    let answer = tokio::select! {
+        // First: an answer that is there is kept.
+        biased;
+        answer = fetcher.get(&feed.url, &request) => answer,
+        () = shutdown.draining() => {
+            // Whoever comes next asks it at once, and does not wait until its taker counts as dead.
+            state.next_at = clock.now();
+            db.answered(record(db, &state)).await?;
+            return Ok(None);
+        }
+    };
     let now = clock.now();
     let asked_for = answer
         .as_ref()
@@ -158,13 +176,14 @@ async fn ask(
     state.last_asked_at = Some(now);
     let wait = pace::wait(feed.every, state.failures, asked_for, random.between(0, 1000));
     state.next_at = timestamp(now.as_millisecond() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4));
-    let recorded = async {
-        let mut tx = db.write().await?;
-        store::record(&mut tx, &state).await?;
-        tx.commit().await
-    };
-    db.answered(recorded).await?;
-    Ok((feed.name.clone(), result))
+    db.answered(record(db, &state)).await?;
+    Ok(Some((feed.name.clone(), result)))
+}
+
+async fn record(db: &Db, state: &State) -> db::Result<()> {
+    let mut tx = db.write().await?;
+    store::record(&mut tx, state).await?;
+    tx.commit().await
 }
 
 struct Said {
