@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lettre::message::Mailbox;
 use secrecy::SecretString;
 
 use super::reader::Section;
@@ -138,12 +139,12 @@ pub struct Notices {
     /// The relay they leave through; the newsletter's first where `None`.
     pub relay: Option<String>,
     /// Who they are from; the newsletter's From where `None`.
-    pub from: Option<String>,
+    pub from: Option<Mailbox>,
 }
 
 impl Notices {
     pub(super) fn read(section: &Section) -> Self {
-        Self { relay: section.text("relay"), from: section.text("from") }
+        Self { relay: section.text("relay"), from: section.parse("from", super::newsletter::mailbox) }
     }
 }
 

@@ -304,7 +304,7 @@ relays = ["main"]
     #[test]
     fn p10_every_fault_is_told_at_once_with_file_and_key() {
         let faults = load(
-            &format!("{GOOD}\nitems = \"ten\"\ncolour = \"red\"\n[web]\nlisten = \"everywhere\"\n[nonsense]\na = 1\n"),
+            &format!("{GOOD}\nitems = \"ten\"\ncolour = \"red\"\n[web]\nlisten = \"everywhere\"\n[notices]\nfrom = \"us\"\n[nonsense]\na = 1\n"),
             &[],
         )
         .unwrap_err();
@@ -313,12 +313,13 @@ relays = ["main"]
             "matinale.toml: newsletter.la-matinale.items: expected a whole number, found the text \"ten\"",
             "matinale.toml: newsletter.la-matinale.colour: unknown key; known here:",
             "matinale.toml: web.listen: expected an address such as",
+            "matinale.toml: notices.from: expected an address such as \"La Matinale <matinale@example.org>\", found \"us\"",
             "matinale.toml: nonsense: unknown key",
             "matinale.toml: dkim.news.example.org.key_file: missing.pem: no such file",
         ] {
             assert!(text.contains(expected), "{expected}\n-- not in --\n{text}");
         }
-        assert_eq!(faults.len(), 5, "{text}");
+        assert_eq!(faults.len(), 6, "{text}");
     }
 
     #[test]

@@ -224,7 +224,8 @@ impl Newsletter {
     }
 }
 
-fn mailbox(text: &str) -> Result<Mailbox, String> {
+/// `La Matinale <matinale@example.org>`, its domain in A-labels.
+pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
     let mailbox: Mailbox = text.parse().map_err(|_| {
         format!("expected an address such as \"La Matinale <matinale@example.org>\", found {text:?}")
     })?;

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use super::alert::{GIVEN_UP, target, wait_after};
 use super::store::{self, Copy};
 use super::{House, Result};
-use crate::config::{Config, Newsletter};
+use crate::config::Config;
 use crate::lifecycle::Shutdown;
 use crate::{delivery, mail};
 
@@ -96,10 +96,10 @@ async fn mark_heard(house: &House, copy: &Copy) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// A Message-ID for a mail that is no delivery.
-pub(super) fn message_id(house: &House, newsletter: &Newsletter) -> String {
+/// A Message-ID for a mail that is no delivery, from somebody of this domain.
+pub(super) fn message_id(house: &House, domain: &str) -> String {
     let unique = data_encoding::HEXLOWER.encode(&house.random.bytes::<16>());
-    format!("<n.{unique}@{}>", newsletter.domain())
+    format!("<n.{unique}@{domain}>")
 }
 
 async fn write(house: &House, copy: &Copy) -> std::result::Result<(), String> {
@@ -113,12 +113,13 @@ async fn write(house: &House, copy: &Copy) -> std::result::Result<(), String> {
     let name = config.notices.relay.as_ref().or_else(|| newsletter.relays.first());
     let relay = name.and_then(|name| config.relays.get(name)).ok_or("no relay for notices")?;
     let date = house.clock.now().to_zoned_datetime(newsletter.timezone.clone());
-    let from = newsletter.from.email.to_string();
+    let sender = config.notices.from.as_ref().unwrap_or(&newsletter.from);
+    let from = sender.email.to_string();
     let notice = mail::notice::Notice {
-        from_name: newsletter.from.name.as_deref().unwrap_or_default(),
+        from_name: sender.name.as_deref().unwrap_or_default(),
         from_address: &from,
         to: &copy.target,
-        message_id: &message_id(house, newsletter),
+        message_id: &message_id(house, sender.email.domain()),
         date: &date,
         subject: &copy.subject,
         text: &copy.body,

@@ -144,7 +144,7 @@ pub async fn test_copy(
         from_name: newsletter.from.name.as_deref().unwrap_or_default(),
         from_address: newsletter.from.email.as_ref(),
         to: address,
-        message_id: &super::ears::message_id(house, newsletter),
+        message_id: &super::ears::message_id(house, newsletter.domain()),
         date: &date,
         subject: &format!("[Essai] {}", preview.subject),
         text: &preview.text,

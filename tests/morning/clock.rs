@@ -19,6 +19,7 @@ use matinale::morning::{House, line_up, lock, store, tick};
 use matinale::web;
 
 use crate::support::databases::{both, sqlite};
+use crate::support::smtp::Scripted;
 use crate::support::{names, readers};
 use crate::web::get;
 
@@ -516,6 +517,50 @@ async fn p1_an_ear_that_never_greets_delays_no_lock_and_no_end() {
         shutdown.drain();
         tokio::time::timeout(LONGEST, daemon).await.expect("it ends").unwrap().unwrap();
         drop(called);
+    }
+}
+
+#[tokio::test]
+async fn p10_an_alarm_is_from_whom_the_configuration_says_and_through_the_relay_that_it_says() {
+    let named = "Rédaction <alarms@bücher.example>";
+    for (from, envelope, header) in [
+        (None, "test@example.org", "From: test@example.org\r\n"),
+        (
+            Some(named),
+            "alarms@xn--bcher-kva.example",
+            "From: =?UTF-8?B?UsOpZGFjdGlvbg==?=\r\n <alarms@xn--bcher-kva.example>\r\n",
+        ),
+    ] {
+        let (main, notices) = (Scripted::start(true).await, Scripted::start(true).await);
+        let mut more = "minimum_items = 9\n[notices]\nrelay = \"notices\"\n".to_owned();
+        if let Some(from) = from {
+            writeln!(more, "from = \"{from}\"").unwrap();
+        }
+        for (name, server) in [("notices", &notices), ("unused", &main)] {
+            writeln!(more, "[relay.{name}]\nurl = \"smtp://{}?tls=none\"", server.address).unwrap();
+        }
+        let test = sqlite().await;
+        let house = house(test.db, &more).await;
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        let shutdown = Shutdown::new();
+        let (own, ends) = (house.clone(), shutdown.clone());
+        let daemon = tokio::spawn(async move { serve(&own, &[Role::Clock].into(), &ends).await });
+        let taken = || notices.record.lock().unwrap().taken.first().cloned();
+        let heard = async {
+            while taken().is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONGEST, heard).await.expect("it is heard");
+        shutdown.drain();
+        tokio::time::timeout(LONGEST, daemon).await.expect("it ends").unwrap().unwrap();
+        let taken = taken().unwrap();
+        let text = String::from_utf8(taken.bytes).unwrap();
+        assert_eq!((taken.from.as_str(), taken.to.as_str()), (envelope, "ops@example.org"), "{text}");
+        assert!(text.contains(header), "{text}");
+        let domain = envelope.split_once('@').unwrap().1;
+        assert!(taken.message_id.ends_with(&format!("@{domain}>")), "{text}");
     }
 }
 
