@@ -5,7 +5,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use matinale::db::on;
+use matinale::db::{Db, Options, on};
+use matinale::delivery::pace::store as paces;
 use matinale::delivery::{Mode, relay, store};
 use matinale::lifecycle::Shutdown;
 use tracing::level_filters::LevelFilter;
@@ -13,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::ground::{Bench, LONGEST, at_noon, prepare_with};
 use super::mx::through;
-use crate::support::databases::{TestDb, both, free_port, sqlite};
+use crate::support::databases::{self, TestDb, both, free_port, sqlite};
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step, Stray};
 use crate::support::smtp::Scripted;
 
@@ -460,4 +461,95 @@ async fn a_refusal_outlives_what_another_connection_of_a_relay_that_was_down_is_
         shutdown.drain();
         daemon.await.unwrap().unwrap();
     }
+}
+
+/// What keeps the ledger from hearing what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deaf {
+    /// It says no.
+    Refuses,
+    /// It does not answer, and is given up.
+    Silent,
+    /// It says no to everything, and this life of the daemon ends.
+    Gone,
+}
+
+#[tokio::test]
+async fn p6_what_was_said_while_the_ledger_says_no_is_told_later() {
+    told_later(Deaf::Refuses).await;
+}
+
+#[tokio::test]
+async fn p6_what_was_said_while_the_ledger_does_not_answer_is_told_later() {
+    if databases::postgres_wanted() {
+        told_later(Deaf::Silent).await;
+    }
+}
+
+#[tokio::test]
+async fn p6_what_was_said_before_a_life_of_the_daemon_ended_is_told_by_the_next() {
+    told_later(Deaf::Gone).await;
+}
+
+async fn told_later(deaf: Deaf) {
+    let (heard, _listening) = listen();
+    let text = || String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let server = Scripted::start(true).await;
+    let readers: Vec<String> = (0..40).map(|n| format!("ok-n{n}@example.org")).collect();
+    let relay = format!("url = \"smtp://{}?tls=none\"", server.address);
+    let test = sqlite().await;
+    let db = if deaf == Deaf::Silent {
+        let (url, timeout) = (databases::postgres_url().unwrap(), Duration::from_secs(2));
+        let db = Db::open(&Options { connections: 6, timeout, ..Options::new(&url) }).await.unwrap();
+        db.migrate().await.unwrap();
+        db
+    } else {
+        test.db.clone()
+    };
+    let bench = prepare_with(db, "", &relay, at_noon(), &readers).await;
+    let alter = async |sql: &'static str| {
+        let mut tx = bench.db.write().await.unwrap();
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        tx.commit().await.unwrap();
+    };
+    alter("INSERT INTO pace (relay, provider) VALUES ('main', '')").await;
+    let mut holds = None;
+    if deaf == Deaf::Silent {
+        let mut tx = bench.db.write().await.unwrap();
+        let sql = "UPDATE pace SET reply = NULL";
+        on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        holds = Some(tx);
+    } else {
+        alter("CREATE TRIGGER away BEFORE INSERT ON pace BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    }
+    let (engine, shutdown) = (bench.engine(), Shutdown::new());
+    let meanwhile = async {
+        while bench.counts().await.accepted < 40 || !text().contains("could not be told") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        match holds {
+            Some(tx) => tx.rollback().await.unwrap(),
+            None if deaf == Deaf::Gone => {
+                alter("ALTER TABLE pace RENAME TO elsewhere").await;
+                while !text().contains("sending stopped") {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                alter("ALTER TABLE elsewhere RENAME TO pace").await;
+                alter("DROP TRIGGER away").await;
+            }
+            None => alter("DROP TRIGGER away").await,
+        }
+        loop {
+            let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+            if rows.iter().map(|row| row.accepted).sum::<i64>() == 40 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        shutdown.drain();
+    };
+    let told = async { tokio::join!(engine.run(&shutdown), meanwhile) };
+    tokio::time::timeout(LONGEST, told).await.unwrap_or_else(|_| panic!("{deaf:?}: {}", text()));
+    let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.accepted).sum::<i64>(), 40, "{deaf:?}: and not twice");
 }

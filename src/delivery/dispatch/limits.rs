@@ -1,5 +1,4 @@
-//! Limits that all daemons keep together: blocks of starts, pauses, what signals asked for, and what was said, by receivers
-//! and by resolvers.
+//! Limits that all daemons keep together: blocks of starts, pauses, and what signals asked for.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -124,49 +123,6 @@ impl Dispatch {
             let rows = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
             lane.bucket.renew(limit_of(&rows, relay, &lane.provider));
         }
-    }
-
-    /// Tells the ledger what was said since the last time, and what was found of resolvers.
-    pub(in crate::delivery) async fn tell(&self) -> Result<()> {
-        let mut all = Vec::new();
-        for relay in self.relays.values() {
-            for lane in relay.lanes() {
-                let said = lane.said();
-                if !said.is_nothing() {
-                    all.push((relay, lane.provider.clone(), said));
-                }
-            }
-        }
-        let resolver = self.resolver.untold();
-        if all.is_empty() && resolver.is_none() {
-            return Ok(());
-        }
-        let mut tx = self.shared.db.write().await?;
-        if let Some(found) = &resolver {
-            self.note_resolver(&mut tx, found).await?;
-        }
-        let day = self.shared.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
-        for (relay, provider, said) in all {
-            let name = &relay.config.name;
-            paces::tell(&mut tx, name, &provider, &said).await?;
-            // Where receivers' own servers answer, the relay itself was only without a resolver.
-            if let Some(at) = said.answered_at.filter(|_| !relay.is_mx()) {
-                relays::mark_answered(&mut tx, name, at).await?;
-            }
-            if relay.config.warm_up.is_some() {
-                if said.deferred > 0 {
-                    paces::warm_tell(&mut tx, name, &provider, &day, 0, said.deferred).await?;
-                }
-                for (day, back) in &said.back {
-                    paces::warm_tell(&mut tx, name, &provider, &day.to_string(), *back, 0).await?;
-                }
-            }
-        }
-        tx.commit().await?;
-        if let Some(found) = resolver {
-            self.resolver.told(found);
-        }
-        Ok(())
     }
 }
 

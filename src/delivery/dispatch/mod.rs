@@ -1,6 +1,7 @@
 //! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
 //! (`connections`) that all daemons share, knows whether a resolver answers (`resolver`) and what waits for its answers
-//! (`asking`), and keeps count of everything that works for one daemon's life (`tasks`).
+//! (`asking`), tells the ledger what was said (`telling`), and keeps count of everything that works for one daemon's life
+//! (`tasks`).
 
 mod asking;
 mod connections;
@@ -8,6 +9,7 @@ mod limits;
 mod place;
 mod resolver;
 mod tasks;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -32,6 +34,7 @@ use asking::Asking;
 use connections::Connections;
 use resolver::Resolver;
 use tasks::Tasks;
+pub(super) use telling::Untold;
 
 /// Questions about domains at a time.
 const QUESTIONS: usize = 64;

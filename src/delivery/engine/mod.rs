@@ -9,7 +9,7 @@ mod life;
 mod troubles;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::classify::Rules;
 use super::commit::Committer;
-use super::dispatch::{Dispatch, Leash};
+use super::dispatch::{Dispatch, Leash, Untold};
 use super::message::{self, Composer, Signers};
 use super::mx::Ways;
 use super::pace::Providers;
@@ -66,6 +66,8 @@ pub struct Engine {
     newsletters: Arc<BTreeMap<String, Arc<Newsletter>>>,
     /// What lives that were declared dead still wait to hear.
     left_behind: TaskTracker,
+    /// What the last life could not tell the ledger.
+    untold: Arc<Mutex<Untold>>,
     troubles: Arc<Troubles>,
     recent: Arc<Recent>,
 }
@@ -96,6 +98,7 @@ impl Engine {
             ways,
             newsletters,
             left_behind: TaskTracker::new(),
+            untold: Arc::default(),
             troubles: Arc::default(),
             recent: Arc::default(),
         })
@@ -203,6 +206,7 @@ impl Engine {
             mode,
         ));
         let _leash = Leash(dispatch.clone());
+        dispatch.take_up(std::mem::take(&mut *self.untold()));
         let life = Life::new(self, mode, me, dispatch.clone());
         let pulse = life.pulse();
         let result = tokio::select! {
@@ -221,7 +225,12 @@ impl Engine {
             _ => End::Whole,
         };
         life.end(end, shutdown).await;
+        self.untold().extend(dispatch.untold());
         result
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -338,4 +338,4 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,7 @@ use crate::delivery::DeliveryId;
 use crate::delivery::ledger::tests::held;
 use crate::editions::schedule::tests::newsletter;
 
-fn relay(providers: bool) -> Relay {
+pub(in crate::delivery) fn relay(providers: bool) -> Relay {
     Relay::new(config::Relay {
         name: "main".to_owned(),
         kind: RelayKind::Smtp,

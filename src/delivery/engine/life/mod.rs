@@ -146,7 +146,7 @@ impl<'a> Life<'a> {
             }
             if Instant::now() >= self.next_telling {
                 self.next_telling = Instant::now() + TELL;
-                if let Err(error) = self.ask(self.dispatch.tell()).await {
+                if let Err(error) = self.dispatch.tell().await {
                     tracing::warn!(%error, "what providers said could not be told");
                 }
                 if let Err(error) = self.dispatch.give_back_left_over().await {
@@ -299,7 +299,7 @@ impl<'a> Life<'a> {
             }
             return;
         }
-        if let Err(error) = self.ask(self.dispatch.tell()).await {
+        if let Err(error) = self.dispatch.tell().await {
             tracing::warn!(%error, "what providers said last could not be told");
         }
         if let Err(error) = self.ask(self.leave(end == End::Broken)).await {

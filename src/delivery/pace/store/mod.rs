@@ -224,6 +224,18 @@ impl Said {
     pub(in crate::delivery) fn is_nothing(&self) -> bool {
         self.accepted + self.deferred + self.rejected == 0 && self.back.is_empty() && self.reply.is_none()
     }
+
+    /// Adds what was said before that.
+    pub(in crate::delivery) fn add_earlier(&mut self, earlier: Self) {
+        self.accepted += earlier.accepted;
+        self.deferred += earlier.deferred;
+        self.rejected += earlier.rejected;
+        self.reply = self.reply.take().or(earlier.reply);
+        self.answered_at = self.answered_at.max(earlier.answered_at);
+        for (day, count) in earlier.back {
+            *self.back.entry(day).or_default() += count;
+        }
+    }
 }
 
 const TELL: &str = "
