@@ -13,7 +13,7 @@ use crate::config::Newsletter;
 use crate::delivery::ledger::Claimed;
 use crate::delivery::message::wire_address;
 use crate::delivery::mx::{Nowhere, UNANSWERED_HOLDS};
-use crate::delivery::pace::store as paces;
+use crate::delivery::pace::{store as paces, warm_up};
 use crate::delivery::protocol::{Later, Sending};
 use crate::delivery::relay::{Job, Lane, Relay, Share};
 
@@ -148,53 +148,63 @@ impl Dispatch {
         let waits: BTreeMap<i64, Duration> =
             jobs.iter().filter_map(|(job, wait)| Some((job.held.id.0, (*wait)?))).collect();
         let jobs = jobs.into_iter().map(|(job, _)| job).collect();
-        let (jobs, capped) = self.warm(relay, &lane, jobs).await;
-        let mut refused = lane.take_in(jobs, now);
-        refused.extend(relay.surplus(&lane, now));
+        let (jobs, mut refused) = self.warm(relay, &lane, jobs).await;
+        let others = lane.take_in(jobs, now).into_iter().chain(relay.surplus(&lane, now));
+        refused.extend(others.map(|(job, wait)| (job, Some(wait))));
         self.staff(relay, &lane);
-        let shortest = |mut job: Job, wait: Duration| {
+        let shortest = |mut job: Job, wait: Option<Duration>| {
             // What it may have elsewhere is asked for there.
             job.share = None;
-            let known = waits.get(&job.held.id.0).copied().unwrap_or(Duration::MAX);
-            (job, Some(wait.min(known)))
+            let known = waits.get(&job.held.id.0).copied();
+            (job, wait.into_iter().chain(known).min())
         };
-        refused.into_iter().chain(capped).map(|(job, wait)| shortest(job, wait)).collect()
+        refused.into_iter().map(|(job, wait)| shortest(job, wait)).collect()
     }
 
-    /// What of these fits under today's cap of a relay that warms up; the rest waits for tomorrow's.
-    async fn warm(
-        &self,
-        relay: &Relay,
-        lane: &Arc<Lane>,
-        mut jobs: Vec<Job>,
-    ) -> (Vec<Job>, Vec<(Job, Duration)>) {
+    /// What of these a relay that warms up could take in, under today's cap. The rest waits: for as long as it is told
+    /// where it could not leave anyway, for what may come back of the cap, and then for tomorrow's.
+    async fn warm(&self, relay: &Relay, lane: &Arc<Lane>, jobs: Vec<Job>) -> (Vec<Job>, Vec<Waited>) {
         let Some(plan) = &relay.config.warm_up else { return (jobs, Vec::new()) };
         let civil = self.shared.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC);
         if civil.date() < plan.from || jobs.iter().all(|job| job.nowhere.is_some()) {
             return (jobs, Vec::new());
         }
-        let count = i64::try_from(jobs.len()).unwrap_or(i64::MAX);
+        let now = self.shared.clock.now_ms();
+        // What would only come back is not taken: as long as it is on its way, nobody else can have it.
+        let (mut jobs, mut others) = relay.sift(lane, jobs, now);
+        let mut shares = lane.taken_back(civil.date(), jobs.len());
+        let missing = jobs.len() - shares.len();
+        if missing == 0 {
+            give_shares(&mut jobs, shares);
+            return (jobs, others);
+        }
+        let count = i64::try_from(missing).unwrap_or(i64::MAX);
         let day = civil.date().to_string();
         let taken = async {
             let mut tx = self.shared.db.write().await?;
-            let taken =
-                paces::warm_take(&mut tx, &relay.config.name, &lane.provider, &day, count, plan).await?;
+            let (name, provider) = (&relay.config.name, &lane.provider);
+            let taken = paces::warm_take(&mut tx, name, provider, &day, (count, now), plan).await?;
             tx.commit().await?;
             Ok::<_, crate::db::Error>(taken)
         };
-        let (taken, wait) = match relay.limits_told(self.shared.db.answered(taken).await) {
+        let wait = match relay.limits_told(self.shared.db.answered(taken).await) {
             Some(taken) => {
-                let tomorrow = civil.end_of_day().map_or(civil.timestamp(), |end| end.timestamp());
-                let left = tomorrow.as_millisecond() - civil.timestamp().as_millisecond();
-                (usize::try_from(taken).unwrap_or(0), Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+                let had = usize::try_from(taken.count).unwrap_or(0);
+                shares.extend((0..had).map(|_| Share::of(lane, civil.date())));
+                warm_up::comes_back(taken.emptied_at, now)
             }
-            None => (0, Duration::from_secs(10)),
+            None => Some(Duration::from_secs(10)),
         };
-        let capped = jobs.split_off(taken.min(jobs.len()));
-        for job in &mut jobs {
-            job.share = Some(Share::of(lane, civil.date()));
-        }
-        (jobs, capped.into_iter().map(|job| (job, wait + Duration::from_secs(1))).collect())
+        let tomorrow = civil.end_of_day().map_or(civil.timestamp(), |end| end.timestamp());
+        let left = tomorrow.as_millisecond() - civil.timestamp().as_millisecond();
+        let tomorrow = Duration::from_millis(u64::try_from(left).unwrap_or(0)) + Duration::from_secs(1);
+        let capped = jobs.split_off(shares.len().min(jobs.len()));
+        give_shares(&mut jobs, shares);
+        others.extend(capped.into_iter().map(|job| {
+            let wait = wait.map_or(tomorrow, |wait| job.spread_over(wait));
+            (job, Some(wait))
+        }));
+        (jobs, others)
     }
 
     /// Which lane of a relay a delivery belongs to.
@@ -248,6 +258,13 @@ impl Dispatch {
             }
             drop(asked);
         });
+    }
+}
+
+/// One of these for each; what is left over comes back.
+fn give_shares(jobs: &mut [Job], shares: Vec<Share>) {
+    for (job, share) in jobs.iter_mut().zip(shares) {
+        job.share = Some(share);
     }
 }
 

@@ -8,12 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::civil::Date;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::Job;
 use super::health::Health;
+use super::{Job, Share};
 use crate::delivery::mx::Route;
 use crate::delivery::pace::limit::Now;
 use crate::delivery::pace::store::Said;
@@ -159,20 +160,37 @@ impl Lane {
 
     /// Lets these wait for it; gives back those that it cannot take soon, each with how long it would wait.
     pub(in crate::delivery) fn take_in(&self, jobs: Vec<Job>, now: i64) -> Vec<(Job, Duration)> {
+        self.judged(jobs, now, |state, fitting| state.waiting.extend(fitting))
+    }
+
+    /// Those of these that it could take in now, and the others, each with how long it would wait.
+    pub(super) fn sift(&self, jobs: Vec<Job>, now: i64) -> (Vec<Job>, Vec<(Job, Duration)>) {
+        let mut fit = Vec::new();
+        let others = self.judged(jobs, now, |_, fitting| fit = fitting);
+        (fit, others)
+    }
+
+    /// Does this with those that fit; gives back the others, each with how long it would wait.
+    fn judged(
+        &self,
+        jobs: Vec<Job>,
+        now: i64,
+        keep: impl FnOnce(&mut State, Vec<Job>),
+    ) -> Vec<(Job, Duration)> {
         let holds = self.bucket.now(now);
         let moment = Instant::now();
         let gap = gap(&holds);
         let room = self.room(&holds);
         let suspended = holds.suspended_until.and_then(|until| u64::try_from(until - now).ok());
         let suspended = suspended.map(|left| moment + Duration::from_millis(left));
-        let mut later = Vec::new();
+        let (mut fitting, mut later) = (Vec::new(), Vec::new());
         let mut state = self.state();
         state.idle_since = moment;
         for job in jobs {
             let down = state.health.get(&job.route).and_then(|health| health.down_until(moment));
             if let Some(until) = down {
                 later.push((job, (until - moment).min(LONGEST_WAIT)));
-            } else if suspended.is_some() || state.waiting.len() >= room {
+            } else if suspended.is_some() || state.waiting.len() + fitting.len() >= room {
                 let soonest = suspended.unwrap_or(moment + HELD);
                 state.booked = state.booked.max(soonest) + gap;
                 let wait = state.booked - moment;
@@ -184,9 +202,10 @@ impl Lane {
                 };
                 later.push((job, wait));
             } else {
-                state.waiting.push_back(job);
+                fitting.push(job);
             }
         }
+        keep(&mut state, fitting);
         drop(state);
         self.wake.notify_waiters();
         later
@@ -403,6 +422,19 @@ impl Lane {
     /// Notes what was said, to be told later.
     pub(in crate::delivery) fn note(&self, note: impl FnOnce(&mut Said)) {
         note(&mut self.state().said);
+    }
+
+    /// Of a day's cap, what came back to it and was not told yet, up to so many: taken already, and to be had again at once.
+    pub(in crate::delivery) fn taken_back(self: &Arc<Self>, day: Date, count: usize) -> Vec<Share> {
+        let mut state = self.state();
+        let Some(back) = state.said.back.remove(&day) else { return Vec::new() };
+        let had = usize::try_from(back).unwrap_or(0).min(count);
+        let left = back - i64::try_from(had).unwrap_or(0);
+        if left > 0 {
+            state.said.back.insert(day, left);
+        }
+        drop(state);
+        (0..had).map(|_| Share::of(self, day)).collect()
     }
 
     /// What was said since this was asked last.

@@ -228,6 +228,21 @@ impl Relay {
         lane
     }
 
+    /// Those of these that a lane could take in now, and the others, each with how long it would wait; where the relay
+    /// itself takes nothing, nobody knows how long.
+    pub(super) fn sift(
+        &self,
+        lane: &Lane,
+        jobs: Vec<Job>,
+        now: i64,
+    ) -> (Vec<Job>, Vec<(Job, Option<Duration>)>) {
+        if !self.is_up(now) {
+            return (Vec::new(), jobs.into_iter().map(|job| (job, None)).collect());
+        }
+        let (fit, others) = lane.sift(jobs, now);
+        (fit, others.into_iter().map(|(job, wait)| (job, Some(wait))).collect())
+    }
+
     /// What waits in a lane, cannot begin soon, and does not have to wait there; each with how long it would.
     pub(super) fn surplus(&self, lane: &Lane, now: i64) -> Vec<(Job, Duration)> {
         let mut back = lane.surplus(now);

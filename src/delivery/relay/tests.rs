@@ -190,6 +190,50 @@ async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn v7_what_a_lane_or_its_relay_could_not_take_now_is_known_before_it_has_a_share() {
+    let slow = Some(Arc::new(Route {
+        provider: "one".to_owned(),
+        hosts: Vec::new(),
+        need: crate::delivery::mx::Need::Opportunistic,
+        secure: false,
+    }));
+    let relay = relay(true);
+    let lane = relay.lane("one", &Providers::built_in());
+    let some = || {
+        let mut jobs: Vec<Job> = (1..=250).map(|id| job(id, 1, 1, false)).collect();
+        jobs[0].route = slow.clone();
+        jobs
+    };
+    assert_eq!(lane.down(slow.as_ref()).1, Duration::from_secs(1));
+    let (fit, others) = relay.sift(&lane, some(), 0);
+    assert_eq!(ids(&fit), (2..=201).collect::<Vec<_>>(), "as many as it can begin soon");
+    assert_eq!(others[0].1, Some(Duration::from_secs(1)), "who is away is not tried");
+    assert_eq!(others.len(), 50);
+    assert_eq!(lane.waiting(), 0, "nothing waits there yet");
+    relay.down();
+    let (fit, others) = relay.sift(&lane, some(), 0);
+    assert_eq!((fit.len(), others.len()), (0, 250), "the relay itself is away");
+    assert!(others.iter().all(|(_, wait)| wait.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn v7_a_share_that_came_back_is_had_again_where_it_was_taken_and_counts_once() {
+    let (_, lane) = with(Vec::new());
+    let (day, other) = ("2026-12-01".parse().unwrap(), "2026-12-02".parse().unwrap());
+    assert!(lane.taken_back(day, 2).is_empty());
+    drop((0..3).map(|_| Share::of(&lane, day)).collect::<Vec<_>>());
+    assert!(lane.taken_back(other, 2).is_empty(), "of another day's cap");
+    let again = lane.taken_back(day, 2);
+    assert_eq!(again.len(), 2);
+    again.into_iter().for_each(Share::spend);
+    let last = lane.taken_back(day, 2);
+    assert_eq!(last.len(), 1);
+    assert!(lane.said().is_nothing(), "nothing is left to be told");
+    drop(last);
+    assert_eq!(lane.said().back, [(day, 1)].into());
+}
+
+#[tokio::test(start_paused = true)]
 async fn p1_what_a_worker_that_is_crowded_out_had_stays_where_another_works_and_comes_back_where_none_does() {
     let (_, lane) = with((1..=4).map(|id| job(id, 1, 1, false)).collect());
     assert_eq!(lane.wanted_workers(2, 0), 2);

@@ -22,17 +22,18 @@ ON CONFLICT (relay, provider, day) DO NOTHING";
 
 const TAKE_TODAY: &str = "
 UPDATE warm_up
-SET taken = taken + CASE WHEN cap - taken < $4 THEN cap - taken ELSE $4 END
+SET taken = taken + CASE WHEN cap - taken < $4 THEN cap - taken ELSE $4 END,
+    emptied_at = CASE WHEN cap - taken <= $4 THEN $5 ELSE emptied_at END
 WHERE relay = $1 AND provider = $2 AND day = $3 AND cap > taken
-RETURNING cap, taken, deferred";
+RETURNING taken, emptied_at";
 
 const TODAY: &str = "
-SELECT cap, taken, deferred
+SELECT taken, emptied_at
 FROM warm_up
 WHERE relay = $1 AND provider = $2 AND day = $3";
 
 const TODAY_LOCKED: &str = "
-SELECT cap, taken, deferred
+SELECT taken, emptied_at
 FROM warm_up
 WHERE relay = $1 AND provider = $2 AND day = $3
 FOR UPDATE";
@@ -41,8 +42,14 @@ fn day((cap, taken, deferred): (i64, i64, i64)) -> Day {
     Day { cap, taken, deferred }
 }
 
-/// A day's cap and what was had of it, begun where nobody did yet.
-async fn warm_day(conn: &mut Conn, relay: &str, provider: &str, today: &str, plan: &WarmUp) -> Result<Day> {
+/// What was had of a day's cap, and when the last of it was taken; the day is begun where nobody did yet.
+async fn warm_day(
+    conn: &mut Conn,
+    relay: &str,
+    provider: &str,
+    today: &str,
+    plan: &WarmUp,
+) -> Result<(i64, Option<i64>)> {
     let sql = pick(conn, TODAY, TODAY_LOCKED);
     for begun in [false, true] {
         if begun {
@@ -57,14 +64,14 @@ async fn warm_day(conn: &mut Conn, relay: &str, provider: &str, today: &str, pla
                 .await
                 .map(drop)?);
         }
-        let known: Option<(i64, i64, i64)> = on!(conn, |c| sqlx::query_as(sql)
+        let known: Option<(i64, Option<i64>)> = on!(conn, |c| sqlx::query_as(sql)
             .bind(relay)
             .bind(provider)
             .bind(today)
             .fetch_optional(c)
             .await?);
         if let Some(known) = known {
-            return Ok(day(known));
+            return Ok(known);
         }
     }
     Err(Error::Rows { statement: "a day of a warm-up", expected: 1, actual: 0 })
@@ -81,24 +88,35 @@ pub async fn cap_of(conn: &mut Conn, relay: &str, provider: &str, today: &str, p
     Ok(warm_up::cap(plan, last.map(day)))
 }
 
-/// Takes so many of a day's cap, or what is left of it; returns how many.
+/// What was to be had of a day's cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) struct Taken {
+    /// How many.
+    pub(in crate::delivery) count: i64,
+    /// When the last of it was taken, where nothing is left; in milliseconds of real time.
+    pub(in crate::delivery) emptied_at: Option<i64>,
+}
+
+/// Takes so many of a day's cap, or what is left of it.
 pub(in crate::delivery) async fn warm_take(
     conn: &mut Conn,
     relay: &str,
     provider: &str,
     today: &str,
-    count: i64,
+    (count, now): (i64, i64),
     plan: &WarmUp,
-) -> Result<i64> {
-    let before = warm_day(conn, relay, provider, today, plan).await?;
-    let after: Option<(i64, i64, i64)> = on!(conn, |c| sqlx::query_as(TAKE_TODAY)
+) -> Result<Taken> {
+    let (before, emptied_at) = warm_day(conn, relay, provider, today, plan).await?;
+    let after: Option<(i64, Option<i64>)> = on!(conn, |c| sqlx::query_as(TAKE_TODAY)
         .bind(relay)
         .bind(provider)
         .bind(today)
         .bind(count)
+        .bind(now)
         .fetch_optional(c)
         .await?);
-    Ok(after.map_or(0, |after| day(after).taken - before.taken))
+    let (after, emptied_at) = after.unwrap_or((before, emptied_at));
+    Ok(Taken { count: after - before, emptied_at })
 }
 
 const GIVE_TODAY: &str = "
