@@ -168,6 +168,10 @@ async fn everything(db: &Db) -> Vec<String> {
     relays::mark_answered(&mut tx, "main", 0).await.unwrap();
     relays::pause(&mut tx, "main", Some(5), Some("by hand")).await.unwrap();
     say("relays", &relays::list(&mut tx).await.unwrap());
+    for asked_at in [0, i64::MAX] {
+        relays::mark_greeted(&mut tx, "main", asked_at).await.unwrap();
+        say("greeted", &relays::list(&mut tx).await.unwrap());
+    }
     relays::mark_up(&mut tx, "main").await.unwrap();
     relays::pause(&mut tx, "main", None, None).await.unwrap();
     say("relays", &relays::list(&mut tx).await.unwrap());

@@ -24,7 +24,7 @@ pub enum Args {
         #[arg(long = "for", value_name = "LENGTH", default_value = "1h", value_parser = crate::config::values::duration)]
         length: Duration,
     },
-    /// Let it go on, at its full pace to every provider
+    /// Let it go on, at its full pace to every provider, and forget that it was down
     Resume {
         /// Its name
         name: String,
@@ -128,6 +128,8 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             known(name)?;
             let mut tx = house.db.write().await?;
             store::pause(&mut tx, name, None, None).await?;
+            // Whoever says so knows better than what was found last; the next mail tells.
+            store::mark_up(&mut tx, name).await?;
             pace::store::free(&mut tx, name, cx.clock().now_ms()).await?;
             tx.notify(crate::delivery::CHANNEL).await?;
             tx.commit().await?;

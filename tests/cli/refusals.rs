@@ -6,7 +6,7 @@ use matinale::db::{Db, Options, on};
 use tempfile::TempDir;
 
 /// A folder with a configuration, and whatever else stands in it.
-fn house(more: &str) -> TempDir {
+pub(super) fn house(more: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
@@ -35,7 +35,7 @@ fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
-fn answer(house: &TempDir, arguments: &[&str]) -> String {
+pub(super) fn answer(house: &TempDir, arguments: &[&str]) -> String {
     let Output { status, stdout, stderr } = run(house, arguments);
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()

@@ -553,3 +553,41 @@ async fn told_later(deaf: Deaf) {
     let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.accepted).sum::<i64>(), 40, "{deaf:?}: and not twice");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_relay_that_was_down_when_the_last_mail_was_over_is_found_to_be_back_before_the_next() {
+    for test in both().await {
+        let server = Faulty::start(Offer::default(), HashMap::new(), VecDeque::new(), Vec::new()).await;
+        let relays = format!(
+            "url = \"smtp://{0}?tls=none\"\n[relay.spare]\nurl = \"smtp://{0}?tls=none\"\n\
+             [relay.straight]\nurl = \"mx://\"",
+            server.address
+        );
+        let (bench, _folder) = through(test.db.clone(), &relays, &[]).await;
+        let hour = Duration::from_secs(3600);
+        let (now, mut tx) = (bench.clock.now(), bench.db.write().await.unwrap());
+        for name in ["main", "straight"] {
+            relay::store::mark_down(&mut tx, name, now - hour, "nobody is there").await.unwrap();
+        }
+        // Whoever refuses us as a sender greets us all the same.
+        relay::store::block(&mut tx, "spare", now - hour, now - hour / 2, "blocked").await.unwrap();
+        tx.commit().await.unwrap();
+        let (engine, shutdown) = (bench.engine(), Shutdown::new());
+        let until = shutdown.clone();
+        let daemon = tokio::spawn(async move { engine.run(&until).await });
+        let down = async || -> Vec<String> {
+            let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+            known.into_iter().filter(|known| known.down_since.is_some()).map(|known| known.name).collect()
+        };
+        let back = async {
+            while down().await.len() > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONGEST, back).await.expect(test.name);
+        assert_eq!(down().await, ["spare"], "{}", test.name);
+        shutdown.drain();
+        daemon.await.unwrap();
+        assert!(server.record().taken.is_empty(), "{}: no mail is needed for it", test.name);
+    }
+}

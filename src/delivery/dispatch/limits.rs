@@ -86,8 +86,8 @@ impl Dispatch {
         }
     }
 
-    /// Relays that are given nothing for a while, or go on, by the ledger's word.
-    pub(in crate::delivery) async fn heed_pauses(&self) -> Result<()> {
+    /// Relays that are given nothing for a while, or go on, by the ledger's word; those that it calls down are looked after.
+    pub(in crate::delivery) async fn heed_pauses(self: &Arc<Self>) -> Result<()> {
         // One look at a time: heeded late, an older one would let go on what was paused since.
         let turn = self.looking.lock().await;
         let listed = async { relays::list(&mut self.shared.db.read().await?).await };
@@ -95,10 +95,14 @@ impl Dispatch {
         let now = self.shared.clock.now_ms();
         let mut back = Vec::new();
         for (name, relay) in &self.relays {
-            let until = known.iter().find(|known| known.name == *name).and_then(|known| known.paused_until);
+            let known = known.iter().find(|known| known.name == *name);
+            let until = known.and_then(|known| known.paused_until);
             let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
             let jobs = relay.pause_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
             back.extend(jobs.iter().map(|job| job.held.id.0));
+            if let Some(known) = known {
+                self.look_after(relay, known);
+            }
         }
         drop(turn);
         self.give(back, Vec::new()).await;

@@ -1,12 +1,13 @@
 //! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
 //! (`connections`) that all daemons share, knows whether a resolver answers (`resolver`) and what waits for its answers
-//! (`asking`), tells the ledger what was said (`telling`), and keeps count of everything that works for one daemon's life
-//! (`tasks`).
+//! (`asking`), asks idle relays whether they are back (`probing`), tells the ledger what was said (`telling`), and keeps
+//! count of everything that works for one daemon's life (`tasks`).
 
 mod asking;
 mod connections;
 mod limits;
 mod place;
+mod probing;
 mod resolver;
 mod tasks;
 mod telling;

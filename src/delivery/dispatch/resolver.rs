@@ -52,6 +52,11 @@ impl Resolver {
         state.newest.clone().filter(|newest| state.told.as_ref() != Some(newest))
     }
 
+    /// What the ledger was told does not stand there: somebody else told it otherwise.
+    fn untell(&self) {
+        self.state().told = None;
+    }
+
     /// The ledger knows this.
     pub(super) fn told(&self, found: Found) {
         self.state().told = Some(found);
@@ -61,10 +66,19 @@ impl Resolver {
 impl Dispatch {
     /// A question about a domain was asked, and found this.
     pub(super) fn asked(&self, found: &Destination) {
-        let silent = match found {
+        self.found(match found {
             Err(Nowhere::Silent(why)) => Some(why.as_str()),
             Ok(_) | Err(_) => None,
-        };
+        });
+    }
+
+    /// Resolvers were asked whether they are there, though the ledger says that they are not.
+    pub(super) fn found_resolver(&self, silent: bool) {
+        self.found(silent.then_some("no resolver answers"));
+        self.resolver.untell();
+    }
+
+    fn found(&self, silent: Option<&str>) {
         // Another relay asks for the limits of receivers alone: its mail goes where it always goes.
         let needed = self.relays.values().any(|relay| relay.is_mx());
         if self.resolver.found(silent, self.shared.clock.now()) && needed {
@@ -111,5 +125,8 @@ mod tests {
         assert_eq!(resolver.untold(), Some(Found::Answers));
         resolver.told(Found::Answers);
         assert_eq!(resolver.untold(), None);
+        // Another daemon told it otherwise since.
+        resolver.untell();
+        assert_eq!(resolver.untold(), Some(Found::Answers));
     }
 }

@@ -155,6 +155,11 @@ impl Ways {
         found
     }
 
+    /// Whether no resolver answers at all.
+    pub(super) async fn is_silent(&self) -> bool {
+        self.dns.is_silent().await
+    }
+
     async fn look(&self, domain: &str) -> (Destination, Duration) {
         let answer = match self.dns.ask(domain, RecordType::MX).await {
             Ok(answer) => answer,

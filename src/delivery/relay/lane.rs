@@ -147,6 +147,12 @@ impl Lane {
         self.state().waiting.len()
     }
 
+    /// Whether something waits, or a connection may be open.
+    pub(super) fn is_at_work(&self) -> bool {
+        let state = self.state();
+        !state.waiting.is_empty() || state.workers > 0
+    }
+
     /// Whether it has had nothing to do for so long that it can be forgotten. Not while somebody cannot be reached: who
     /// comes back when their rest is over would find that nobody remembers how long it was.
     pub(in crate::delivery) fn is_idle(&self, length: Duration) -> bool {

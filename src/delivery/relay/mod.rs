@@ -32,6 +32,8 @@ pub(super) use share::Share;
 
 use health::Health;
 
+/// A relay that was down, and has nothing to do, is asked so often whether it is back.
+const ASKED_EVERY: Duration = Duration::from_secs(60);
 /// A lane that has had nothing to do for so long is forgotten.
 const IDLE_LANE: Duration = Duration::from_secs(60);
 
@@ -107,6 +109,8 @@ struct State {
     refusal: Option<Refusal>,
     /// Until when the ledger says that nothing is given to it: an operator wants it so, or a daemon was refused.
     paused_until: Option<Instant>,
+    /// When it was asked last whether it is there.
+    asked_at: Option<Instant>,
 }
 
 /// A relay refuses us as a sender: nothing is given to it for a while.
@@ -196,6 +200,20 @@ impl Relay {
     /// Whether it takes mail, as far as we know; `now` in milliseconds of real time.
     pub(super) fn is_up(&self, now: i64) -> bool {
         self.state().blocked_until(Instant::now()).is_none() && self.bucket.now(now).suspended_until.is_none()
+    }
+
+    /// Whether it has nothing to do, and was not asked lately whether it is there; it counts as asked now. `now` in
+    /// milliseconds of real time.
+    pub(super) fn may_be_asked(&self, now: i64) -> bool {
+        if !self.is_up(now) || self.lanes().iter().any(|lane| lane.is_at_work()) {
+            return false;
+        }
+        let (mut state, now) = (self.state(), Instant::now());
+        let may = state.asked_at.is_none_or(|at| now - at >= ASKED_EVERY);
+        if may {
+            state.asked_at = Some(now);
+        }
+        may
     }
 
     /// How many wait.

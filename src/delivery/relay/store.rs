@@ -19,6 +19,14 @@ pub struct Known {
     pub paused_until: Option<i64>,
 }
 
+impl Known {
+    /// Whether it may take mail again though nobody knows: it was out of reach. A refusal of us as a sender is over when a
+    /// message is answered, or when somebody says so; a greeting proves nothing.
+    pub(in crate::delivery) fn may_be_back(&self) -> bool {
+        self.down_since.is_some_and(|since| self.paused_until.is_none_or(|until| until <= since))
+    }
+}
+
 const LIST: &str = "
 SELECT name, down_since, reason, paused_until
 FROM relay
@@ -69,6 +77,20 @@ WHERE name = $1
 /// It answered about a message then: whatever is marked before that, by whichever daemon, is over.
 pub async fn mark_answered(conn: &mut Conn, name: &str, at: i64) -> Result<()> {
     on!(conn, |c| sqlx::query(ANSWERED).bind(name).bind(at).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+const GREETED: &str = "
+UPDATE relay
+SET down_since = NULL, reason = NULL
+WHERE name = $1
+  AND down_since < $2
+  -- Whoever refuses us as a sender greets us all the same.
+  AND (paused_until IS NULL OR paused_until <= down_since)";
+
+/// It greeted us, and was asked for that then: that it was out of reach before is over.
+pub async fn mark_greeted(conn: &mut Conn, name: &str, asked_at: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(GREETED).bind(name).bind(asked_at).execute(c).await.map(drop)?);
     Ok(())
 }
 

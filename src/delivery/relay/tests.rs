@@ -302,6 +302,24 @@ async fn p5_what_is_late_by_now_does_not_wait_for_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p2_a_relay_is_asked_whether_it_is_there_once_a_minute_and_not_while_it_is_at_work() {
+    let (relay, lane) = with(vec![job(1, 1, 1, false)]);
+    assert!(!relay.may_be_asked(0), "something waits for it");
+    assert_eq!(lane.wanted_workers(1, 0), 1);
+    let Next::Job(in_hand) = relay.next(&lane, None, false, 0) else { panic!("it is up") };
+    assert!(!relay.may_be_asked(0), "a worker has it in hand");
+    drop(in_hand);
+    assert!(lane.retire_if_idle());
+    assert!(relay.may_be_asked(0));
+    assert!(!relay.may_be_asked(0), "just now");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    relay.down();
+    assert!(!relay.may_be_asked(0), "it is known to be away for a moment more");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(relay.may_be_asked(0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn how_long_somebody_could_not_be_reached_is_remembered_until_they_are_tried_again() {
     let (_, lane) = with(Vec::new());
     let minute = Duration::from_secs(60);
