@@ -40,6 +40,7 @@ const TABLES: [(&str, &[&str]); 7] = [
             "pruned",
             "pruned_delivery",
             "pruned_attempt",
+            "unmade",
             "pace",
             "connection",
             "warm_up",

@@ -163,6 +163,16 @@ async fn everything(db: &Db) -> Vec<String> {
     ledger::withdraw_all(&mut tx, edition.id).await.unwrap();
     ledger::forget(&mut tx, id).await.unwrap();
 
+    for why in ["no key", "no words"] {
+        ledger::mark_unmade(&mut tx, edition.id, now, why).await.unwrap();
+    }
+    say("unmade, of an edition that is held", &ledger::list_unmade(&mut tx).await.unwrap());
+    let held = editions::load(&mut tx, edition.id).await.unwrap();
+    editions::set_state(&mut tx, &held, EditionState::Sending, None, &who, now).await.unwrap();
+    say("unmade", &ledger::list_unmade(&mut tx).await.unwrap());
+    ledger::mark_made(&mut tx, edition.id).await.unwrap();
+    say("made", &ledger::list_unmade(&mut tx).await.unwrap());
+
     relays::mark_down(&mut tx, "main", now, "refused").await.unwrap();
     relays::block(&mut tx, "main", now, now, "blocked").await.unwrap();
     relays::mark_answered(&mut tx, "main", 0).await.unwrap();

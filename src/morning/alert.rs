@@ -39,6 +39,8 @@ pub enum Cause {
     WarmUp(Date, String),
     /// The feed brought nothing new since then.
     FeedSilent(String, Timestamp, String),
+    /// None of the edition's messages can be made.
+    Unmade(Date, String),
     /// Deliveries that ended without having been accepted, more than a few.
     Undelivered(Date, String),
     /// What is due for a newsletter, or for the whole house, cannot be done since then.
@@ -59,6 +61,7 @@ impl Cause {
             Self::ProviderDown(name, since, _) => format!("provider-down:{name}:{}", since.as_second()),
             Self::WarmUp(date, _) => format!("warm-up:{of}:{date}"),
             Self::FeedSilent(name, since, _) => format!("feed-silent:{name}:{}", since.as_second()),
+            Self::Unmade(date, _) => format!("unmade:{of}:{date}"),
             Self::Undelivered(date, _) => format!("undelivered:{of}:{date}"),
             Self::Clock(since, _) => format!("clock:{of}:{}", since.as_second()),
         }
@@ -75,6 +78,7 @@ impl Cause {
             Self::ProviderDown(name, ..) => format!("{name} is given no mail of ours"),
             Self::WarmUp(date, _) => format!("{title}: the edition of {date} will not reach everybody"),
             Self::FeedSilent(name, ..) => format!("Feed {name} is silent"),
+            Self::Unmade(date, _) => format!("{title}: the edition of {date} does not leave"),
             Self::Undelivered(date, _) => format!("{title}: readers without the edition of {date}"),
             Self::Clock(..) if title.is_empty() => "Not all that is due can be done".to_owned(),
             Self::Clock(..) => format!("{title}: what is due cannot be done"),
@@ -115,6 +119,11 @@ impl Cause {
             Self::Clock(_, why) => {
                 format!(
                     "{why}\n\nIt is tried again every few seconds; every other step is done. The log says what comes of it."
+                )
+            }
+            Self::Unmade(_, why) => {
+                format!(
+                    "None of its messages can be made: {why}\n\nEach is tried again every minute until its reader's deadline. Mend what is said here, and start the daemon anew where that is a key; or: matinale edition correct"
                 )
             }
             Self::Undelivered(_, why) => format!("{why}\n\nEach story: matinale why ADDRESS NEWSLETTER"),

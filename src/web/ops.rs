@@ -48,7 +48,11 @@ async fn missing(state: &State) -> crate::db::Result<Option<String>> {
     if state.looking.as_ref().is_some_and(|troubles| troubles.last()) {
         return Ok(Some("the clock cannot do all that is due: the log says what".to_owned()));
     }
-    Ok(without_relay(state).await?.map(|id| format!("no relay takes the mail of {id}")))
+    if let Some(id) = without_relay(state).await? {
+        return Ok(Some(format!("no relay takes the mail of {id}")));
+    }
+    let unmade = delivery::store::list_unmade(&mut state.db.read().await?).await?;
+    Ok(unmade.first().map(|one| format!("the mail of {} cannot be made: the log says why", one.newsletter)))
 }
 
 /// A newsletter none of whose relays takes mail, as far as the daemons know.

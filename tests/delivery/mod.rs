@@ -13,6 +13,7 @@ pub(crate) mod ground;
 mod keys;
 mod late;
 mod lives;
+mod making;
 mod mx;
 mod outcomes;
 mod prune;

@@ -10,6 +10,7 @@ use matinale::clock::{Clock, Random};
 use matinale::config::Config;
 use matinale::db::{Db, on};
 use matinale::delivery::relay::store as relays;
+use matinale::delivery::store as ledger;
 use matinale::editions::{self, Document, Edition, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::send::{How, send};
@@ -486,6 +487,33 @@ async fn p2_a_daemon_whose_clock_cannot_do_what_is_due_is_not_ready_until_it_can
     sql(&house, "DELETE FROM decision").await;
     look(&house, &troubles).await;
     assert_eq!(get(&routes, "/readyz", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn p1_an_edition_of_which_no_message_can_be_made_is_told_once() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        let people = [readers::somebody(&house.links, "a@one.example")];
+        let mut tx = house.db.write().await.unwrap();
+        readers::subscribe(&mut tx, &people, house.clock.now()).await;
+        tx.commit().await.unwrap();
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        for _ in 0..3 {
+            tick::tick(&house).await.unwrap();
+        }
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Sending), "{}", test.name);
+        assert!(alarms(&house).await.is_empty(), "{}", test.name);
+        let mut tx = house.db.write().await.unwrap();
+        let date = "2026-11-24".parse().unwrap();
+        let edition = editions::store::find(&mut tx, "test", date).await.unwrap().unwrap();
+        ledger::mark_unmade(&mut tx, edition.id, house.clock.now(), "no key").await.unwrap();
+        tx.commit().await.unwrap();
+        for _ in 0..3 {
+            tick::tick(&house).await.unwrap();
+            assert_eq!(alarms(&house).await, ["unmade:test:2026-11-24"], "{}", test.name);
+        }
+    }
 }
 
 /// Far longer than anything here takes, and shorter than a relay is waited for.

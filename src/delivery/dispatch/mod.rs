@@ -1,11 +1,12 @@
 //! Hands claimed deliveries to relays and lanes (`place`), keeps the limits (`limits`) and the connections
 //! (`connections`) that all daemons share, knows whether a resolver answers (`resolver`) and what waits for its answers
-//! (`asking`), asks idle relays whether they are back (`probing`), tells the ledger what was said (`telling`), and keeps
-//! count of everything that works for one daemon's life (`tasks`).
+//! (`asking`), asks idle relays whether they are back (`probing`), knows whether messages can be made (`making`), tells the
+//! ledger what was said (`telling`), and keeps count of everything that works for one daemon's life (`tasks`).
 
 mod asking;
 mod connections;
 mod limits;
+mod making;
 mod place;
 mod probing;
 mod resolver;
@@ -33,6 +34,7 @@ use crate::clock::Random;
 use crate::config::Newsletter;
 use asking::Asking;
 use connections::Connections;
+use making::Making;
 use resolver::Resolver;
 use tasks::Tasks;
 pub(super) use telling::Untold;
@@ -54,6 +56,7 @@ pub(super) struct Dispatch {
     tasks: Tasks,
     questions: Semaphore,
     asking: Asking,
+    pub(super) making: Making,
     resolver: Resolver,
     /// Whoever looks which relays are paused.
     looking: tokio::sync::Mutex<()>,
@@ -85,6 +88,7 @@ impl Dispatch {
             tasks: Tasks::new(),
             questions: Semaphore::new(QUESTIONS),
             asking: Asking::default(),
+            making: Making::default(),
             resolver: Resolver::default(),
             looking: tokio::sync::Mutex::default(),
             connections: Connections::default(),

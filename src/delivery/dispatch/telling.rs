@@ -1,4 +1,4 @@
-//! What was said, by receivers and by resolvers, is told to the ledger once a second.
+//! What was said, by receivers and by resolvers, and what came of making messages is told to the ledger once a second.
 //!
 //! It is kept until the ledger has it: where the telling fails, or is given up, what was to be told stands again where it was
 //! noted, and what a life could not tell any more is told by the next one.
@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use super::Dispatch;
+use super::making::Can;
 use super::resolver::Found;
 use crate::delivery::Result;
 use crate::delivery::pace::store::{self as paces, Said};
 use crate::delivery::relay::{Lane, Relay, store as relays};
+use crate::delivery::store;
+use crate::editions::EditionId;
 
 /// What one life could not tell: of a relay, by a provider.
 pub(in crate::delivery) type Untold = Vec<(String, String, Said)>;
@@ -36,9 +39,9 @@ impl Drop for Telling {
 }
 
 impl Dispatch {
-    /// Tells the ledger what was said since the last time, and what was found of resolvers.
+    /// Tells the ledger what was said since the last time, and what was found of resolvers and of editions.
     pub(in crate::delivery) async fn tell(&self) -> Result<()> {
-        let resolver = self.resolver.untold();
+        let (resolver, making) = (self.resolver.untold(), self.making.untold());
         let mut telling = Telling::default();
         for relay in self.relays.values() {
             for lane in relay.lanes() {
@@ -48,21 +51,35 @@ impl Dispatch {
                 }
             }
         }
-        if telling.said.is_empty() && resolver.is_none() {
+        if telling.said.is_empty() && resolver.is_none() && making.is_empty() {
             return Ok(());
         }
         // It stands outside of what is given up when the ledger does not answer.
-        self.shared.db.answered(self.write(&mut telling, resolver.as_ref())).await?;
+        self.shared.db.answered(self.write(&mut telling, resolver.as_ref(), &making)).await?;
+        self.making.told(making);
         if let Some(found) = resolver {
             self.resolver.told(found);
         }
         Ok(())
     }
 
-    async fn write(&self, telling: &mut Telling, resolver: Option<&Found>) -> Result<()> {
+    async fn write(
+        &self,
+        telling: &mut Telling,
+        resolver: Option<&Found>,
+        making: &[(i64, Can)],
+    ) -> Result<()> {
         let mut tx = self.shared.db.write().await?;
         if let Some(found) = resolver {
             self.note_resolver(&mut tx, found).await?;
+        }
+        for (edition, can) in making {
+            match can {
+                Can::BeMade => store::mark_made(&mut tx, EditionId(*edition)).await?,
+                Can::NotBeMade { since, why } => {
+                    store::mark_unmade(&mut tx, EditionId(*edition), *since, why).await?;
+                }
+            }
         }
         let day = self.shared.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
         for (relay, lane, said) in &telling.said {

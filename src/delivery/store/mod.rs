@@ -1,5 +1,5 @@
 //! The tables `delivery` and `attempt`: counting here; planning, exporting, what people do by hand and what the ledger
-//! learned of readers in files of their own. What was pruned is counted as well.
+//! learned of readers in files of their own. What was pruned is counted as well. And `unmade`.
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`: planning, claiming and releasing are set-based
 //! over them. The statements of the protocol itself stand in `protocol`.
@@ -8,6 +8,7 @@ mod by_hand;
 mod page;
 mod plan;
 mod readers;
+mod unmade;
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -21,6 +22,7 @@ pub use by_hand::{Settle, retry, settle, uncertain, withdraw_all};
 pub use page::page;
 pub(super) use plan::{plan, slots};
 pub use readers::{Dead, dead_addresses, domains, forget};
+pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};
 
 /// The one of two statements that belongs to this connection's engine.
 pub(super) fn pick(conn: &Conn, sqlite: &'static str, postgres: &'static str) -> &'static str {

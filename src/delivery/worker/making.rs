@@ -7,6 +7,7 @@ use crate::delivery;
 use crate::delivery::dispatch::Dispatch;
 use crate::delivery::message::{Composed, Wanted};
 use crate::delivery::relay::{Carried, Job, Lane, Next, Relay};
+use crate::telemetry::nameless;
 
 /// A message that cannot be made is tried again after so long.
 const NOT_MADE: Duration = Duration::from_secs(60);
@@ -22,6 +23,13 @@ impl Worker {
     pub(super) async fn not_made(&self, job: Job, error: &Error, pending: &mut Pending) -> Answer {
         let id = job.held.id.0;
         tracing::error!(%error, delivery.id = id, "a message cannot be made; its delivery waits");
+        // A database that is away says nothing of the edition.
+        if let Error::Message { edition, .. } = error {
+            let now = self.shared().clock.now();
+            if self.dispatch.making.not_made(*edition, &nameless(&error.to_string()), now) {
+                tracing::error!(%error, edition.id = edition, "no message of the edition can be made");
+            }
+        }
         if self.keep(pending, Vec::new()).await == Answer::Fenced {
             return Answer::Fenced;
         }

@@ -239,6 +239,7 @@ impl Worker {
                     _ => Ok(None),
                 };
             }
+            self.dispatch.making.made(letter.job.held.edition);
             let Some(held) = self.held.as_mut() else { return Ok(Some(letter.job)) };
             let request = Request {
                 finished: pending.take(),

@@ -161,7 +161,10 @@ async fn advance(house: &House, newsletter: &Newsletter, edition: &Edition) -> R
     match edition.state {
         EditionState::Open => advance_open(house, newsletter, edition).await,
         EditionState::Locked => start_sending(house, edition).await,
-        EditionState::Sending => finish(house, Some(newsletter), edition).await,
+        EditionState::Sending => {
+            watch_making(house, newsletter, edition).await?;
+            finish(house, Some(newsletter), edition).await
+        }
         EditionState::Held => raise(house, newsletter, &held(house, edition).await?).await,
         _ => Ok(()),
     }
@@ -289,6 +292,15 @@ async fn start_sending(house: &House, edition: &Edition) -> Result<()> {
     tx.notify(delivery::CHANNEL).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Raises the alarm about an edition of which no message can be made.
+async fn watch_making(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<()> {
+    let unmade = delivery::store::list_unmade(&mut house.db.read().await?).await?;
+    match unmade.into_iter().find(|one| one.edition == edition.id.0) {
+        Some(one) => raise(house, newsletter, &Cause::Unmade(edition.date, one.reason)).await,
+        None => Ok(()),
+    }
 }
 
 /// Marks an edition sent once each of its deliveries is final, and says so when readers went without: to everybody where
