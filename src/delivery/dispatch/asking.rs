@@ -1,8 +1,10 @@
-//! Deliveries whose domain is being asked about, counted by newsletter: that one waits for answers is no reason for another
-//! to claim nothing.
+//! Deliveries whose domain is being asked about: each domain once, however many wait for the answer, and counted by
+//! newsletter, for that one waits for answers is no reason for another to claim nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::delivery::relay::Job;
 
 /// How many there are.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,32 @@ impl Asking {
     /// Whether there are any.
     pub(super) fn any(&self) -> bool {
         self.counts().values().any(|count| *count > 0)
+    }
+}
+
+type ByDomain = HashMap<String, Vec<(Vec<Job>, Asked)>>;
+
+/// Who waits for the answer about a domain.
+#[derive(Debug, Default)]
+pub(super) struct Waiters(Mutex<ByDomain>);
+
+impl Waiters {
+    fn all(&self) -> std::sync::MutexGuard<'_, ByDomain> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These wait for it; `true` where nobody did, so that nobody asks yet.
+    pub(super) fn join(&self, domain: &str, jobs: Vec<Job>, asked: Asked) -> bool {
+        let mut all = self.all();
+        let known = all.entry(domain.to_owned()).or_default();
+        known.push((jobs, asked));
+        known.len() == 1
+    }
+
+    /// Nobody waits any more: everybody who did, and what they count as.
+    pub(super) fn leave(&self, domain: &str) -> (Vec<Job>, Vec<Asked>) {
+        let (jobs, asked): (Vec<_>, _) = self.all().remove(domain).unwrap_or_default().into_iter().unzip();
+        (jobs.into_iter().flatten().collect(), asked)
     }
 }
 

@@ -32,7 +32,7 @@ use super::worker::{self, Shared};
 use super::{DeliveryState, Mode};
 use crate::clock::Random;
 use crate::config::Newsletter;
-use asking::Asking;
+use asking::{Asking, Waiters};
 use connections::Connections;
 use making::Making;
 use resolver::Resolver;
@@ -56,6 +56,7 @@ pub(super) struct Dispatch {
     tasks: Tasks,
     questions: Semaphore,
     asking: Asking,
+    waiters: Waiters,
     pub(super) making: Making,
     resolver: Resolver,
     /// Whoever looks which relays are paused.
@@ -88,6 +89,7 @@ impl Dispatch {
             tasks: Tasks::new(),
             questions: Semaphore::new(QUESTIONS),
             asking: Asking::default(),
+            waiters: Waiters::default(),
             making: Making::default(),
             resolver: Resolver::default(),
             looking: tokio::sync::Mutex::default(),

@@ -236,25 +236,32 @@ impl Dispatch {
         })
     }
 
-    /// Asks about a domain aside, and places its deliveries then.
+    /// Asks about a domain aside, and places its deliveries then. Who comes while somebody asks waits for the same answer.
     fn ask(self: &Arc<Self>, domain: String, jobs: Vec<Job>) {
         let Some(ways) = self.ways.clone() else { return };
         let asked = self.asking.begin(jobs.iter().map(|job| job.newsletter.id.as_str()));
+        if !self.waiters.join(&domain, jobs, asked) {
+            return;
+        }
         let this = self.clone();
         self.tasks.spawn(async move {
             let found = async {
                 let _permit = this.questions.acquire().await;
-                // It may have been found while this waited for its turn: then nobody is asked.
+                // Whoever asked before this may just have found it: what is remembered says nothing of a resolver.
                 if ways.known(&domain).is_none() {
                     this.asked(&ways.find(&domain).await);
                 }
             };
-            tokio::select! {
-                () = found => this.place(jobs).await,
+            let answered = tokio::select! {
+                () = found => true,
                 // Nobody waits for the answer any more.
-                () = this.closing.cancelled() => {
-                    this.give(jobs.iter().map(|job| job.held.id.0).collect(), Vec::new()).await;
-                }
+                () = this.closing.cancelled() => false,
+            };
+            let (jobs, asked) = this.waiters.leave(&domain);
+            if answered {
+                this.place(jobs).await;
+            } else {
+                this.give(jobs.iter().map(|job| job.held.id.0).collect(), Vec::new()).await;
             }
             drop(asked);
         });
