@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
-use super::{Context, Exit, Misuse};
+use super::{Context, Exit, Misuse, Refusal};
 use crate::config::values;
 use crate::morning::drill::{self, Drill, Report};
 
@@ -59,7 +59,11 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         lease: lease.max(Duration::from_millis(300)),
         bytes: 20_000,
     };
-    let report = drill::run(&drill, cx.random().clone(), &|text| cx.say(text)).await?;
+    let shutdown = cx.shutdown()?;
+    let report = drill::run(&drill, cx.random().clone(), &shutdown, &|text| cx.say(text)).await?;
+    let Some(report) = report else {
+        return Err(Refusal("interrupted: nothing of it is left behind".to_owned()).into());
+    };
     let kept = report.kept(args.connections);
     if cx.json {
         cx.out().line(&serde_json::to_string(&report)?)?;

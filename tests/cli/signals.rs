@@ -1,6 +1,9 @@
-//! Signals that come before the daemon has begun to serve.
+//! Signals that come before the daemon has begun to serve, and while a drill is under way.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use crate::support::databases;
 
 /// A signal's bit in the masks of `/proc/PID/status`.
 const HANGUP: u64 = 1 << 0;
@@ -60,4 +63,42 @@ fn a_daemon_that_was_told_not_to_hear_that_its_terminal_is_lost_does_not() {
     assert_eq!(mask(&daemon, "SigCgt") & HANGUP, 0);
     send("-TERM", &daemon);
     assert_eq!(daemon.wait().unwrap().code(), Some(0));
+}
+
+/// The processes that were started with this folder in their command line.
+fn started_with(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let line = std::fs::read(path.join("cmdline")).ok()?;
+        String::from_utf8_lossy(&line).contains(folder).then(|| path.display().to_string())
+    });
+    processes.collect()
+}
+
+#[tokio::test]
+async fn p2_a_drill_that_is_told_to_end_ends_its_daemons_and_leaves_nothing_behind() {
+    let servers = [None, databases::postgres_url()];
+    for (signal, postgres) in ["-TERM", "-INT"].into_iter().zip(servers) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut drill = Command::new(env!("CARGO_BIN_EXE_matinale"));
+        drill.args(["drill", "--kills", "1000", "--deliveries", "50000"]);
+        if let Some(url) = &postgres {
+            drill.args(["--daemons", "2", "--postgres", url]);
+        }
+        drill.env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut drill = drill.spawn().unwrap();
+        while started_with(folder.path()).is_empty() {
+            assert_eq!(drill.try_wait().unwrap(), None, "{signal}: it ended by itself");
+            std::thread::yield_now();
+        }
+        send(signal, &drill);
+        assert_eq!(drill.wait().unwrap().code(), Some(3), "{signal}");
+        assert_eq!(started_with(folder.path()), [""; 0], "{signal}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert!(left.is_empty(), "{signal}: {left:?}");
+        if let Some(url) = postgres {
+            assert_eq!(databases::stages(&url).await, 0, "{signal}");
+        }
+    }
 }

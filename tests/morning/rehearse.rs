@@ -194,3 +194,30 @@ async fn a_rehearsal_finds_what_would_stop_the_morning() {
     let past = Rehearsal { date: Some("2026-11-23".parse().unwrap()), ..Rehearsal::default() };
     assert!(play(&house, &past).await.is_ok(), "a past edition that was never locked may be rehearsed");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_rehearsal_that_is_told_to_end_while_its_readers_are_made_up_ends_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("real.db").display());
+    furnish(&Db::open(&Options::new(&url)).await.unwrap()).await;
+    let house = house(&url, "url = \"smtp://127.0.0.1:1\"", "").await;
+    let newsletter = house.config.newsletters["test"].clone();
+    for postgres in [None, databases::postgres_url()] {
+        let wanted =
+            Rehearsal { subscribers: Some(10_000_000), postgres: postgres.clone(), ..Rehearsal::default() };
+        let shutdown = Shutdown::new();
+        let say = |text: &str| {
+            if text.starts_with("making up") {
+                shutdown.drain();
+            }
+        };
+        let rehearsed = rehearse(&house, &newsletter, &wanted, &shutdown, &say);
+        // All of them take minutes.
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(40), rehearsed).await;
+        let told = ended.expect("at once").unwrap().unwrap_err();
+        assert_eq!(told, "interrupted: nothing of it is left behind");
+        if let Some(url) = postgres {
+            assert_eq!(databases::stages(&url).await, 0);
+        }
+    }
+}

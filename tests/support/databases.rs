@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use matinale::db::{Db, Options};
+use matinale::db::{Db, Options, on};
 use tempfile::TempDir;
 
 /// One empty, migrated database; gone with its folder.
@@ -92,6 +92,17 @@ pub fn postgres_url() -> Option<String> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let cluster = CLUSTER.get_or_init(|| postgres_wanted().then(|| Cluster::start("tests")));
     Some(cluster.as_ref()?.new_database())
+}
+
+/// How many stages stand in this database of PostgreSQL's.
+pub async fn stages(url: &str) -> i64 {
+    let db = Db::open(&Options { connections: 1, ..Options::new(url) }).await.unwrap();
+    let mut conn = db.read().await.unwrap();
+    let sql = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'matinale%'";
+    let count = on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+    drop(conn);
+    db.close().await;
+    count
 }
 
 pub(super) struct Cluster {

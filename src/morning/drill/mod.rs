@@ -21,6 +21,7 @@ use super::{Error, Result};
 use crate::clock::Random;
 use crate::delivery::{self, Counts};
 use crate::editions::EditionId;
+use crate::lifecycle::Shutdown;
 
 use record::Recorder;
 
@@ -102,11 +103,16 @@ struct Ground<'a> {
     daemons: Vec<Daemon>,
 }
 
-/// Runs a drill; `say` hears how far it is.
+/// Runs a drill; `say` hears how far it is. `None` where it was told to end before that: nothing of it is left then.
 ///
 /// # Errors
 /// A stage that cannot be set, a daemon that cannot be started.
-pub async fn run(drill: &Drill, random: Random, say: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+pub async fn run(
+    drill: &Drill,
+    random: Random,
+    shutdown: &Shutdown,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Option<Report>> {
     let recorder = Arc::new(Recorder::new(random.clone()));
     let relay = stage::sink::open(recorder.clone())
         .await
@@ -121,23 +127,52 @@ pub async fn run(drill: &Drill, random: Random, say: &(dyn Fn(&str) + Sync)) -> 
         key: None,
     };
     let stage = Stage::set(&setting).await?;
+    // Struck whatever happens: a schema on somebody's server must not stay behind.
+    let played = on_stage(drill, &stage, random, &recorder, shutdown, say).await;
+    stage.strike().await?;
+    played
+}
+
+async fn on_stage(
+    drill: &Drill,
+    stage: &Stage,
+    random: Random,
+    recorder: &Recorder,
+    shutdown: &Shutdown,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Option<Report>> {
+    let Some(edition) = unless_ended(shutdown, furnish(drill, stage)).await else { return Ok(None) };
+    let mut ground = Ground { drill, stage, edition: edition?, random, daemons: Vec::new() };
+    let start = Instant::now();
+    let played = unless_ended(shutdown, ground.play(recorder, say)).await;
+    for daemon in &mut ground.daemons {
+        // Those that finished are gone already.
+        drop(daemon.child.kill().await);
+    }
+    let Some(played) = played else { return Ok(None) };
+    let mut report = played?;
+    report.seconds = start.elapsed().as_secs_f64();
+    let judged = unless_ended(shutdown, ground.judge(recorder, &mut report)).await;
+    judged.map(|judged| judged.map(|()| report)).transpose()
+}
+
+/// What this comes to; `None` where it was to end before that.
+async fn unless_ended<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = shutdown.draining() => None,
+        done = work => Some(done),
+    }
+}
+
+/// Readers, an edition, and that it may be sent.
+async fn furnish(drill: &Drill, stage: &Stage) -> Result<EditionId> {
     stage.readers(1, drill.deliveries.into()).await?;
     let bytes = stage::letter(drill.bytes)?.to_bytes();
     let edition = stage.edition(&[("fr".to_owned(), bytes)], 0).await?;
     stage.plan(edition).await?;
     stage.start(edition).await?;
-    let mut ground = Ground { drill, stage: &stage, edition, random, daemons: Vec::new() };
-    let start = Instant::now();
-    let result = ground.play(&recorder, say).await;
-    for daemon in &mut ground.daemons {
-        // Those that finished are gone already.
-        drop(daemon.child.kill().await);
-    }
-    let mut report = result?;
-    report.seconds = start.elapsed().as_secs_f64();
-    ground.judge(&recorder, &mut report).await?;
-    stage.strike().await?;
-    Ok(report)
+    Ok(edition)
 }
 
 impl Ground<'_> {
@@ -205,6 +240,8 @@ impl Ground<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(append(&log)?)
+            // A terminal's signal is the drill's alone: it ends them, and none of them ends by itself.
+            .process_group(0)
             .kill_on_drop(true);
         if self.drill.daemons > 1 {
             command.env("MATINALE__DELIVERY__HOST", format!("drill-{place}"));
@@ -386,7 +423,8 @@ mod tests {
             lease: Duration::from_secs(60),
             bytes: 2_000,
         };
-        let error = run(&drill, Random::seeded(1), &|_| {}).await.unwrap_err().to_string();
+        let ran = run(&drill, Random::seeded(1), &Shutdown::new(), &|_| {}).await;
+        let error = ran.unwrap_err().to_string();
         let (told, said) = error.split_once('\n').unwrap();
         assert!(told.contains("ended by itself (exit status: "), "{error}");
         assert!(said.starts_with("ls: "), "{error}");

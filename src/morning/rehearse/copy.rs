@@ -54,7 +54,10 @@ pub(super) async fn readers(
 ) -> Result<()> {
     if let Some(count) = made_up {
         say(&format!("making up {count} readers"));
-        return stage.readers_of(&newsletter.id, 1, count.into()).await;
+        return tokio::select! {
+            made = stage.readers_of(&newsletter.id, 1, count.into()) => made,
+            () = shutdown.draining() => Ok(()),
+        };
     }
     say("copying the list");
     let told = |count: u64| {
@@ -64,7 +67,7 @@ pub(super) async fn readers(
     };
     tokio::select! {
         copied = readers::copy::copy(&house.db, &stage.house.db, &newsletter.id, &told) => drop(copied?),
-        () = shutdown.draining() => {}
+        () = shutdown.draining() => return Ok(()),
     }
     Ok(stage::store::analyze(&stage.house.db).await?)
 }

@@ -59,7 +59,10 @@ pub async fn rehearse(
         Err(refused) => return Ok(Err(refused)),
     };
     say(&format!("{}, edition of {}: what would go out", newsletter.name, edition.date));
-    let frozen = freeze::freeze(house, newsletter, &edition).await?;
+    let frozen = tokio::select! {
+        frozen = freeze::freeze(house, newsletter, &edition) => frozen?,
+        () = shutdown.draining() => return Ok(Err(interrupted())),
+    };
     let scales = Arc::new(Scales::default());
     let sink = stage::sink::open(scales.clone())
         .await
@@ -70,6 +73,10 @@ pub async fn rehearse(
     let played = play(house, newsletter, &edition, &frozen, wanted, &stage, &scales, shutdown, say).await;
     stage.strike().await?;
     played
+}
+
+fn interrupted() -> String {
+    "interrupted: nothing of it is left behind".to_owned()
 }
 
 /// The edition, as it stands or as it will be opened.
@@ -111,7 +118,6 @@ async fn play(
     shutdown: &Shutdown,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<std::result::Result<Report, String>> {
-    let interrupted = || "interrupted: nothing of it is left behind".to_owned();
     copy::readers(house, newsletter, wanted.subscribers, stage, shutdown, say).await?;
     if shutdown.is_draining() {
         return Ok(Err(interrupted()));
@@ -131,7 +137,10 @@ async fn play(
     let mut conn = stage.house.db.read().await?;
     let counts = delivery::store::counts(&mut conn, trial).await?;
     let (weighed, rate) = (scales.weighed(), scales.rate());
-    let relays = judge::relays(house, newsletter).await?;
+    let relays = tokio::select! {
+        relays = judge::relays(house, newsletter) => relays?,
+        () = shutdown.draining() => return Ok(Err(interrupted())),
+    };
     let capacity = judge::capacity(&relays, rate);
     let slots = store::slots(&mut conn, trial).await?;
     let forecast = Forecast::of(&slots, capacity);
