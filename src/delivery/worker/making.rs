@@ -26,7 +26,7 @@ impl Worker {
         // A database that is away says nothing of the edition.
         if let Error::Message { edition, .. } = error {
             let now = self.shared().clock.now();
-            if self.dispatch.making.not_made(*edition, &nameless(&error.to_string()), now) {
+            if self.dispatch.making.not_made((*edition, id), &nameless(&error.to_string()), now) {
                 tracing::error!(%error, edition.id = edition, "no message of the edition can be made");
             }
         }
