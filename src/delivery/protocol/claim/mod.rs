@@ -16,7 +16,7 @@ use crate::delivery::{Error, Result};
 /// claimed, and how many rows were seen in all.
 ///
 /// # Errors
-/// [`Error::Fenced`]: this life is over. As [`Recent::expect_told`].
+/// [`Error::Fenced`]: this life is over. As [`Recent::expect_settled`].
 pub(in crate::delivery) async fn claim(
     db: &Db,
     me: Me,
@@ -25,7 +25,7 @@ pub(in crate::delivery) async fn claim(
     recent: &Recent,
 ) -> Result<(Vec<Claimed>, usize)> {
     let mut tx = db.write().await?;
-    recent.expect_told(db)?;
+    recent.expect_settled(db)?;
     if !life::fence(&mut tx, me).await? {
         return Err(Error::Fenced);
     }

@@ -17,9 +17,10 @@ pub(super) async fn followed(db: &Db) -> Result<Option<bool>> {
     Ok(follows.then_some(waited_for))
 }
 
-/// Whether there are other daemons, or were a moment ago: their leases say nothing after an outage.
-pub(super) async fn has_others(db: &Db, me: Me) -> Result<bool> {
-    Ok(!store::others(&mut db.read().await?, me.daemon).await?.is_empty())
+/// Every daemon that has not left, alive or not: their leases say nothing after an outage.
+pub(super) async fn daemons(db: &Db) -> Result<Vec<i64>> {
+    let all = store::others(&mut db.read().await?, 0).await?;
+    Ok(all.into_iter().map(|daemon| daemon.id).collect())
 }
 
 /// Where and as what a daemon began: tells later whether it still lives.

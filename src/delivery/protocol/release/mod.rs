@@ -6,7 +6,7 @@ mod store;
 pub(in crate::delivery) use recent::Recent;
 
 use super::{Round, claim, life};
-use crate::db::{Conn, Db};
+use crate::db::{self, Conn, Db};
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
 use crate::delivery::{DeliveryState, Error, Result};
 pub(super) use store::arrived;
@@ -71,6 +71,7 @@ pub(in crate::delivery) async fn release(
     }
     let mut conn = db.writer().await?;
     recent.expect_told(db)?;
+    let server = db.server();
     let found = store::together(&mut conn, me, group, civil).await?;
     db.keep(conn);
     // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
@@ -85,6 +86,10 @@ pub(in crate::delivery) async fn release(
     if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
         round.begin_giving_back().await;
         let mut tx = db.write().await?;
+        // Another one may not know what was just kept, and was told without it.
+        if db.server() != server {
+            return Err(db::Error::Restarted.into());
+        }
         give_back(&mut tx, me, group, &found.released, civil).await?;
         tx.commit().await?;
     }

@@ -1,6 +1,6 @@
 //! What is remembered, for how long, and in which portions it is told.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +21,10 @@ pub(super) struct Memory {
     /// Whether a standby was ever seen: without one there is nothing to remember for. One that is not seen any more may
     /// have lost its way to the server, and take its place all the same.
     pub(super) wanted: bool,
+    /// The daemons that this process was.
+    pub(super) lives: BTreeSet<i64>,
+    /// Whether there were others, when that was last seen.
+    pub(super) had_others: bool,
     /// Released, and not yet answered: by delivery and number.
     open: HashMap<(i64, i64), (Me, Release, Instant)>,
     ended: VecDeque<(Remembered, Instant)>,

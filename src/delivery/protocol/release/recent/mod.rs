@@ -42,7 +42,9 @@ pub(in crate::delivery) struct Recent {
 impl Recent {
     /// Looks whether a standby follows; says so, once, where it may lack something of what was kept.
     pub(in crate::delivery) async fn look(&self, db: &Db, me: Me) -> Result<()> {
+        self.memory().lives.insert(me.daemon);
         let followed = life::followed(db).await?;
+        let others = self.has_others(db).await?;
         // After a long outage all of it is old, and none of it told.
         if self.is_behind(db) {
             return Ok(());
@@ -55,8 +57,16 @@ impl Recent {
                  commits wait"
             );
         }
+        memory.had_others = others;
         memory.forget_old(me);
         Ok(())
+    }
+
+    /// Whether there are other daemons, or were a moment ago.
+    async fn has_others(&self, db: &Db) -> Result<bool> {
+        let all = life::daemons(db).await?;
+        let memory = self.memory();
+        Ok(all.iter().any(|daemon| !memory.lives.contains(daemon)))
     }
 
     /// What a commit came to is remembered; `None` where the life was over and only answers were kept.
@@ -75,6 +85,15 @@ impl Recent {
     /// [`db::Error::Restarted`]: it leads to another, which is to be told first.
     pub(in crate::delivery::protocol) fn expect_told(&self, db: &Db) -> Result<()> {
         if self.is_behind(db) { Err(db::Error::Restarted.into()) } else { Ok(()) }
+    }
+
+    /// The same for who claims, where others have nothing left to tell.
+    ///
+    /// # Errors
+    /// [`db::Error::Restarted`]: the server is new, and they may have.
+    pub(in crate::delivery::protocol) fn expect_settled(&self, db: &Db) -> Result<()> {
+        self.expect_told(db)?;
+        if self.is_settling() { Err(db::Error::Restarted.into()) } else { Ok(()) }
     }
 
     /// Holds a life to the server that it began with: of what another one may lack, its claims are not told again.
@@ -107,7 +126,10 @@ impl Recent {
             return Ok(());
         }
         if self.memory().wanted {
-            if life::has_others(db, me).await? {
+            self.memory().lives.insert(me.daemon);
+            // One that joined lately may be unknown to it.
+            let others = self.has_others(db).await? || self.memory().had_others;
+            if others {
                 *self.settles_until() = Some(Instant::now() + db.timeout() + LATER);
             }
             let told = self.tell_ended(db).await?;
@@ -220,7 +242,7 @@ pub(super) mod tests {
             number: 1,
             at: 0,
             relay: "main".to_owned(),
-            address: format!("r{delivery}@example.org"),
+            address: format!("reader.{delivery}@d{}.example", delivery % 499),
             revision: 0,
             language: "fr".to_owned(),
             date_at: 0,
@@ -287,9 +309,53 @@ pub(super) mod tests {
             assert!(matches!(kept, Err(Error::Db(db::Error::Restarted))), "{kept:?}");
         }
         recent.catch_up(&db, &Clock::system(), me, DOUBT).await.unwrap();
+        let claimed = claim::claim(&db, me, DUE, turns.to_claim().await, &recent).await;
+        assert!(
+            matches!(claimed, Err(Error::Db(db::Error::Restarted))),
+            "another may have something to tell"
+        );
+        tokio::time::pause();
+        tokio::time::advance(LATER).await;
+        tokio::time::resume();
         let (claimed, _) = claim::claim(&db, me, DUE, turns.to_claim().await, &recent).await.unwrap();
         assert_eq!(claimed.len(), 2, "the first has arrived");
-        assert!(recent.is_settling(), "another daemon may have something to tell");
+    }
+
+    #[tokio::test]
+    async fn p3_others_are_waited_for_that_the_server_does_not_know_and_earlier_lives_of_ours_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, first, second) = ledger(folder.path()).await;
+        let gone = "UPDATE daemon SET gone = 1 WHERE id = (SELECT MAX(id) FROM daemon)";
+        for (before, settles) in [("UPDATE daemon SET gone = 0", true), (gone, false)] {
+            assert!(change(&db, before).await > 0);
+            let recent = behind(first, 1..2);
+            recent.told_to.store(0, Ordering::Release);
+            recent.look(&db, first).await.unwrap();
+            recent.told_to.store(7, Ordering::Release);
+            // What the other joined by is among the newest commits.
+            assert_eq!(change(&db, gone).await, 1);
+            recent.catch_up(&db, &Clock::system(), first, DOUBT).await.unwrap();
+            assert_eq!(recent.is_settling(), settles, "{before}");
+        }
+        assert_eq!(change(&db, "UPDATE daemon SET gone = 0").await, 2);
+        let ours = behind(first, 1..2);
+        ours.memory().lives.insert(second.daemon);
+        ours.catch_up(&db, &Clock::system(), first, DOUBT).await.unwrap();
+        assert!(!ours.is_settling());
+    }
+
+    #[tokio::test]
+    async fn p1_whoever_has_a_number_of_a_plan_that_was_lost_is_not_taken_for_who_had_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, me, _) = ledger(folder.path()).await;
+        let other = |delivery| Release { address: "somebody@example.org".to_owned(), ..releases(delivery) };
+        let ended = Remembered { release: other(1), ..remembered(me, 1) };
+        let mut tx = db.write().await.unwrap();
+        assert_eq!(store::tell_again(&mut tx, &[ended]).await.unwrap(), 0);
+        assert_eq!(store::open_again(&mut tx, me, &[other(2)]).await.unwrap(), 0);
+        tx.commit().await.unwrap();
+        let states = states(&mut db.read().await.unwrap()).await;
+        assert!(states.iter().all(|(_, state, told, _)| state == "planned" && told.is_none()), "{states:?}");
     }
 
     #[tokio::test]
@@ -413,7 +479,7 @@ pub(super) mod tests {
         assert_eq!(store::tell_again(&mut tx, &[remembered(first, 1)]).await.unwrap(), 1);
         tx.commit().await.unwrap();
 
-        let asked = held.iter().map(|held| Release { address: held.address.clone(), ..releases(held.id.0) });
+        let asked = held.iter().map(|held| releases(held.id.0));
         let group = Group { asked: asked.collect(), ..Group::default() };
         let kept = release(&db, second, &group, 0, &mut Round::new(&turns), &recent).await.unwrap();
         assert_eq!(kept.released, [2, 3]);

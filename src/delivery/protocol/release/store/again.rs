@@ -6,8 +6,10 @@ use super::{Column, Rows, arrived, asked, run, verdicts};
 use crate::db::{Conn, Result};
 use crate::delivery::ledger::{Me, Release, Remembered};
 
-// What the server does not even know of is lacking, too. That a mail arrived may be known by a late answer, and the attempt
-// not.
+// Where the server did not even know of the plan, it was made anew, and may have given a number to somebody else: nothing is
+// told of them. Whoever has changed their address in that moment is counted among those.
+
+// What the server does not know of is lacking, too. That a mail arrived may be known by a late answer, and the attempt not.
 const LACKING: &str = "
 SELECT told.delivery
 FROM told
@@ -35,6 +37,8 @@ WHERE delivery.id = told.delivery
   AND ((delivery.state = 'claimed' AND delivery.daemon = told.daemon AND delivery.epoch = told.epoch)
        OR (delivery.accepted_at IS NULL
            AND delivery.state IN ('planned', 'deferred', 'uncertain', 'expired', 'withdrawn')))
+  AND NOT EXISTS (SELECT 1 FROM subscriber
+                  WHERE subscriber.id = delivery.subscriber AND subscriber.address <> told.address)
 RETURNING delivery.id";
 
 // As a late answer: who holds it finds the note before anything more is released.
@@ -44,6 +48,8 @@ SET accepted_at = told.accepted_at
 FROM told
 WHERE delivery.id = told.delivery AND delivery.state = 'claimed' AND delivery.accepted_at IS NULL
   AND told.accepted_at IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM subscriber
+                  WHERE subscriber.id = delivery.subscriber AND subscriber.address <> told.address)
 RETURNING delivery.id";
 
 // Of somebody who was erased meanwhile no words are kept. What another claim may yet release under this number is left
@@ -59,7 +65,8 @@ SELECT told.delivery, told.number, told.daemon, told.epoch, told.at, told.relay,
 FROM told
 JOIN delivery ON delivery.id = told.delivery
 LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
-WHERE delivery.tries >= told.number OR delivery.accepted_at IS NOT NULL
+WHERE (delivery.tries >= told.number OR delivery.accepted_at IS NOT NULL)
+  AND (subscriber.id IS NULL OR subscriber.address = told.address)
 ON CONFLICT (delivery, number) DO UPDATE
 SET outcome = CASE WHEN attempt.outcome = 'uncertain' AND excluded.outcome = 'accepted' THEN 'uncertain'
                    ELSE excluded.outcome END,
@@ -71,7 +78,9 @@ UPDATE delivery
 SET state = 'claimed', daemon = $1, epoch = $2
 FROM asked
 WHERE delivery.id = asked.delivery AND delivery.tries = asked.number - 1 AND delivery.accepted_at IS NULL
-  AND delivery.state IN ('planned', 'deferred', 'expired', 'withdrawn')";
+  AND delivery.state IN ('planned', 'deferred', 'expired', 'withdrawn')
+  AND NOT EXISTS (SELECT 1 FROM subscriber
+                  WHERE subscriber.id = delivery.subscriber AND subscriber.address <> asked.address)";
 
 // Its dot may be on the wire, whoever may want it no more.
 const OPEN_AGAIN: &str = "
@@ -83,6 +92,8 @@ FROM asked
 JOIN delivery ON delivery.id = asked.delivery
 WHERE delivery.state = 'claimed' AND delivery.daemon = $1 AND delivery.epoch = $2
   AND delivery.tries = asked.number - 1
+  AND NOT EXISTS (SELECT 1 FROM subscriber
+                  WHERE subscriber.id = delivery.subscriber AND subscriber.address <> asked.address)
 ON CONFLICT (delivery, number) DO NOTHING";
 
 fn remembered(rows: &[Remembered]) -> Rows<'_> {
