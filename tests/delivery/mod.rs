@@ -20,3 +20,4 @@ mod prune;
 mod relays;
 mod replies;
 mod resolver;
+mod warm_up;

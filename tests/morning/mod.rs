@@ -4,4 +4,5 @@ mod clock;
 mod links;
 mod preview;
 mod rehearse;
+mod troubles;
 mod why;
