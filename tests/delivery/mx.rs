@@ -1,4 +1,4 @@
-//! Straight to the receivers' own servers, and the limits that are kept there: lanes, signals, shared pace, warm-up.
+//! Straight to the receivers' own servers, and the limits that are kept there: lanes, signals, shared pace (`warm_up` has the caps).
 //! The servers and the name server are the test's own; `tests/delivery/mx` does it with real ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
