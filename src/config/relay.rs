@@ -65,7 +65,7 @@ pub struct Relay {
     pub username: Option<String>,
     /// And how we prove it.
     pub password: Option<SecretString>,
-    /// Its share beside others; 0 = only when the others are down.
+    /// Its share beside others; 0 = what the others do not take: down, paused, at a limit, or out of a receiver's reach.
     pub weight: u32,
     /// The name we greet with.
     pub helo: Option<String>,
