@@ -65,6 +65,10 @@ pub(super) async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench
         ("gone.example", "MX 10 mx.gone.example"),
         ("bare.example", "A 127.0.0.1"),
         ("null.example", "MX 0 ."),
+        // Neighbours, and strangers to each other.
+        ("press.co.za", "A 127.0.0.1"),
+        ("shop.co.za", "MX 0 shop.co.za"),
+        ("shop.co.za", "A 127.0.0.1"),
     ];
     entries.extend(own.iter().flatten().map(|(name, value)| (*name, value.as_str())));
     let resolver = names::start(&entries).await;
@@ -150,6 +154,19 @@ async fn section_4_a_signal_suspends_its_provider_for_every_daemon_and_nobody_el
         bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
         assert_eq!(server.record().said.len(), before, "{}", test.name);
         assert_eq!(server.record().violations, Vec::<String>::new(), "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn section_4_strangers_below_one_public_suffix_share_no_lane() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let addresses: Vec<String> = readers("press.co.za", 2).chain(readers("shop.co.za", 3)).collect();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        assert_eq!(bench.send().await.accepted, 5, "{}", test.name);
+        let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+        let lanes: Vec<_> = rows.iter().map(|row| (row.provider.as_str(), row.accepted)).collect();
+        assert_eq!(lanes, [("press.co.za", 2), ("shop.co.za", 3)], "{}", test.name);
     }
 }
 

@@ -190,7 +190,8 @@ impl Ways {
             },
         };
         let names = hosts.iter().map(|host| host.name.as_str());
-        let provider = self.providers.of_hosts(names).map_or_else(|| order::group(&hosts), str::to_owned);
+        let group = || order::group(&hosts, &domain.to_ascii_lowercase());
+        let provider = self.providers.of_hosts(names).map_or_else(group, str::to_owned);
         let mut need = match self.providers.bears(&provider).tls {
             TlsPolicy::Required => Need::Verified,
             TlsPolicy::Opportunistic => Need::Opportunistic,

@@ -45,13 +45,23 @@ pub(super) fn order(hosts: &[Host], random: &Random) -> Vec<Host> {
     drawn.into_iter().map(|(_, _, host)| host.clone()).collect()
 }
 
-/// The name of the group that these hosts belong to, where no provider is known: the domain of the most preferred.
-pub(super) fn group(hosts: &[Host]) -> String {
+/// The name of the group that the mail of this domain belongs to, where no provider is known: the domain of its most
+/// preferred host.
+///
+/// A host that is the domain itself, or stands above it, is nobody else's, and what stands below a public suffix has
+/// nothing to do with its neighbours: strangers would share their limits and pauses.
+pub(super) fn group(hosts: &[Host], domain: &str) -> String {
     let first = hosts.first().map_or("", |host| host.name.as_str());
+    let own = domain.strip_suffix(first).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     match first.split_once('.') {
-        Some((_, rest)) if rest.contains('.') => rest.to_owned(),
+        Some((_, above)) if !own && !is_public(above) => above.to_owned(),
         _ => first.to_owned(),
     }
+}
+
+/// Whether anybody may register names directly below this one.
+fn is_public(name: &str) -> bool {
+    psl::suffix_str(name) == Some(name)
 }
 
 #[cfg(test)]
@@ -94,9 +104,29 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_group_is_named_by_the_domain_of_its_first_host() {
-        assert_eq!(group(&hosts(&[(10, "mx1.mail.example.org"), (20, "other.example")])), "mail.example.org");
-        assert_eq!(group(&hosts(&[(10, "mx.example.org")])), "example.org");
-        assert_eq!(group(&hosts(&[(10, "example.org")])), "example.org");
+    fn section_4_an_unknown_group_is_named_by_the_domain_of_its_first_host() {
+        let list = hosts(&[(10, "mx1.mail.example.org"), (20, "other.example")]);
+        assert_eq!(group(&list, "news.example.net"), "mail.example.org");
+        let table = [
+            ("mx.example.org", "example.net", "example.org"),
+            ("mx.example.co.za", "example.co.za", "example.co.za"),
+            // Its own host: whose parent is everybody's, or somebody else's.
+            ("example.org", "example.org", "example.org"),
+            ("example.co.za", "example.co.za", "example.co.za"),
+            ("mail.host.example.org", "mail.host.example.org", "mail.host.example.org"),
+            ("example.co.za", "news.example.co.za", "example.co.za"),
+            // Somebody else's, with nothing above it but what is everybody's.
+            ("hoster.co.za", "example.co.za", "hoster.co.za"),
+            ("hoster.com.ng", "example.net", "hoster.com.ng"),
+            ("hoster.co.ke", "example.net", "hoster.co.ke"),
+            ("someone.github.io", "example.net", "someone.github.io"),
+            ("hoster.example", "example.net", "hoster.example"),
+            ("localhost", "example.net", "localhost"),
+            // Whose name only ends alike is somebody else.
+            ("mx.ample.org", "ex-mx.ample.org", "ample.org"),
+        ];
+        for (host, domain, expected) in table {
+            assert_eq!(group(&hosts(&[(10, host)]), domain), expected, "{host} of {domain}");
+        }
     }
 }
