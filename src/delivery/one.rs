@@ -49,6 +49,6 @@ pub async fn send_one(
     let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
     let route: Arc<_> = ways.find(domain).await.map_err(|nowhere| nowhere.reply(0).0.to_string())?;
     let going = Going { port: relay.port, helo: &helo, timeouts };
-    let (session, _) = mx::open(&ways, &route, going).await.map_err(|lost| lost.to_string())?;
+    let (session, _) = mx::open(&ways, &route, going).await.map_err(|unopened| unopened.lost.to_string())?;
     send_over(session, from, &address, body).await
 }

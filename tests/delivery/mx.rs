@@ -24,8 +24,11 @@ const PROVIDERS: &str = r#"
 [default]
 connections = 4
 [provider.slow]
-mx = ["mx.slow.example"]
+mx = ["mx.slow.example", "gone.slow.example"]
 connections = 1
+[provider.strict]
+mx = ["mx.strict.example"]
+tls = "required"
 [[signal]]
 provider = "slow"
 text = ["[slow]"]
@@ -65,6 +68,16 @@ pub(super) async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench
         ("gone.example", "MX 10 mx.gone.example"),
         ("bare.example", "A 127.0.0.1"),
         ("null.example", "MX 0 ."),
+        ("strict.example", "MX 10 mx.strict.example"),
+        ("mx.strict.example", "A 127.0.0.1"),
+        // It has left a provider that it still names.
+        ("left.example", "MX 10 mx.one.example"),
+        ("left.example", "MX 20 mx.strict.example"),
+        // It names a provider's host that takes no mail, in front of its own.
+        ("behind.example", "MX 10 gone.slow.example"),
+        ("behind.example", "MX 20 mx.behind.example"),
+        ("gone.slow.example", "A 127.0.0.9"),
+        ("mx.behind.example", "A 127.0.0.1"),
         // Neighbours, and strangers to each other.
         ("press.co.za", "A 127.0.0.1"),
         ("shop.co.za", "MX 0 shop.co.za"),
@@ -154,6 +167,61 @@ async fn section_4_a_signal_suspends_its_provider_for_every_daemon_and_nobody_el
         bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
         assert_eq!(server.record().said.len(), before, "{}", test.name);
         assert_eq!(server.record().violations, Vec::<String>::new(), "{}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_what_a_provider_asks_for_is_asked_of_its_own_hosts_alone() {
+    for test in both().await {
+        let server = Scripted::start(true).await;
+        let addresses: Vec<String> = readers("left.example", 3).chain(readers("strict.example", 1)).collect();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let mode = Mode { once: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        let ledger = ledger(&bench).await;
+        let strict = &ledger["ok-n0@strict.example"];
+        let why = strict.attempts.first().and_then(|attempt| attempt.text.as_deref());
+        assert!(why.unwrap().contains("TLS is required"), "{}: {strict:?}", test.name);
+        assert_eq!(bench.counts().await.accepted, 3, "{}: {ledger:?}", test.name);
+        let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+        let taken: Vec<_> = rows.iter().filter(|row| row.accepted > 0).map(|row| &row.provider).collect();
+        assert_eq!(taken, ["one.example"], "{}: whose hosts are the first", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn section_4_who_stands_behind_a_providers_host_is_not_heard_for_that_provider() {
+    for test in both().await {
+        let behind: Vec<String> = readers("behind.example", 3).collect();
+        let words =
+            ["421 4.7.0 [slow] wait\r\n", "450 4.7.1 too many messages\r\n", "550 5.7.1 [BL21] blocked\r\n"];
+        let step =
+            |words: &str| Step { phase: Phase::Rcpt, fault: Fault::Reply(words.to_owned()), taken: false };
+        let scripts =
+            behind.iter().zip(words).map(|(to, words)| (to.clone(), [step(words)].into())).collect();
+        let server = Faulty::start(Offer::default(), scripts, VecDeque::new(), Vec::new()).await;
+        let addresses: Vec<String> = behind.iter().cloned().chain(readers("slow.example", 5)).collect();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let (engine, mode) = (bench.engine(), Mode { now: true, once: true, ..bench.mode() });
+        let slow = async || {
+            let rows = paces::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+            rows.into_iter().find(|row| row.provider == "slow")
+        };
+        let told = || behind.iter().all(|to| server.record().said.contains_key(to));
+        while !told() && slow().await.is_none_or(|slow| slow.signalled_at == 0) {
+            engine.run_edition(mode, &Shutdown::new()).await.unwrap();
+        }
+        if let Some(slow) = slow().await {
+            let asked = (slow.signalled_at, slow.suspended_until, slow.connections, slow.gap);
+            assert_eq!(asked, (0, None, None, None), "{}: {slow:?}", test.name);
+        }
+        let heard = server.record_as_it_is();
+        for (to, words) in behind.iter().zip(words) {
+            let code = heard.said.get(to).and_then(|said| said.first()?.code);
+            assert_eq!(code, words[..3].parse().ok(), "{}: {to} was told so", test.name);
+        }
+        let slow = ledger(&bench).await.into_iter().filter(|(to, _)| to.ends_with("@slow.example"));
+        assert!(slow.into_iter().all(|(_, record)| record.state == "accepted"), "{}", test.name);
     }
 }
 

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 use dns::{Dns, Found};
 pub(super) use open::{Going, open};
-pub(super) use order::Host;
-use order::Says;
+pub(super) use order::{Host, Need};
+use order::{Says, best};
 use policies::Policies;
 
 use super::classify::Class;
@@ -40,25 +40,13 @@ const REMEMBERED: usize = 100_000;
 /// How long it is remembered that nobody could say.
 pub(super) const UNANSWERED_HOLDS: Duration = Duration::from_secs(30);
 
-/// How safe the way must be, at least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Need {
-    /// Encrypted where it can be, whoever is there.
-    #[default]
-    Opportunistic,
-    /// Encrypted, and with a certificate that names the host.
-    Verified,
-}
-
 /// Where a domain's mail goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Route {
-    /// The receiving provider; the domain of the hosts where it is not known.
+    /// Whose limits it keeps: the receiving provider, its group where that is not known, or the domain's own.
     pub(super) provider: String,
     /// In the order of preference.
     pub(super) hosts: Vec<Host>,
-    /// How safe the way must be.
-    pub(super) need: Need,
     /// Whether the names of the hosts are vouched for, so that DANE can be asked for.
     pub(super) secure: bool,
 }
@@ -66,9 +54,18 @@ pub(super) struct Route {
 impl Route {
     /// Whether a session that was opened for `other`, with this host, may carry this mail too.
     pub(super) fn shares(&self, other: &Self, host: &str) -> bool {
-        let best = self.hosts.first().map(|first| first.preference);
-        let among_best = self.hosts.iter().any(|known| Some(known.preference) == best && known.name == host);
-        self == other || (among_best && self.need == other.need && self.secure == other.secure)
+        let need = |route: &Self| {
+            route.hosts.iter().filter(|known| known.name == host).map(|known| known.need).max()
+        };
+        let among_best = best(&self.hosts).any(|known| known.name == host);
+        self == other || (among_best && need(self) == need(other) && self.secure == other.secure)
+    }
+
+    /// Whether what this host says is said for the provider whose limits are kept. Not where it stands behind somebody
+    /// else's: anybody may name a great provider's host in front of one of their own.
+    pub(super) fn speaks(&self, host: &str) -> bool {
+        let own = |known: &Host| known.provider == self.provider;
+        best(&self.hosts).chain(self.hosts.iter().filter(|known| own(known))).any(|known| known.name == host)
     }
 }
 
@@ -186,22 +183,16 @@ impl Ways {
                 Ok((addresses, _)) if addresses.is_empty() => {
                     return (Err(Nowhere::Missing("nothing in the domain takes mail")), holds);
                 }
-                Ok(_) => vec![Host { preference: 0, name: domain.to_ascii_lowercase() }],
+                Ok(_) => vec![(0, domain.to_ascii_lowercase())],
             },
         };
-        let names = hosts.iter().map(|host| host.name.as_str());
-        let group = || order::group(&hosts, &domain.to_ascii_lowercase());
-        let provider = self.providers.of_hosts(names).map_or_else(group, str::to_owned);
-        let mut need = match self.providers.bears(&provider).tls {
-            TlsPolicy::Required => Need::Verified,
-            TlsPolicy::Opportunistic => Need::Opportunistic,
-        };
+        let mut least = Need::Opportunistic;
         if let Some(policy) = self.policies.find(domain, &self.dns).await {
-            let named = |host: &Host| policy.names(&host.name);
+            let named = |(_, name): &(u16, String)| policy.names(name);
             match policy.mode {
                 Mode::Enforce => {
                     hosts.retain(named);
-                    need = Need::Verified;
+                    least = Need::Verified;
                     if hosts.is_empty() {
                         let why = "no MX of the domain is one that its MTA-STS policy names";
                         return (Err(Nowhere::Unsafe(why)), holds);
@@ -217,7 +208,22 @@ impl Ways {
             }
         }
         holds = holds.max(Duration::from_secs(1));
-        (Ok(Arc::new(Route { provider, hosts, need, secure })), holds)
+        let domain = domain.to_ascii_lowercase();
+        let hosts: Vec<Host> = hosts.into_iter().map(|named| self.host(named, least, &domain)).collect();
+        let provider = order::provider(&hosts, &domain);
+        (Ok(Arc::new(Route { provider, hosts, secure })), holds)
+    }
+
+    /// Whose this host of the domain is, and how safe the way to it must be: as its own provider's rule says, and at least
+    /// as the domain's policy.
+    fn host(&self, (preference, name): (u16, String), least: Need, domain: &str) -> Host {
+        let known = self.providers.of_host(&name);
+        let need = match self.providers.bears(known.unwrap_or_default()).tls {
+            TlsPolicy::Required => Need::Verified,
+            TlsPolicy::Opportunistic => least,
+        };
+        let provider = known.map_or_else(|| order::group(&name, domain), str::to_owned);
+        Host { preference, name, provider, need }
     }
 }
 
@@ -248,21 +254,41 @@ mod tests {
         assert_eq!((reply.code, reply.enhanced.as_deref(), class), (556, Some("5.1.10"), Class::Domain));
     }
 
+    /// To these, each with whose it is and how safe it must be.
+    fn route(provider: &str, hosts: &[(u16, &str, &str, Need)]) -> Route {
+        let host = |(preference, name, provider, need): &(u16, &str, &str, Need)| Host {
+            preference: *preference,
+            name: (*name).to_owned(),
+            provider: (*provider).to_owned(),
+            need: *need,
+        };
+        Route { provider: provider.to_owned(), hosts: hosts.iter().map(host).collect(), secure: false }
+    }
+
     #[test]
     fn a_session_carries_only_what_its_host_takes_as_safely() {
-        let route = |hosts: &[(u16, &str)], need| Route {
-            provider: "p".to_owned(),
-            hosts: hosts.iter().map(|(p, name)| Host { preference: *p, name: (*name).to_owned() }).collect(),
-            need,
-            secure: false,
+        const ANY: Need = Need::Opportunistic;
+        let route = |hosts: &[(u16, &str, Need)]| {
+            let hosts: Vec<_> = hosts.iter().map(|(p, name, need)| (*p, *name, "p", *need)).collect();
+            route("p", &hosts)
         };
-        let own = route(&[(10, "a"), (20, "b")], Need::Opportunistic);
+        let own = route(&[(10, "a", ANY), (20, "b", ANY)]);
         assert!(own.shares(&own, "b"), "its own second host, where the walk ended");
-        assert!(route(&[(5, "a"), (5, "c")], Need::Opportunistic).shares(&own, "a"));
-        assert!(
-            !route(&[(5, "c"), (10, "a")], Need::Opportunistic).shares(&own, "a"),
-            "a is no first choice"
-        );
-        assert!(!route(&[(5, "a")], Need::Verified).shares(&own, "a"), "nobody asked a who it is");
+        assert!(route(&[(5, "a", ANY), (5, "c", Need::Verified)]).shares(&own, "a"));
+        assert!(!route(&[(5, "c", ANY), (10, "a", ANY)]).shares(&own, "a"), "a is no first choice");
+        assert!(!route(&[(5, "a", Need::Verified)]).shares(&own, "a"), "nobody asked a who it is");
+    }
+
+    #[test]
+    fn section_4_nobody_speaks_for_the_provider_whose_host_stands_in_front_of_theirs() {
+        const ANY: Need = Need::Opportunistic;
+        let google = (10, "mx.google.com", "google", Need::Verified);
+        let behind = route("google", &[google, (20, "evil.example", "evil.example", ANY)]);
+        assert!(behind.speaks("mx.google.com"));
+        assert!(!behind.speaks("evil.example"));
+        let second = route("google", &[google, (20, "alt.google.com", "google", Need::Verified)]);
+        assert!(second.speaks("alt.google.com"), "its own second host");
+        let mixed = route("own.example", &[google, (10, "mx.own.example", "own.example", ANY)]);
+        assert!(mixed.speaks("mx.google.com") && mixed.speaks("mx.own.example"), "its limits are its own");
     }
 }

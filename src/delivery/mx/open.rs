@@ -22,12 +22,20 @@ pub(in crate::delivery) struct Going<'a> {
     pub(in crate::delivery) timeouts: Timeouts,
 }
 
+/// Why no session came about.
+#[derive(Debug)]
+pub(in crate::delivery) struct Unopened {
+    pub(in crate::delivery) lost: Lost,
+    /// The host that said so, where one did.
+    pub(in crate::delivery) host: Option<String>,
+}
+
 /// Opens a session; gives back the host that it is with.
 pub(in crate::delivery) async fn open(
     ways: &Ways,
     route: &Route,
     going: Going<'_>,
-) -> Result<(Session, String), Lost> {
+) -> Result<(Session, String), Unopened> {
     let mut unreachable = Vec::new();
     let mut refused = None;
     let mut not_safe = Vec::new();
@@ -43,7 +51,7 @@ pub(in crate::delivery) async fn open(
             unreachable.push(format!("{} has no address", host.name));
             continue;
         }
-        let trust = match trust(ways, &host, route, secure && route.secure, going.port).await {
+        let trust = match trust(ways, &host, secure && route.secure, going.port).await {
             Ok(trust) => trust,
             Err(why) => {
                 not_safe.push(why);
@@ -60,27 +68,27 @@ pub(in crate::delivery) async fn open(
                 Ok(session) => return Ok((session, host.name)),
                 Err(Lost::Down(why) | Lost::Gone(why)) => unreachable.push(why),
                 Err(Lost::Misfit(why) | Lost::Handshake(why)) => not_safe.push(why),
-                Err(lost @ Lost::Ended(_)) => return Err(lost),
+                Err(lost @ Lost::Ended(_)) => return Err(Unopened { lost, host: Some(host.name) }),
                 Err(Lost::Refused(reply, why)) => {
                     unreachable.push(why);
-                    refused.get_or_insert(reply);
+                    refused.get_or_insert_with(|| (reply, host.name.clone()));
                 }
             }
         }
     }
     if !not_safe.is_empty() {
-        return Err(Lost::Misfit(not_safe.join("; ")));
+        return Err(Unopened { lost: Lost::Misfit(not_safe.join("; ")), host: None });
     }
     let why = unreachable.join("; ");
     Err(match refused {
-        Some(reply) => Lost::Refused(reply, why),
-        None => Lost::Down(why),
+        Some((reply, host)) => Unopened { lost: Lost::Refused(reply, why), host: Some(host) },
+        None => Unopened { lost: Lost::Down(why), host: None },
     })
 }
 
 /// Whom to trust at a host. Its TLSA records come first: no policy lets somebody pass whom they do not (T8).
-async fn trust(ways: &Ways, host: &Host, route: &Route, secure: bool, port: u16) -> Result<Trust, String> {
-    let usual = match route.need {
+async fn trust(ways: &Ways, host: &Host, secure: bool, port: u16) -> Result<Trust, String> {
+    let usual = match host.need {
         Need::Opportunistic => Trust::Anybody,
         Need::Verified => Trust::Named,
     };
@@ -100,7 +108,7 @@ async fn trust(ways: &Ways, host: &Host, route: &Route, secure: bool, port: u16)
     }));
     // There are some, and none that can be used: encrypted at least (RFC 7672 2.2).
     if tlsa.is_empty() {
-        return Ok(if route.need == Need::Verified { Trust::Named } else { Trust::Encrypted });
+        return Ok(if host.need == Need::Verified { Trust::Named } else { Trust::Encrypted });
     }
     Ok(Trust::Judged(tlsa.judge(vec![host.name.clone()])))
 }

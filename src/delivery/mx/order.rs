@@ -2,13 +2,27 @@
 
 use crate::clock::Random;
 
-/// One host that takes mail.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How safe the way must be, at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::delivery) enum Need {
+    /// Encrypted where it can be, whoever is there.
+    #[default]
+    Opportunistic,
+    /// Encrypted, and with a certificate that names the host.
+    Verified,
+}
+
+/// One host that takes a domain's mail.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::delivery) struct Host {
     /// The lower is tried first.
     pub(in crate::delivery) preference: u16,
     /// Its name in lower case, without the dot at its end.
     pub(in crate::delivery) name: String,
+    /// Whose it is: the receiving provider, or its group where that is not known.
+    pub(in crate::delivery) provider: String,
+    /// How safe the way to it must be.
+    pub(in crate::delivery) need: Need,
 }
 
 /// What MX records say.
@@ -16,18 +30,18 @@ pub(in crate::delivery) struct Host {
 pub(super) enum Says {
     /// The domain takes no mail, and says so (RFC 7505).
     TakesNone,
-    /// These take it, sorted.
-    Hosts(Vec<Host>),
+    /// These take it: preference and name, sorted.
+    Hosts(Vec<(u16, String)>),
 }
 
 /// Reads MX records: preference and exchange.
 pub(super) fn says(records: impl IntoIterator<Item = (u16, String)>) -> Says {
-    let mut hosts: Vec<Host> = records
+    let mut hosts: Vec<(u16, String)> = records
         .into_iter()
-        .map(|(preference, name)| Host { preference, name: name.trim_end_matches('.').to_ascii_lowercase() })
+        .map(|(preference, name)| (preference, name.trim_end_matches('.').to_ascii_lowercase()))
         .collect();
     let all = hosts.len();
-    hosts.retain(|host| !host.name.is_empty());
+    hosts.retain(|(_, name)| !name.is_empty());
     // A lone dot says no; beside other hosts it is a slip, and those are asked.
     if all > 0 && hosts.is_empty() {
         return Says::TakesNone;
@@ -45,17 +59,32 @@ pub(super) fn order(hosts: &[Host], random: &Random) -> Vec<Host> {
     drawn.into_iter().map(|(_, _, host)| host.clone()).collect()
 }
 
-/// The name of the group that the mail of this domain belongs to, where no provider is known: the domain of its most
-/// preferred host.
+/// Whose limits mail to these keeps: the provider of the most preferred, where all of those are of one, and otherwise the
+/// domain's own. Whoever stands behind them may be somebody else, whom the domain has left or never belonged to.
+pub(super) fn provider(hosts: &[Host], domain: &str) -> String {
+    let mut of_best = best(hosts).map(|host| host.provider.as_str());
+    match of_best.next() {
+        Some(first) if of_best.all(|other| other == first) => first.to_owned(),
+        _ => domain.to_owned(),
+    }
+}
+
+/// The most preferred of them.
+pub(super) fn best(hosts: &[Host]) -> impl Iterator<Item = &Host> {
+    let preference = hosts.first().map(|first| first.preference);
+    hosts.iter().filter(move |host| Some(host.preference) == preference)
+}
+
+/// The name of the group that a host belongs to which takes the mail of this domain, where no provider is known: the
+/// domain that it stands in.
 ///
-/// A host that is the domain itself, or stands above it, is nobody else's, and what stands below a public suffix has
-/// nothing to do with its neighbours: strangers would share their limits and pauses.
-pub(super) fn group(hosts: &[Host], domain: &str) -> String {
-    let first = hosts.first().map_or("", |host| host.name.as_str());
-    let own = domain.strip_suffix(first).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    match first.split_once('.') {
+/// A host that is the mail's domain itself, or stands above it, is nobody else's, and what stands below a public suffix
+/// has nothing to do with its neighbours: strangers would share their limits and pauses.
+pub(super) fn group(host: &str, domain: &str) -> String {
+    let own = domain.strip_suffix(host).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    match host.split_once('.') {
         Some((_, above)) if !own && !is_public(above) => above.to_owned(),
-        _ => first.to_owned(),
+        _ => host.to_owned(),
     }
 }
 
@@ -68,17 +97,26 @@ fn is_public(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn hosts(list: &[(u16, &str)]) -> Vec<Host> {
-        list.iter()
-            .map(|(preference, name)| Host { preference: *preference, name: (*name).to_owned() })
-            .collect()
+    fn names(list: &[(u16, &str)]) -> Vec<(u16, String)> {
+        list.iter().map(|(preference, name)| (*preference, (*name).to_owned())).collect()
+    }
+
+    /// Each with whose it is.
+    fn hosts(list: &[(u16, &str, &str)]) -> Vec<Host> {
+        let host = |(preference, name, provider): &(u16, &str, &str)| Host {
+            preference: *preference,
+            name: (*name).to_owned(),
+            provider: (*provider).to_owned(),
+            need: Need::default(),
+        };
+        list.iter().map(host).collect()
     }
 
     #[test]
     fn rfc7505_a_lone_dot_says_that_no_mail_is_taken() {
         assert_eq!(says([(0, ".".to_owned())]), Says::TakesNone);
         let both = says([(0, ".".to_owned()), (10, "MX.Example.org.".to_owned())]);
-        assert_eq!(both, Says::Hosts(hosts(&[(10, "mx.example.org")])));
+        assert_eq!(both, Says::Hosts(names(&[(10, "mx.example.org")])));
         assert_eq!(says([]), Says::Hosts(Vec::new()));
     }
 
@@ -92,6 +130,8 @@ mod tests {
         ]) else {
             panic!("they take mail")
         };
+        let list: Vec<_> = list.iter().map(|(preference, name)| (*preference, name.as_str(), "p")).collect();
+        let list = hosts(&list);
         let random = Random::seeded(1);
         let mut firsts = std::collections::BTreeMap::<String, u32>::new();
         for _ in 0..1000 {
@@ -104,10 +144,27 @@ mod tests {
     }
 
     #[test]
-    fn section_4_an_unknown_group_is_named_by_the_domain_of_its_first_host() {
-        let list = hosts(&[(10, "mx1.mail.example.org"), (20, "other.example")]);
-        assert_eq!(group(&list, "news.example.net"), "mail.example.org");
+    fn t15_the_provider_is_whose_all_of_the_most_preferred_hosts_are() {
+        let google = |preference| (preference, "aspmx.l.google.com", "google");
+        let own = |preference| (preference, "mail.small.example", "small.example");
         let table = [
+            (vec![google(10), (20, "alt1.aspmx.l.google.com", "google")], "google"),
+            (vec![google(10), own(20)], "google"),
+            // Left from earlier, or there for the name alone: nothing is sent there as long as the first are up.
+            (vec![own(10), google(20)], "small.example"),
+            (vec![own(10), (10, "mx2.small.example", "small.example")], "small.example"),
+            (vec![google(10), own(10)], "its-own.example"),
+            (vec![], "its-own.example"),
+        ];
+        for (list, expected) in table {
+            assert_eq!(provider(&hosts(&list), "its-own.example"), expected, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn section_4_an_unknown_group_is_named_by_the_domain_that_its_host_stands_in() {
+        let table = [
+            ("mx1.mail.example.org", "example.net", "mail.example.org"),
             ("mx.example.org", "example.net", "example.org"),
             ("mx.example.co.za", "example.co.za", "example.co.za"),
             // Its own host: whose parent is everybody's, or somebody else's.
@@ -126,7 +183,7 @@ mod tests {
             ("mx.ample.org", "ex-mx.ample.org", "ample.org"),
         ];
         for (host, domain, expected) in table {
-            assert_eq!(group(&hosts(&[(10, host)]), domain), expected, "{host} of {domain}");
+            assert_eq!(group(host, domain), expected, "{host} of {domain}");
         }
     }
 }

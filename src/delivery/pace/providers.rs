@@ -132,21 +132,19 @@ impl Providers {
         Ok(Self { default, known, signals })
     }
 
-    /// The provider whose servers these are, by the most preferred host that is known at all.
-    pub fn of_hosts<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> Option<&str> {
-        hosts.into_iter().find_map(|host| {
-            let host = host.trim_end_matches('.').to_ascii_lowercase();
-            let mut fitting: Vec<(usize, &str)> = self
-                .known
-                .iter()
-                .flat_map(|(name, provider)| provider.mx.iter().map(move |mx| (mx, name)))
-                .filter(|(mx, _)| fits_host(mx, &host))
-                .map(|(mx, name)| (mx.len(), name.as_str()))
-                .collect();
-            // The narrowest entry knows best.
-            fitting.sort_unstable();
-            fitting.last().map(|(_, name)| *name)
-        })
+    /// The provider that a host belongs to, by its name; `None` where no rule fits it.
+    pub fn of_host(&self, host: &str) -> Option<&str> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let mut fitting: Vec<(usize, &str)> = self
+            .known
+            .iter()
+            .flat_map(|(name, provider)| provider.mx.iter().map(move |mx| (mx, name)))
+            .filter(|(mx, _)| fits_host(mx, &host))
+            .map(|(mx, name)| (mx.len(), name.as_str()))
+            .collect();
+        // The narrowest entry knows best.
+        fitting.sort_unstable();
+        fitting.last().map(|(_, name)| *name)
     }
 
     /// What this provider bears; the default where it is not known.
@@ -337,9 +335,8 @@ mod tests {
             ("google.com.example.org", None),
         ];
         for (host, expected) in table {
-            assert_eq!(providers.of_hosts([host]), expected, "{host}");
+            assert_eq!(providers.of_host(host), expected, "{host}");
         }
-        assert_eq!(providers.of_hosts(["mx.example.org", "aspmx.l.google.com"]), Some("google"));
     }
 
     #[test]

@@ -191,12 +191,7 @@ async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn v7_what_a_lane_or_its_relay_could_not_take_now_is_known_before_it_has_a_share() {
-    let slow = Some(Arc::new(Route {
-        provider: "one".to_owned(),
-        hosts: Vec::new(),
-        need: crate::delivery::mx::Need::Opportunistic,
-        secure: false,
-    }));
+    let slow = Some(Arc::new(Route { provider: "one".to_owned(), hosts: Vec::new(), secure: false }));
     let relay = relay(true);
     let lane = relay.lane("one", &Providers::built_in());
     let some = || {

@@ -22,7 +22,7 @@ impl Worker {
     /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
     pub(super) async fn lost(&mut self, lost: Lost, stood: bool, mut pending: Pending, job: Job) -> Answer {
         self.drop_session().await;
-        if let Some(reply) = lost.reply() {
+        if let Some(reply) = lost.reply().filter(|_| self.hears_the_provider(&job)) {
             self.hear_at_the_end(reply, stood).await;
         }
         // A server may end a session for its own reasons; one that lets nobody in is left alone for a while.
@@ -44,6 +44,15 @@ impl Worker {
         let (name, provider) = (&self.relay.config.name, &self.lane.provider);
         tracing::debug!(relay.name = %name, provider = %provider, reason = %why, "no further connection is let in; going on with those that are");
         self.make_way(job, FULL).await;
+    }
+
+    /// Whether whoever spoke last speaks for the provider. A host of somebody else's, behind the provider's own, says
+    /// nothing that other domains' mail should suffer from.
+    fn hears_the_provider(&self, job: &Job) -> bool {
+        match (&job.route, &self.spoke) {
+            (Some(route), Some(host)) => route.speaks(host),
+            _ => true,
+        }
     }
 
     /// Whether another connection of this daemon is where this one went.
@@ -232,14 +241,16 @@ impl Worker {
         let said = verdict.text.as_deref().unwrap_or_default();
         let about = &nameless(said);
         let code = verdict.code.and_then(|code| u16::try_from(code).ok());
+        let concerned = self.hears_the_provider(job);
         let heard = match code {
-            Some(code) => self.hear(&Reply::new(code, said)).await,
-            None => false,
+            Some(code) if concerned => self.hear(&Reply::new(code, said)).await,
+            _ => false,
         };
         match class.run() {
             Run::GoOn => {}
-            Run::Slow if heard => {}
+            Run::Slow if heard || !concerned => {}
             Run::Slow => self.slow_down().await,
+            Run::Pause if !concerned => self.out_of_reach(job.route.as_ref(), Vec::new(), about).await,
             Run::Pause if self.lane.shared => {
                 let (name, provider) = (&self.relay.config.name, &self.lane.provider);
                 tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), "refused as a sender: pausing the provider");

@@ -73,13 +73,16 @@ impl Worker {
         }
     }
 
-    async fn open(&self, job: &Job) -> Result<(Session, Carried), Lost> {
+    async fn open(&mut self, job: &Job) -> Result<(Session, Carried), Lost> {
         let config = &self.relay.config;
-        let shared = self.shared();
+        let shared = &self.dispatch.shared;
         let helo = config.helo.as_deref().unwrap_or(&shared.helo);
         if let (Some(route), Some(ways)) = (&job.route, &self.dispatch.ways) {
             let going = Going { port: config.port, helo, timeouts: shared.timeouts };
-            let (session, host) = mx::open(ways, route, going).await?;
+            let opened = mx::open(ways, route, going).await;
+            self.spoke =
+                opened.as_ref().map_or_else(|unopened| unopened.host.clone(), |(_, host)| Some(host.clone()));
+            let (session, host) = opened.map_err(|unopened| unopened.lost)?;
             return Ok((session, Carried { route: Some(route.clone()), host }));
         }
         let session = Session::open(config, helo, shared.timeouts).await?;

@@ -67,8 +67,14 @@ type Pending = Option<(Claimed, i64, Verdict)>;
 
 /// Works for one lane, until it is closed or has nothing to do for a while.
 pub(super) async fn work(dispatch: Arc<Dispatch>, relay: Arc<Relay>, lane: Arc<Lane>) {
-    let mut worker =
-        Worker { dispatch, relay: relay.clone(), lane: lane.clone(), held: None, retired: false };
+    let mut worker = Worker {
+        dispatch,
+        relay: relay.clone(),
+        lane: lane.clone(),
+        held: None,
+        spoke: None,
+        retired: false,
+    };
     let mut idle = Instant::now() + IDLE;
     loop {
         let woken = lane.woken();
@@ -130,6 +136,8 @@ struct Worker {
     relay: Arc<Relay>,
     lane: Arc<Lane>,
     held: Option<Held>,
+    /// The receiver's host that its newest session is or was with, or that let it have none.
+    spoke: Option<String>,
     /// It is no longer counted among its lane's.
     retired: bool,
 }
