@@ -47,7 +47,7 @@ pub async fn send_one(
     let ways = Ways::new(settings.resolver, providers, with.random.clone(), things)?;
     let address = wire_address(to);
     let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
-    let route: Arc<_> = ways.find(domain).await.map_err(|nowhere| nowhere.reply(0).0.to_string())?;
+    let route: Arc<_> = ways.find(domain).await.map_err(|nowhere| nowhere.reply().0.to_string())?;
     let going = Going { port: relay.port, helo: &helo, timeouts };
     let (session, _) = mx::open(&ways, &route, going).await.map_err(|unopened| unopened.lost.to_string())?;
     send_over(session, from, &address, body).await

@@ -228,7 +228,7 @@ impl Dispatch {
                 provider
             }
             Err(nowhere) if is_mx => {
-                job.nowhere = Some(nowhere.reply(job.held.tries));
+                job.nowhere = Some(nowhere.reply());
                 NOWHERE.to_owned()
             }
             // The relay will say so itself, and in its own words.

@@ -5,6 +5,7 @@
 //! long as they hold. A domain that takes no mail, or that nobody knows, is told by a reply of our own.
 
 mod dns;
+mod missing;
 mod open;
 mod order;
 mod policies;
@@ -21,6 +22,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
 use dns::{Dns, Found};
+use missing::Missing;
 pub(super) use open::{Going, open};
 pub(super) use order::{Host, Need};
 use order::{Says, best};
@@ -33,11 +35,9 @@ use crate::clock::{Clock, Random};
 use crate::db::Db;
 use sts::Mode;
 
-/// A domain that does not exist is believed to be a fault of somebody's for so many tries.
-pub(super) const MISSING_TRIES: i64 = 2;
 /// So many domains are remembered; then all are forgotten. Each is asked about again within the hour anyway.
 const REMEMBERED: usize = 100_000;
-/// How long it is remembered that nobody could say.
+/// How long it is remembered that nobody could say, or that there is no such domain: whoever asks again has a new answer.
 pub(super) const UNANSWERED_HOLDS: Duration = Duration::from_secs(30);
 
 /// Where a domain's mail goes.
@@ -75,7 +75,12 @@ pub(super) enum Nowhere {
     /// It says that it takes none (RFC 7505).
     TakesNone,
     /// There is no such domain, or nothing in it takes mail.
-    Missing(&'static str),
+    Missing {
+        /// Which of them.
+        why: &'static str,
+        /// Whether that was so for long enough to be no slip of somebody's.
+        believed: bool,
+    },
     /// Nobody could say.
     Unanswered(String),
     /// No resolver answers at all: that is our trouble, and says nothing of the domain.
@@ -85,17 +90,16 @@ pub(super) enum Nowhere {
 }
 
 impl Nowhere {
-    /// What is said in the server's place, after so many tries, and what that is about.
-    pub(super) fn reply(&self, tries: i64) -> (Reply, Class) {
+    /// What is said in the server's place, and what that is about.
+    pub(super) fn reply(&self) -> (Reply, Class) {
         match self {
             Self::TakesNone => {
                 (Reply::new(556, "5.1.10 the domain says that it takes no mail (null MX)"), Class::Domain)
             }
-            // A registrar's slip or a resolver's: most of them are mended within the hour.
-            Self::Missing(why) if tries < MISSING_TRIES => {
+            Self::Missing { why, believed: false } => {
                 (Reply::new(450, &format!("4.4.4 {why}")), Class::System)
             }
-            Self::Missing(why) => (Reply::new(550, &format!("5.4.4 {why}")), Class::Domain),
+            Self::Missing { why, .. } => (Reply::new(550, &format!("5.4.4 {why}")), Class::Domain),
             Self::Unsafe(why) => (Reply::new(454, &format!("4.7.5 {why}")), Class::System),
             Self::Unanswered(why) | Self::Silent(why) => {
                 (Reply::new(451, &format!("4.4.3 {why}")), Class::System)
@@ -114,6 +118,8 @@ pub(super) struct Ways {
     random: Random,
     providers: Providers,
     policies: Policies,
+    clock: Clock,
+    missing: Missing,
     known: Mutex<HashMap<String, (Instant, Destination)>>,
 }
 
@@ -129,7 +135,9 @@ impl Ways {
         (db, clock): (Db, Clock),
     ) -> Result<Self, String> {
         let dns = Dns::new(resolver, random.clone())?;
-        Ok(Self { dns, random, providers, policies: Policies { db, clock }, known: Mutex::default() })
+        let policies = Policies { db, clock: clock.clone() };
+        let (missing, known) = (Missing::default(), Mutex::default());
+        Ok(Self { dns, random, providers, policies, clock, missing, known })
     }
 
     /// What is remembered of a domain.
@@ -164,9 +172,7 @@ impl Ways {
         };
         let (mut holds, secure) = (answer.holds, answer.secure);
         let mut hosts = match answer.found {
-            Found::NoSuchName => {
-                return (Err(Nowhere::Missing("the domain does not exist")), holds);
-            }
+            Found::NoSuchName => return self.missing(domain, "the domain does not exist", holds),
             Found::Records(records) => {
                 let records = records.into_iter().filter_map(|record| match record {
                     RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
@@ -181,11 +187,12 @@ impl Ways {
             Found::Nothing => match self.dns.addresses(domain).await {
                 Err(error) => return self.unanswered(&error).await,
                 Ok((addresses, _)) if addresses.is_empty() => {
-                    return (Err(Nowhere::Missing("nothing in the domain takes mail")), holds);
+                    return self.missing(domain, "nothing in the domain takes mail", holds);
                 }
                 Ok(_) => vec![(0, domain.to_ascii_lowercase())],
             },
         };
+        self.missing.is_there(domain);
         let mut least = Need::Opportunistic;
         if let Some(policy) = self.policies.find(domain, &self.dns).await {
             let named = |(_, name): &(u16, String)| policy.names(name);
@@ -228,6 +235,12 @@ impl Ways {
 }
 
 impl Ways {
+    /// There is no such domain, or nothing there.
+    fn missing(&self, domain: &str, why: &'static str, holds: Duration) -> (Destination, Duration) {
+        let believed = self.missing.found(domain, self.clock.now_ms());
+        (Err(Nowhere::Missing { why, believed }), holds.min(UNANSWERED_HOLDS))
+    }
+
     /// A question that was not answered: is it the domain, or whoever was asked?
     async fn unanswered(&self, error: &dns::Unanswered) -> (Destination, Duration) {
         let nowhere = if !error.heard && self.dns.is_silent().await {
@@ -242,16 +255,63 @@ impl Ways {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::Options;
+    use hickory_resolver::proto::op::{Message, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::SOA;
+    use hickory_resolver::proto::rr::{Name, Record};
 
     #[test]
     fn t16_what_goes_nowhere_is_told_and_a_missing_domain_is_believed_late() {
-        let missing = Nowhere::Missing("the domain does not exist");
-        let (reply, class) = missing.reply(0);
+        let missing = |believed| Nowhere::Missing { why: "the domain does not exist", believed }.reply();
+        let (reply, class) = missing(false);
         assert_eq!((reply.code, reply.enhanced.as_deref(), class), (450, Some("4.4.4"), Class::System));
-        let (reply, class) = missing.reply(2);
+        let (reply, class) = missing(true);
         assert_eq!((reply.code, reply.enhanced.as_deref(), class), (550, Some("5.4.4"), Class::Domain));
-        let (reply, class) = Nowhere::TakesNone.reply(0);
+        let (reply, class) = Nowhere::TakesNone.reply();
         assert_eq!((reply.code, reply.enhanced.as_deref(), class), (556, Some("5.1.10"), Class::Domain));
+    }
+
+    /// A resolver that has this answer to everything, to be kept for a day.
+    async fn resolver(code: ResponseCode) -> SocketAddr {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 2048];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let asked = Message::from_vec(&buffer[..length]).unwrap();
+                let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
+                answer.add_query(asked.queries[0].clone());
+                answer.metadata.response_code = code;
+                let name = || Name::from_ascii("example.").unwrap();
+                let soa = SOA::new(name(), name(), 1, 3600, 600, 86_400, 86_400);
+                answer.add_authorities([Record::from_rdata(name(), 86_400, RData::SOA(soa))]);
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        address
+    }
+
+    /// Ways that this resolver tells, at half past five.
+    async fn ways(resolver: SocketAddr) -> (Ways, Clock, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Options::new(&format!("sqlite:{}/db", folder.path().display()))).await.unwrap();
+        let clock = Clock::manual("2026-11-24T05:30:00Z".parse().unwrap());
+        let things = (db, clock.clone());
+        let ways = Ways::new(Some(resolver), Providers::built_in(), Random::seeded(1), things).unwrap();
+        (ways, clock, folder)
+    }
+
+    #[tokio::test]
+    async fn t16_a_missing_domain_is_asked_about_anew_and_believed_after_an_hour() {
+        let (ways, clock, _folder) = ways(resolver(ResponseCode::NXDomain).await).await;
+        let mut codes = Vec::new();
+        for minutes in [0, 1, 3, 10, 20, 40] {
+            clock.advance(Duration::from_secs(minutes * 60));
+            let (found, holds) = ways.look("gone.example").await;
+            assert!(holds <= UNANSWERED_HOLDS, "the next try has an answer of its own: {holds:?}");
+            codes.push(found.unwrap_err().reply().0.code);
+        }
+        assert_eq!(codes, [450, 450, 450, 450, 450, 550]);
     }
 
     /// To these, each with whose it is and how safe it must be.
