@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use matinale::clock::Random;
 use matinale::db::{Db, on};
 use matinale::delivery::pace::store as paces;
@@ -343,15 +344,37 @@ async fn p3_two_daemons_keep_one_rate_together() {
     }
 }
 
-/// A resolver that says nothing, until it is told to pass questions on to another.
-async fn mute(behind: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::watch::Sender<bool>) {
+/// How a resolver is out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ill {
+    /// It says nothing.
+    Mute,
+    /// It says that it could find nothing out.
+    Lost,
+    /// It finds nothing out about this domain.
+    LostAbout(&'static str),
+}
+
+/// Such a resolver, until it is told to pass questions on to another.
+async fn ill(how: Ill, behind: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bool>) {
     let socket = std::sync::Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let address = socket.local_addr().unwrap();
     let (speaks, heard) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         let mut question = vec![0; 2048];
         while let Ok((length, from)) = socket.recv_from(&mut question).await {
-            if *heard.borrow() {
+            let mut asked = Message::from_vec(&question[..length]).unwrap();
+            let about = asked.queries[0].name().to_ascii();
+            let lost = match how {
+                Ill::Mute => false,
+                Ill::Lost => true,
+                Ill::LostAbout(domain) => about.trim_end_matches('.') == domain,
+            };
+            if lost && !*heard.borrow() {
+                asked.metadata.message_type = MessageType::Response;
+                asked.metadata.response_code = ResponseCode::ServFail;
+                socket.send_to(&asked.to_vec().unwrap(), from).await.unwrap();
+            } else if *heard.borrow() || matches!(how, Ill::LostAbout(_)) {
                 let (socket, question) = (socket.clone(), question[..length].to_vec());
                 tokio::spawn(async move {
                     let other = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -367,27 +390,50 @@ async fn mute(behind: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::syn
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p1_where_no_resolver_answers_nothing_is_tried_and_the_relay_says_so() {
+async fn p1_where_no_resolver_finds_anything_out_nothing_is_tried_and_the_relay_says_so() {
+    for (how, why) in [(Ill::Mute, "no resolver answers"), (Ill::Lost, "no resolver finds anything out")] {
+        let test = crate::support::databases::sqlite().await;
+        let server = Scripted::start(true).await;
+        let addresses: Vec<String> = readers("one.example", 5).collect();
+        let (mut bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let (resolver, speaks) = ill(how, bench.config.delivery.resolver.unwrap()).await;
+        std::sync::Arc::make_mut(&mut bench.config).delivery.resolver = Some(resolver);
+        let mode = Mode { once: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        assert_eq!(bench.counts().await.planned, 5, "{how:?}");
+        let tried = ledger(&bench).await.values().map(|record| record.attempts.len()).sum::<usize>();
+        assert_eq!(tried, 0, "{how:?}");
+        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+        assert!(known[0].down_since.is_some(), "{how:?}: {known:?}");
+        assert!(known[0].reason.as_deref().unwrap().contains(why), "{how:?}: {known:?}");
+
+        speaks.send_replace(true);
+        let mode = Mode { now: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        assert_eq!(bench.counts().await.accepted, 5, "{how:?}");
+        let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+        assert_eq!(known[0].down_since, None, "{how:?}: {known:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p6_what_a_resolver_cannot_find_out_of_one_domain_is_that_domains_trouble_and_told_as_its_tries() {
     let test = crate::support::databases::sqlite().await;
     let server = Scripted::start(true).await;
-    let addresses: Vec<String> = readers("one.example", 5).collect();
+    let addresses: Vec<String> = readers("one.example", 5).chain(readers("slow.example", 2)).collect();
     let (mut bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
-    let (resolver, speaks) = mute(bench.config.delivery.resolver.unwrap()).await;
+    let (resolver, _speaks) =
+        ill(Ill::LostAbout("slow.example"), bench.config.delivery.resolver.unwrap()).await;
     std::sync::Arc::make_mut(&mut bench.config).delivery.resolver = Some(resolver);
     let mode = Mode { once: true, ..bench.mode() };
     bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
-    assert_eq!(bench.counts().await.planned, 5);
-    assert_eq!(ledger(&bench).await.values().map(|record| record.attempts.len()).sum::<usize>(), 0);
-    let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
-    assert!(known[0].down_since.is_some(), "{known:?}");
-    assert!(known[0].reason.as_deref().unwrap().contains("no resolver answers"), "{known:?}");
-
-    speaks.send_replace(true);
-    let mode = Mode { now: true, ..bench.mode() };
-    bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
     assert_eq!(bench.counts().await.accepted, 5);
     let known = relay::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
-    assert_eq!(known[0].down_since, None, "{known:?}");
+    assert!(known.iter().all(|relay| relay.down_since.is_none()), "{known:?}");
+    for (to, record) in ledger(&bench).await.into_iter().filter(|(to, _)| to.ends_with("@slow.example")) {
+        let said = record.attempts.first().map(|attempt| (attempt.code, attempt.enhanced.as_deref()));
+        assert_eq!(said, Some((Some(451), Some("4.4.3"))), "{to}: {record:?}");
+    }
 }
 
 /// Passes questions on to another resolver, until it is dropped: then whoever asks is refused.

@@ -74,7 +74,7 @@ impl Dispatch {
 
     /// Resolvers were asked whether they are there, though the ledger says that they are not.
     pub(super) fn found_resolver(&self, silent: bool) {
-        self.found(silent.then_some("no resolver answers"));
+        self.found(silent.then_some("no resolver answers, or finds anything out"));
         self.resolver.untell();
     }
 

@@ -19,7 +19,7 @@ use crate::clock::Random;
 /// How long one question to one server may take, and how often each is asked.
 const PATIENCE: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 2;
-/// How long a resolver that lives may take for what every one of them knows.
+/// How long a resolver that has a way out may take for what every one of them can find out.
 const ALIVE: Duration = Duration::from_secs(3);
 /// What fits into a datagram on any path (RFC 9715).
 const PAYLOAD: u16 = 1232;
@@ -108,10 +108,18 @@ impl Dns {
         Err(told(why, heard))
     }
 
-    /// Whether no resolver answers at all, whatever it is asked: then nothing is known of anybody.
+    /// Whether no resolver finds anything out, whatever it is asked: then nothing is known of anybody. One that says so
+    /// itself (SERVFAIL, REFUSED) lives, and has no way out.
     pub(super) async fn is_silent(&self) -> bool {
+        // A name that was never asked for: whatever is kept would be answered without a way out too.
+        let letters: String =
+            self.random.bytes::<20>().iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+        let Ok(unheard_of) = Name::from_ascii(format!("{letters}.com.")) else { return false };
         for server in &self.servers {
-            if let Ok(Ok(_)) = timeout(ALIVE, self.ask_one(*server, &Name::root(), RecordType::NS)).await {
+            let asked = timeout(ALIVE, self.ask_one(*server, &unheard_of, RecordType::NS)).await;
+            if let Ok(Ok(answer)) = asked
+                && matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+            {
                 return false;
             }
         }

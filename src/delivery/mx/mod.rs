@@ -83,7 +83,7 @@ pub(super) enum Nowhere {
     },
     /// Nobody could say.
     Unanswered(String),
-    /// No resolver answers at all: that is our trouble, and says nothing of the domain.
+    /// No resolver answers at all, or finds anything out: that is our trouble, and says nothing of the domain.
     Silent(String),
     /// None of its hosts is one that it says it has: somebody may be in between.
     Unsafe(&'static str),
@@ -160,7 +160,7 @@ impl Ways {
         found
     }
 
-    /// Whether no resolver answers at all.
+    /// Whether no resolver answers, or finds anything out.
     pub(super) async fn is_silent(&self) -> bool {
         self.dns.is_silent().await
     }
@@ -243,8 +243,9 @@ impl Ways {
 
     /// A question that was not answered: is it the domain, or whoever was asked?
     async fn unanswered(&self, error: &dns::Unanswered) -> (Destination, Duration) {
-        let nowhere = if !error.heard && self.dns.is_silent().await {
-            Nowhere::Silent(format!("no resolver answers ({error})"))
+        let nowhere = if self.dns.is_silent().await {
+            let what = if error.heard { "finds anything out" } else { "answers" };
+            Nowhere::Silent(format!("no resolver {what} ({error})"))
         } else {
             Nowhere::Unanswered(error.to_string())
         };
@@ -312,6 +313,18 @@ mod tests {
             codes.push(found.unwrap_err().reply().0.code);
         }
         assert_eq!(codes, [450, 450, 450, 450, 450, 550]);
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_finds_nothing_out_says_nothing_of_a_domain() {
+        for (code, silent) in
+            [(ResponseCode::ServFail, true), (ResponseCode::Refused, true), (ResponseCode::NXDomain, false)]
+        {
+            let (ways, _, _folder) = ways(resolver(code).await).await;
+            assert_eq!(ways.is_silent().await, silent, "{code}");
+            let (found, _) = ways.look("one.example").await;
+            assert_eq!(matches!(found, Err(Nowhere::Silent(_))), silent, "{code}: {found:?}");
+        }
     }
 
     /// To these, each with whose it is and how safe it must be.
