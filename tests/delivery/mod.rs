@@ -3,6 +3,7 @@
 mod calls;
 mod connections;
 mod daemons;
+mod dead;
 mod dots;
 mod ends;
 mod failover;

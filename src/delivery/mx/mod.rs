@@ -12,6 +12,7 @@ mod policies;
 mod store;
 mod sts;
 mod tlsa;
+mod walk;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

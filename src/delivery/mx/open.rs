@@ -1,7 +1,7 @@
 //! Opens a session with the first of a route's hosts that can be reached and is as safe as it must be.
 //!
-//! A host that cannot be reached, or that is not safe enough, leaves its place to the next; one that
-//! answers "not now" ends the walk, for receivers punish those who go on to their second servers then.
+//! A host that cannot be reached, or that is not safe enough, leaves its place to the next, as far as a walk goes; one that
+//! answers "not now" ends it, for receivers punish those who go on to their second servers then.
 
 use std::net::SocketAddr;
 
@@ -9,6 +9,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::dns::Found;
 use super::tlsa::Tlsa;
+use super::walk::{Walk, some_of};
 use super::{Host, Need, Route, Ways, order};
 use crate::config::Timeouts;
 use crate::delivery::session::tls::Trust;
@@ -39,26 +40,34 @@ pub(in crate::delivery) async fn open(
     let mut unreachable = Vec::new();
     let mut refused = None;
     let mut not_safe = Vec::new();
-    for host in order::order(&route.hosts, &ways.random) {
+    let mut walk = Walk::begin();
+    let mut hosts = order::order(&route.hosts, &ways.random).into_iter();
+    while let Some(host) = hosts.next().filter(|_| walk.next_host()) {
         let (addresses, secure) = match ways.dns.addresses(&host.name).await {
             Ok(found) => found,
             Err(error) => {
                 unreachable.push(error.to_string());
+                walk.has_none();
                 continue;
             }
         };
         if addresses.is_empty() {
             unreachable.push(format!("{} has no address", host.name));
+            walk.has_none();
             continue;
         }
         let trust = match trust(ways, &host, secure && route.secure, going.port).await {
             Ok(trust) => trust,
             Err(why) => {
                 not_safe.push(why);
+                walk.has_none();
                 continue;
             }
         };
-        for ip in addresses {
+        for ip in some_of(addresses, hosts.len()) {
+            if !walk.next_address(hosts.len()) {
+                break;
+            }
             // Whoever listens here is ours, and no receiver: mail would go in circles. Laboratories have other ports.
             if going.port == 25 && (ip.is_loopback() || ip.is_unspecified()) {
                 unreachable.push(format!("{} [{ip}] is this machine itself", host.name));

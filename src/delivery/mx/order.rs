@@ -1,5 +1,7 @@
 //! Which hosts take a domain's mail, and in which order they are tried (RFC 5321 5.1, RFC 7505).
 
+use std::collections::HashSet;
+
 use crate::clock::Random;
 
 /// How safe the way must be, at least.
@@ -47,7 +49,9 @@ pub(super) fn says(records: impl IntoIterator<Item = (u16, String)>) -> Says {
         return Says::TakesNone;
     }
     hosts.sort();
-    hosts.dedup();
+    // Each has one turn, its first.
+    let mut seen = HashSet::new();
+    hosts.retain(|(_, name)| seen.insert(name.clone()));
     Says::Hosts(hosts)
 }
 
@@ -118,6 +122,9 @@ mod tests {
         let both = says([(0, ".".to_owned()), (10, "MX.Example.org.".to_owned())]);
         assert_eq!(both, Says::Hosts(names(&[(10, "mx.example.org")])));
         assert_eq!(says([]), Says::Hosts(Vec::new()));
+        let twice =
+            says([(20, "a.example"), (10, "b.example"), (10, "a.example")].map(|(p, n)| (p, n.to_owned())));
+        assert_eq!(twice, Says::Hosts(names(&[(10, "a.example"), (10, "b.example")])), "each has one turn");
     }
 
     #[test]

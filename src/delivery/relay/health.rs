@@ -1,12 +1,19 @@
 //! Whether servers answer: how long those are left alone that cannot be reached, or end every session without an answer.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::delivery::mx::Route;
+
 /// The first time; doubled at each further one, until they answer.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// For those that are known to answer otherwise.
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// For those that never did: each try may cost minutes, and keeps a connection from others.
+const LONGEST_DELAY_OF_STRANGERS: Duration = Duration::from_secs(600);
 /// A server may close a session for its own reasons (T12); so many without a single answer are no chance.
 const GONE_TOO_OFTEN: u32 = 10;
 
@@ -36,12 +43,12 @@ impl Health {
 
     /// They are left alone; for how long, and whether that is new since they answered last. Every connection that is open
     /// finds out by itself: what fails while they are left alone already makes it no longer.
-    pub(super) fn down(&mut self) -> (Duration, bool) {
+    pub(super) fn down(&mut self, longest: Duration) -> (Duration, bool) {
         let now = Instant::now();
         if let Some(until) = self.down_until(now) {
             return (until - now, false);
         }
-        let delay = FIRST_DELAY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_DELAY);
+        let delay = FIRST_DELAY.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures += 1;
         self.down_until = Some(now + delay);
         (delay, self.failures == 1)
@@ -61,6 +68,54 @@ impl Health {
     }
 }
 
+/// How the servers of every way of a lane are; the only way of a relay that is written to itself is `None`.
+#[derive(Debug, Default)]
+pub(super) struct Healths {
+    of: HashMap<Option<Arc<Route>>, Health>,
+    answered: HashSet<Option<Arc<Route>>>,
+}
+
+impl Healths {
+    /// Until when nothing is tried on this way.
+    pub(super) fn down_until(&self, route: Option<&Arc<Route>>, now: Instant) -> Option<Instant> {
+        self.of.get(&route.cloned())?.down_until(now)
+    }
+
+    /// Whether the last try on this way led nowhere.
+    pub(super) fn is_doubtful(&self, route: Option<&Arc<Route>>) -> bool {
+        self.of.get(&route.cloned()).is_some_and(|health| health.failures > 0)
+    }
+
+    /// Whether how long somebody was away still says something.
+    pub(super) fn any_is_remembered(&self, now: Instant) -> bool {
+        self.of.values().any(|health| health.is_remembered(now))
+    }
+
+    /// Those of this way are left alone; for how long, and whether that is new since they answered last.
+    pub(super) fn down(&mut self, route: Option<Arc<Route>>) -> (Duration, bool) {
+        let known = self.answered.contains(&route);
+        let longest = if known { LONGEST_DELAY } else { LONGEST_DELAY_OF_STRANGERS };
+        self.of.entry(route).or_default().down(longest)
+    }
+
+    /// Nothing is tried on this way for so long, which says nothing of those who are there.
+    pub(super) fn rests(&mut self, route: Option<Arc<Route>>, length: Duration) {
+        let health = self.of.entry(route).or_default();
+        health.down_until = health.down_until.max(Some(Instant::now() + length));
+    }
+
+    /// A session on this way ended without an answer about a message; `true` when that happened too often.
+    pub(super) fn gone(&mut self, route: Option<Arc<Route>>) -> bool {
+        self.of.entry(route).or_default().gone()
+    }
+
+    /// They answered about a message.
+    pub(super) fn up(&mut self, route: Option<Arc<Route>>) {
+        self.of.remove(&route);
+        self.answered.insert(route);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,19 +123,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn p1_what_fails_at_one_moment_is_one_failure_and_only_the_next_after_it_makes_the_wait_longer() {
         let mut health = Health::default();
+        let mut down = || health.down(LONGEST_DELAY);
         for (nth, length) in [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs).into_iter().enumerate() {
-            assert_eq!(health.down(), (length, nth == 0), "{nth}");
+            assert_eq!(down(), (length, nth == 0), "{nth}");
             // So many connections were on their way.
             for _ in 0..9 {
-                assert_eq!(health.down(), (length, false), "{nth}: known already");
+                assert_eq!(down(), (length, false), "{nth}: known already");
             }
             tokio::time::advance(length / 2).await;
-            assert_eq!(health.down(), (length / 2, false), "{nth}: what is left of it");
+            assert_eq!(down(), (length / 2, false), "{nth}: what is left of it");
             tokio::time::advance(length / 2).await;
-            assert_eq!(health.down_until(Instant::now()), None, "{nth}: it is tried again");
         }
+        assert_eq!(health.down_until(Instant::now()), None, "it is tried again");
         assert!(health.up(), "it is back");
         assert!(!health.up(), "once");
-        assert_eq!(health.down(), (Duration::from_secs(1), true), "as if for the first time");
+        assert_eq!(health.down(LONGEST_DELAY), (Duration::from_secs(1), true), "as if for the first time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_answered_is_left_alone_for_longer_than_who_did() {
+        let mut healths = Healths::default();
+        let waits = async |healths: &mut Healths| {
+            let mut waits = Vec::new();
+            for _ in 0..12 {
+                let (wait, _) = healths.down(None);
+                waits.push(wait.as_secs());
+                tokio::time::advance(wait).await;
+            }
+            waits
+        };
+        assert_eq!(waits(&mut healths).await, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+        assert!(healths.is_doubtful(None));
+        healths.up(None);
+        assert!(!healths.is_doubtful(None));
+        assert_eq!(waits(&mut healths).await, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]);
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::health::Health;
+use super::health::Healths;
 use super::{Job, Share};
 use crate::delivery::mx::Route;
 use crate::delivery::pace::limit::Now;
@@ -92,7 +92,7 @@ pub(in crate::delivery) struct Lane {
 struct State {
     waiting: VecDeque<Job>,
     workers: u32,
-    health: HashMap<Option<Arc<Route>>, Health>,
+    health: Healths,
     /// How many connections there are on each way.
     connections: HashMap<Option<Arc<Route>>, u32>,
     /// Up to when this lane's time is given away to what was put off.
@@ -108,6 +108,15 @@ impl State {
         self.workers = self.workers.saturating_sub(1);
         self.idle_since = Instant::now();
     }
+
+    /// What waits for this way.
+    fn drain_way(&mut self, route: Option<&Arc<Route>>) -> Vec<Job> {
+        let (back, stay) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<Vec<Job>, _>(|job| job.route.as_ref() == route);
+        self.waiting = stay.into();
+        back
+    }
 }
 
 impl Lane {
@@ -120,7 +129,7 @@ impl Lane {
         let state = State {
             waiting: VecDeque::new(),
             workers: 0,
-            health: HashMap::new(),
+            health: Healths::default(),
             connections: HashMap::new(),
             booked: Instant::now(),
             crowded_until: None,
@@ -161,7 +170,7 @@ impl Lane {
             && state.workers == 0
             && state.said.is_nothing()
             && state.idle_since.elapsed() > length
-            && !state.health.values().any(|health| health.is_remembered(now))
+            && !state.health.any_is_remembered(now)
     }
 
     /// Lets these wait for it; gives back those that it cannot take soon, each with how long it would wait.
@@ -193,8 +202,7 @@ impl Lane {
         let mut state = self.state();
         state.idle_since = moment;
         for job in jobs {
-            let down = state.health.get(&job.route).and_then(|health| health.down_until(moment));
-            if let Some(until) = down {
+            if let Some(until) = state.health.down_until(job.route.as_ref(), moment) {
                 later.push((job, (until - moment).min(LONGEST_WAIT)));
             } else if suspended.is_some() || state.waiting.len() + fitting.len() >= room {
                 let soonest = suspended.unwrap_or(moment + HELD);
@@ -386,12 +394,20 @@ impl Lane {
         let mut state = self.state();
         state.down_told = true;
         state.crowded_until = None;
-        let (wait, anew) = state.health.entry(route.cloned()).or_default().down();
-        let (back, stay) = std::mem::take(&mut state.waiting)
-            .into_iter()
-            .partition::<Vec<Job>, _>(|job| job.route.as_ref() == route);
-        state.waiting = stay.into();
-        (back, wait, anew)
+        let (wait, anew) = state.health.down(route.cloned());
+        (state.drain_way(route), wait, anew)
+    }
+
+    /// Whether the last try on this way led nowhere.
+    pub(in crate::delivery) fn is_doubtful(&self, route: Option<&Arc<Route>>) -> bool {
+        self.state().health.is_doubtful(route)
+    }
+
+    /// Nothing is tried on this way for so long, whoever is there. Returns what waited for it.
+    pub(in crate::delivery) fn rests(&self, route: Option<&Arc<Route>>, length: Duration) -> Vec<Job> {
+        let mut state = self.state();
+        state.health.rests(route.cloned(), length);
+        state.drain_way(route)
     }
 
     /// What kept further connections from being opened is over: nobody is connected any more.
@@ -401,13 +417,13 @@ impl Lane {
 
     /// A session ended without an answer about a message; `true` when that happened too often in a row to be chance.
     pub(in crate::delivery) fn gone(&self, route: Option<&Arc<Route>>) -> bool {
-        self.state().health.entry(route.cloned()).or_default().gone()
+        self.state().health.gone(route.cloned())
     }
 
     /// Somebody answered about a message; `true` where that has to be told.
     pub(in crate::delivery) fn up(&self, route: Option<&Arc<Route>>) -> bool {
         let mut state = self.state();
-        state.health.remove(&route.cloned());
+        state.health.up(route.cloned());
         std::mem::take(&mut state.down_told)
     }
 

@@ -30,7 +30,7 @@ use crate::telemetry::Trouble;
 pub(super) use lane::{Carried, Connection, Lane};
 pub(super) use share::Share;
 
-use health::Health;
+use health::{Health, LONGEST_DELAY};
 
 /// A relay that was down, and has nothing to do, is asked so often whether it is back.
 const ASKED_EVERY: Duration = Duration::from_secs(60);
@@ -93,6 +93,8 @@ pub(super) struct Relay {
     unknown_limits: Trouble,
     /// Connections of this daemon that may still be opened.
     permits: Arc<Semaphore>,
+    /// Those of them that may be opened at a time to whoever could not be reached at the last try: a quarter.
+    doubtful: Arc<Semaphore>,
     /// How many wait for one that may be opened.
     wanting: AtomicUsize,
     /// Cancelled when nothing more goes through it: what is only waited for is given up.
@@ -146,13 +148,14 @@ impl Relay {
     pub(super) fn new(config: config::Relay) -> Self {
         let base = Base { connections: config.connections, interval: config.rate.map(limit::interval) };
         let permits = Arc::new(Semaphore::new(config.connections as usize));
+        let doubtful = Arc::new(Semaphore::new((config.connections as usize / 4).max(1)));
         let closing = CancellationToken::new();
         let (bucket, wanting) = (Bucket::new(base), AtomicUsize::new(0));
         let unknown_limits = Trouble::new(
             "the ledger cannot be asked how much mail may start: what has a limit waits",
             "the ledger says again how much mail may start",
         );
-        Self { bucket, unknown_limits, permits, wanting, closing, config, state: Mutex::default() }
+        Self { bucket, unknown_limits, permits, doubtful, wanting, closing, config, state: Mutex::default() }
     }
 
     /// What the ledger says of a limit; `None` when it says nothing, which is told.
@@ -190,6 +193,12 @@ impl Relay {
         let permit = self.permits.clone().acquire_owned().await.expect("nobody closes it");
         drop(waits);
         permit
+    }
+
+    /// One of those that may be opened, for as long as it is being opened, to whoever could not be reached at the last try;
+    /// `None` where there are enough of them: the dead would keep every connection from the living.
+    pub(super) fn permit_to_try_again(&self) -> Option<OwnedSemaphorePermit> {
+        self.doubtful.clone().try_acquire_owned().ok()
     }
 
     /// Whether somebody waits for a connection that a session with nothing to do keeps.
@@ -295,7 +304,7 @@ impl Relay {
     /// that is new since it answered last.
     pub(super) fn down(&self) -> (Vec<Job>, bool) {
         let mut state = self.state();
-        let (_, anew) = state.health.down();
+        let (_, anew) = state.health.down(LONGEST_DELAY);
         state.lanes.values().for_each(|lane| lane.uncrowd());
         (state.drain(), anew)
     }

@@ -289,6 +289,46 @@ async fn who_waits_for_a_connection_is_seen_by_those_that_have_nothing_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p5_who_led_nowhere_has_a_quarter_of_the_connections_and_the_others_have_all() {
+    let of = |connections| Relay::new(config::Relay { connections, ..relay(true).config });
+    for (connections, quarter) in [(1, 1), (4, 1), (100, 25)] {
+        let relay = of(connections);
+        let again: Vec<_> = std::iter::from_fn(|| relay.permit_to_try_again()).collect();
+        assert_eq!(again.len(), quarter, "of {connections}");
+        let all: Vec<_> = (0..connections).map(|_| relay.permit()).collect();
+        let all = futures_util::future::join_all(all);
+        tokio::time::timeout(Duration::from_secs(1), all).await.expect("none of them is taken");
+        drop(again);
+        assert!(relay.permit_to_try_again().is_some(), "whoever was reached has given it back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p5_a_way_that_has_a_rest_is_not_tried_meanwhile_and_others_go_on() {
+    let way =
+        |name: &str| Some(Arc::new(Route { provider: name.to_owned(), hosts: Vec::new(), secure: false }));
+    let (dead, other) = (way("dead"), way("other"));
+    let on = |id, route: &Option<Arc<Route>>| Job { route: route.clone(), ..job(id, 1, 1, false) };
+    let lane = relay(true).lane("one", &Providers::built_in());
+    assert!(lane.take_in(vec![on(1, &dead), on(2, &other), on(3, &dead)], 0).is_empty());
+    assert!(!lane.is_doubtful(dead.as_ref()), "nobody tried it yet");
+    assert_eq!(ids(&lane.rests(dead.as_ref(), Duration::from_secs(15))), [1, 3]);
+    let later = lane.take_in(vec![on(4, &dead), on(5, &other)], 0);
+    let later: Vec<_> = later.iter().map(|(job, wait)| (job.held.id.0, *wait)).collect();
+    assert_eq!(later, [(4, Duration::from_secs(15))]);
+    assert_eq!(lane.waiting(), 2);
+    tokio::time::advance(Duration::from_secs(15)).await;
+    assert_eq!(
+        lane.down(dead.as_ref()).1,
+        Duration::from_secs(1),
+        "a rest says nothing of those who are there"
+    );
+    assert!(lane.is_doubtful(dead.as_ref()) && !lane.is_doubtful(other.as_ref()));
+    lane.up(dead.as_ref());
+    assert!(!lane.is_doubtful(dead.as_ref()), "they answered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn p5_what_is_late_by_now_does_not_wait_for_its_turn() {
     let late = Job { held: Claimed { deadline: 100, ..job(2, 1, 1, false).held }, ..job(2, 1, 1, false) };
     let (relay, _) = with(vec![job(1, 1, 1, false), late, job(3, 1, 1, false)]);

@@ -39,6 +39,11 @@ impl Worker {
             return Err(NoSession::Fenced);
         }
         self.hang_up().await;
+        let again = if job.route.is_some() && self.lane.is_doubtful(job.route.as_ref()) {
+            Some(self.relay.permit_to_try_again().ok_or(NoSession::Doubtful)?)
+        } else {
+            None
+        };
         let permit = self.relay.permit().await;
         let number = self.number().await?;
         let connection = self.lane.connects(job.route.clone());
@@ -48,6 +53,7 @@ impl Worker {
             // Nothing was said that somebody waits for an answer to.
             () = closing.cancelled() => Err(Lost::Gone("no longer wanted".to_owned())),
         };
+        drop(again);
         match opened {
             Ok((session, carried)) => {
                 self.held = Some(Held { session, carried, number, _connection: connection, _permit: permit });
@@ -93,6 +99,14 @@ impl Worker {
     /// in the ledger, with everything behind it.
     pub(super) async fn wait_for_others(&mut self, job: Job) -> Answer {
         self.make_way(job, super::CROWDED).await;
+        Answer::Kept
+    }
+
+    /// Enough is being tried already that led nowhere the last time: this way has its turn a little later.
+    pub(super) async fn have_a_rest(&self, job: Job) -> Answer {
+        let mut jobs = self.lane.rests(job.route.as_ref(), super::REST);
+        jobs.push(job);
+        self.dispatch.place_elsewhere(jobs.into_iter().map(|job| job.waiting(super::REST)).collect()).await;
         Answer::Kept
     }
 

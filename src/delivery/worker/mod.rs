@@ -39,6 +39,8 @@ const TAKING: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_secs(600);
 /// So many refusals that speak of us stop the edition: every further mail would meet the same.
 const STOP_AFTER: u32 = 3;
+/// While enough others are being tried that led nowhere the last time, a way that did waits so long.
+const REST: Duration = Duration::from_secs(15);
 /// While another daemon has every connection to a provider, what waits here waits so long.
 const CROWDED: Duration = Duration::from_secs(2);
 
@@ -147,6 +149,8 @@ enum NoSession {
     Lost(Lost),
     /// Other daemons have every connection.
     Crowded,
+    /// The last try led nowhere, and enough of those are being tried.
+    Doubtful,
     /// This life is over.
     Fenced,
 }
@@ -189,6 +193,7 @@ impl Worker {
                 Ok(()) => {}
                 Err(NoSession::Fenced) => return Answer::Fenced,
                 Err(NoSession::Crowded) => return self.wait_for_others(letter.job).await,
+                Err(NoSession::Doubtful) => return self.have_a_rest(letter.job).await,
                 Err(NoSession::Lost(Lost::Misfit(why))) if self.relay.is_mx() => {
                     return self.not_safe(&mut pending, letter, &why).await;
                 }
