@@ -1,18 +1,20 @@
-//! Receivers that answer nobody, and those who are to be reached all the same.
+//! Receivers that answer nobody or let nobody in, and those who are to be reached all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use matinale::delivery::Mode;
+use matinale::delivery::pace::store as paces;
+use matinale::delivery::{Mode, store};
 use matinale::lifecycle::Shutdown;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use super::ground::{LONGEST, at_noon, prepare_with};
-use super::mx::readers;
+use super::mx::{readers, straight};
 use crate::support::databases::both;
+use crate::support::faulty::{Faulty, Offer, Opening};
 use crate::support::names;
 use crate::support::smtp::Scripted;
 
@@ -102,5 +104,50 @@ async fn p5_receivers_that_answer_nobody_keep_no_more_than_a_quarter_of_the_conn
         let most = seen.lock().unwrap().most_again;
         // Of one that has gone, its server may not know yet when the next one comes.
         assert!((1..=CONNECTIONS / 4 + 1).contains(&most), "{}: {most} at a time", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p6_who_is_refused_in_place_of_a_greeting_has_the_words_as_a_try_and_the_provider_is_paused() {
+    for test in both().await {
+        let openings = [Opening::Refused; 20].into();
+        let server = Faulty::start(Offer::default(), HashMap::new(), openings, Vec::new()).await;
+        // So many as one connection is opened for.
+        let addresses: Vec<String> = readers("one.example", 5).collect();
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;
+        let mode = Mode { once: true, ..bench.mode() };
+        bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+        let mut conn = bench.db.read().await.unwrap();
+        let page = store::page(&mut conn, bench.edition, 0, None, 100, &bench.links, "example.org").await;
+        let (records, _) = page.unwrap().unwrap();
+        let tried: Vec<_> = records.iter().filter(|record| !record.attempts.is_empty()).collect();
+        let said: Vec<_> =
+            tried.iter().flat_map(|one| &one.attempts).map(|a| (a.code, a.outcome.as_deref())).collect();
+        assert_eq!(said, [(Some(554), Some("deferred"))], "{}: {records:?}", test.name);
+        assert!(records.iter().all(|record| record.state != "rejected"), "{}: {records:?}", test.name);
+        let rows = paces::list(&mut conn).await.unwrap();
+        let [row] = rows.as_slice() else { panic!("{}: {rows:?}", test.name) };
+        let left = row.suspended_until.map(|until| until - bench.clock.now_ms());
+        assert!(left.is_some_and(|left| left > 500_000), "{}: {row:?}", test.name);
+        assert!(row.reply.as_deref().unwrap_or_default().starts_with("554"), "{}: {row:?}", test.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_who_is_refused_in_place_of_a_greeting_leaves_by_the_other_relay_where_there_is_one() {
+    for test in both().await {
+        let openings = [Opening::Refused; 20].into();
+        let server = Faulty::start(Offer::default(), HashMap::new(), openings, Vec::new()).await;
+        let spare = Scripted::start(true).await;
+        let addresses: Vec<String> = readers("one.example", 6).collect();
+        let more = format!("[relay.spare]\nurl = \"smtp://{}?tls=none\"\nweight = 0", spare.address);
+        let (bench, _folder) = straight(test.db, server.address.port(), &more, &addresses).await;
+        assert_eq!(bench.send().await.accepted, 6, "{}", test.name);
+        let mut conn = bench.db.read().await.unwrap();
+        let page = store::page(&mut conn, bench.edition, 0, None, 100, &bench.links, "example.org").await;
+        for record in page.unwrap().unwrap().0 {
+            let by: Vec<_> = record.attempts.iter().map(|attempt| attempt.relay.as_str()).collect();
+            assert_eq!(by, ["spare"], "{}: {record:?}", test.name);
+        }
     }
 }

@@ -109,6 +109,24 @@ impl Worker {
         self.record_refusal(pending, letter, verdict).await
     }
 
+    /// Whether a no in place of a greeting is said to all of us, by a receiver's servers.
+    pub(super) fn is_turned_away(&self, job: &Job) -> bool {
+        self.relay.is_mx() && !self.relay.is_closed() && !self.is_one_of_several(job.route.as_ref())
+    }
+
+    /// A receiver's servers let nobody in, and say for good why: that is told as a try (P6). Nobody was named yet, so that
+    /// it speaks of us, whatever its words.
+    pub(super) async fn turned_away(
+        &mut self,
+        pending: &mut Pending,
+        letter: Letter,
+        reply: &Reply,
+        why: &str,
+    ) -> Answer {
+        self.out_of_reach(letter.job.route.as_ref(), Vec::new(), why).await;
+        self.refused(pending, letter, Verdict::ours(reply, Class::Blocked)).await
+    }
+
     /// Nobody of this way is given anything for a while: what waits for them leaves by another relay, where there is one.
     async fn out_of_reach(&self, route: Option<&Arc<Route>>, mut jobs: Vec<Job>, why: &str) {
         let (waited, wait, anew) = self.lane.down(route);

@@ -197,6 +197,12 @@ impl Worker {
                 Err(NoSession::Lost(Lost::Misfit(why))) if self.relay.is_mx() => {
                     return self.not_safe(&mut pending, letter, &why).await;
                 }
+                // Where another relay may take it, it has its try there.
+                Err(NoSession::Lost(Lost::Refused(reply, why)))
+                    if letter.job.choices.is_empty() && self.is_turned_away(&letter.job) =>
+                {
+                    return self.turned_away(&mut pending, letter, &reply, &why).await;
+                }
                 Err(NoSession::Lost(_)) if self.relay.is_closed() => {
                     return self.keep(&mut pending, vec![id]).await;
                 }
