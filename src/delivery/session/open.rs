@@ -68,6 +68,8 @@ struct Opening<'a> {
     place: String,
     hello: ClientId,
     timeouts: Timeouts,
+    /// Whether it is known who is at the other end: this machine, or who has a certificate for the host's name.
+    known: bool,
 }
 
 impl Session {
@@ -150,7 +152,8 @@ impl<'a> Opening<'a> {
             .await
             .map_err(|_| Lost::Down(format!("{place}: no connection in time")))?
             .map_err(|error| Lost::Down(format!("{place}: {error}")))?;
-        Ok(Self { wire, host, place, hello: ClientId::Domain(helo.to_owned()), timeouts })
+        let known = wire.is_local();
+        Ok(Self { wire, host, place, hello: ClientId::Domain(helo.to_owned()), timeouts, known })
     }
 
     fn down(&self, why: impl Display) -> Lost {
@@ -185,7 +188,7 @@ impl<'a> Opening<'a> {
     }
 
     async fn encrypt(self, trust: &Trust) -> Result<Self, Lost> {
-        let Self { wire, host, place, hello, timeouts } = self;
+        let Self { wire, host, place, hello, timeouts, known } = self;
         let connector = tls::connector(trust).map_err(Lost::Misfit)?;
         let name = rustls_pki_types::ServerName::try_from(host.to_owned())
             .map_err(|_| Lost::Misfit(format!("{host} is no name that a certificate can have")))?;
@@ -193,7 +196,8 @@ impl<'a> Opening<'a> {
             .await
             .map_err(|_| Lost::Handshake(format!("{host}: no TLS in time")))?
             .map_err(|error| Lost::Handshake(format!("{host}: TLS: {error}")))?;
-        Ok(Self { wire, host, place, hello, timeouts })
+        let known = known || matches!(trust, Trust::Named);
+        Ok(Self { wire, host, place, hello, timeouts, known })
     }
 
     async fn authenticate(&mut self, relay: &Relay, offer: &Offer) -> Result<(), Lost> {
@@ -202,6 +206,12 @@ impl<'a> Opening<'a> {
         };
         let host = &relay.host;
         let misfit = |why: String| Lost::Misfit(format!("{host}: AUTH: {why}"));
+        // Whatever the configuration let through: a name such as localhost may lead anywhere.
+        if !self.known {
+            return Err(misfit(
+                "no password goes to another machine whose certificate nobody looked at".to_owned(),
+            ));
+        }
         let mechanism = [Mechanism::Plain, Mechanism::Login]
             .into_iter()
             .find(|known| offer.mechanisms.contains(known))
@@ -249,6 +259,8 @@ impl<'a> Opening<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     #[test]
     fn t6_what_a_server_offers_is_read_from_its_lines() {
@@ -260,5 +272,39 @@ mod tests {
         let bare = Offer::of(&Reply::new(250, "PIPELINING is this host's name\nSIZE 0\nAUTH=PLAIN"));
         assert!(!bare.pipelining && bare.size.is_none());
         assert_eq!(bare.mechanisms, [Mechanism::Plain]);
+    }
+
+    #[tokio::test]
+    async fn rfc4954_a_password_is_said_to_nobody_who_is_not_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text =
+            "[relay.main]\nurl = \"smtp://localhost\"\nusername = \"m\"\npassword_file = \"secret.key\"\n";
+        let config = crate::config::tests::load(text, &[]).unwrap();
+        let (relay, timeouts) = (&config.relays["main"], config.delivery.timeouts);
+        for known in [true, false] {
+            let to = ("127.0.0.1", port);
+            let (opening, accepted) = tokio::join!(
+                Opening::connect("localhost", "here".to_owned(), to, "us", timeouts),
+                listener.accept()
+            );
+            let (mut opening, mut server) = (opening.unwrap(), accepted.unwrap().0);
+            assert!(opening.known, "it is this machine");
+            opening.known = known;
+            let offer = Offer { mechanisms: vec![Mechanism::Plain], ..Offer::default() };
+            let heard = async {
+                let mut heard = [0; 512];
+                let length = server.read(&mut heard).await.unwrap();
+                server.write_all(b"235 2.7.0 welcome\r\n").await.ok();
+                String::from_utf8_lossy(&heard[..length]).into_owned()
+            };
+            let said = async {
+                let result = opening.authenticate(relay, &offer).await;
+                drop(opening);
+                result
+            };
+            let (result, heard) = tokio::join!(said, heard);
+            assert_eq!((result.is_ok(), heard.starts_with("AUTH PLAIN")), (known, known), "{heard}");
+        }
     }
 }
