@@ -47,6 +47,27 @@ pub(super) struct Answer {
     pub(super) holds: Duration,
 }
 
+impl Answer {
+    /// The addresses in it, where there are any.
+    fn addresses(self) -> Option<Addresses> {
+        let Found::Records(records) = self.found else { return None };
+        let ips = records.iter().filter_map(|record| match record {
+            RData::A(ip) => Some(IpAddr::V4(ip.0)),
+            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
+            _ => None,
+        });
+        Some(Addresses { ips: ips.collect(), secure: self.secure })
+    }
+}
+
+/// A host's addresses of one kind.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    pub(super) ips: Vec<IpAddr>,
+    /// Whether a resolver that we believe has validated them.
+    pub(super) secure: bool,
+}
+
 /// Nobody could say; asking later may help.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{name} {kind}: {why}")]
@@ -118,30 +139,21 @@ impl Dns {
         true
     }
 
-    /// The addresses of a host, those that mail reaches most surely first, and whether all of them are vouched for.
-    pub(super) async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, bool), Unanswered> {
+    /// The addresses of a host, those that mail reaches most surely first. Each kind is vouched for by itself: who keeps
+    /// the answer about one from us makes the other no less sure (RFC 7672 2.1.2).
+    pub(super) async fn addresses(&self, host: &str) -> Result<Vec<Addresses>, Unanswered> {
         let (four, six) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
         let mut addresses = Vec::new();
-        let mut secure = true;
         let mut failed = None;
         for answer in [four, six] {
             match answer {
-                Ok(answer) => {
-                    secure &= answer.secure;
-                    if let Found::Records(records) = answer.found {
-                        addresses.extend(records.iter().filter_map(|record| match record {
-                            RData::A(ip) => Some(IpAddr::V4(ip.0)),
-                            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
-                            _ => None,
-                        }));
-                    }
-                }
+                Ok(answer) => addresses.extend(answer.addresses()),
                 Err(error) => failed = Some(error),
             }
         }
         match failed {
             Some(error) if addresses.is_empty() => Err(error),
-            failed => Ok((addresses, secure && failed.is_none())),
+            _ => Ok(addresses),
         }
     }
 

@@ -183,7 +183,7 @@ impl Ways {
             // Without MX the domain's own address takes its mail (RFC 5321 5.1).
             Found::Nothing => match self.dns.addresses(domain).await {
                 Err(error) => return self.unanswered(&error).await,
-                Ok((addresses, _)) if addresses.is_empty() => {
+                Ok(addresses) if addresses.is_empty() => {
                     return (Err(Nowhere::Missing("nothing in the domain takes mail")), holds);
                 }
                 Ok(_) => vec![Host { preference: 0, name: domain.to_ascii_lowercase() }],
@@ -231,6 +231,9 @@ impl Ways {
         (Err(nowhere), UNANSWERED_HOLDS)
     }
 }
+
+#[cfg(test)]
+mod lab;
 
 #[cfg(test)]
 mod tests {

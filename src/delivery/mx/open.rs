@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use super::dns::Found;
+use super::dns::{Addresses, Dns, Found};
 use super::tlsa::Tlsa;
 use super::{Host, Need, Route, Ways, order};
 use crate::config::Timeouts;
@@ -32,7 +32,7 @@ pub(in crate::delivery) async fn open(
     let mut refused = None;
     let mut not_safe = Vec::new();
     for host in order::order(&route.hosts, &ways.random) {
-        let (addresses, secure) = match ways.dns.addresses(&host.name).await {
+        let addresses = match ways.dns.addresses(&host.name).await {
             Ok(found) => found,
             Err(error) => {
                 unreachable.push(error.to_string());
@@ -43,27 +43,29 @@ pub(in crate::delivery) async fn open(
             unreachable.push(format!("{} has no address", host.name));
             continue;
         }
-        let trust = match trust(ways, &host, route, secure && route.secure, going.port).await {
-            Ok(trust) => trust,
-            Err(why) => {
-                not_safe.push(why);
-                continue;
-            }
-        };
-        for ip in addresses {
-            // Whoever listens here is ours, and no receiver: mail would go in circles. Laboratories have other ports.
-            if going.port == 25 && (ip.is_loopback() || ip.is_unspecified()) {
-                unreachable.push(format!("{} [{ip}] is this machine itself", host.name));
-                continue;
-            }
-            match reach(&host, SocketAddr::new(ip, going.port), &trust, going).await {
-                Ok(session) => return Ok((session, host.name)),
-                Err(Lost::Down(why) | Lost::Gone(why)) => unreachable.push(why),
-                Err(Lost::Misfit(why) | Lost::Handshake(why)) => not_safe.push(why),
-                Err(lost @ Lost::Ended(_)) => return Err(lost),
-                Err(Lost::Refused(reply, why)) => {
-                    unreachable.push(why);
-                    refused.get_or_insert(reply);
+        for Addresses { ips, secure } in addresses {
+            let trust = match trust(&ways.dns, &host, route, secure && route.secure, going.port).await {
+                Ok(trust) => trust,
+                Err(why) => {
+                    not_safe.push(why);
+                    continue;
+                }
+            };
+            for ip in ips {
+                // Whoever listens here is ours, and no receiver: mail would go in circles. Laboratories have other ports.
+                if going.port == 25 && (ip.is_loopback() || ip.is_unspecified()) {
+                    unreachable.push(format!("{} [{ip}] is this machine itself", host.name));
+                    continue;
+                }
+                match reach(&host, SocketAddr::new(ip, going.port), &trust, going).await {
+                    Ok(session) => return Ok((session, host.name)),
+                    Err(Lost::Down(why) | Lost::Gone(why)) => unreachable.push(why),
+                    Err(Lost::Misfit(why) | Lost::Handshake(why)) => not_safe.push(why),
+                    Err(lost @ Lost::Ended(_)) => return Err(lost),
+                    Err(Lost::Refused(reply, why)) => {
+                        unreachable.push(why);
+                        refused.get_or_insert(reply);
+                    }
                 }
             }
         }
@@ -79,7 +81,7 @@ pub(in crate::delivery) async fn open(
 }
 
 /// Whom to trust at a host. Its TLSA records come first: no policy lets somebody pass whom they do not (T8).
-async fn trust(ways: &Ways, host: &Host, route: &Route, secure: bool, port: u16) -> Result<Trust, String> {
+async fn trust(dns: &Dns, host: &Host, route: &Route, secure: bool, port: u16) -> Result<Trust, String> {
     let usual = match route.need {
         Need::Opportunistic => Trust::Anybody,
         Need::Verified => Trust::Named,
@@ -89,7 +91,7 @@ async fn trust(ways: &Ways, host: &Host, route: &Route, secure: bool, port: u16)
     }
     // Where they cannot be had, somebody may keep them from us: the host is left alone (RFC 7672 2.1.2).
     let place = format!("_{port}._tcp.{}", host.name);
-    let answer = ways.dns.ask(&place, RecordType::TLSA).await.map_err(|error| error.to_string())?;
+    let answer = dns.ask(&place, RecordType::TLSA).await.map_err(|error| error.to_string())?;
     let Found::Records(records) = answer.found else { return Ok(usual) };
     if !answer.secure {
         return Ok(usual);
@@ -114,5 +116,44 @@ async fn reach(host: &Host, address: SocketAddr, trust: &Trust, going: Going<'_>
             Session::open_at(&host.name, address, helo, timeouts, None).await
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lab::resolver;
+    use super::*;
+
+    const TLSA: &str = "TLSA 3 1 1 00000000000000000000000000000000000000000000000000000000000000ff";
+
+    /// Whom to trust at each kind of address of mx.example.
+    async fn trusted(entries: &[(&str, &str)]) -> Vec<Result<Trust, String>> {
+        let host = Host { preference: 10, name: "mx.example".to_owned() };
+        let dns = resolver(entries).await;
+        let route = Route {
+            provider: "example".to_owned(),
+            hosts: vec![host.clone()],
+            need: Need::Opportunistic,
+            secure: true,
+        };
+        let mut all = Vec::new();
+        for Addresses { secure, .. } in dns.addresses(&host.name).await.unwrap() {
+            all.push(trust(&dns, &host, &route, secure && route.secure, 25).await);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn rfc7672_an_unanswered_question_about_one_kind_of_address_does_not_switch_dane_off() {
+        let record = ("_25._tcp.mx.example", TLSA);
+        let found = trusted(&[("mx.example", "A 192.0.2.1"), ("mx.example", "fails AAAA"), record]).await;
+        assert!(matches!(found[..], [Ok(Trust::Judged(_))]), "{found:?}");
+        let found = trusted(&[("mx.example", "AAAA 2001:db8::1"), ("mx.example", "fails A"), record]).await;
+        assert!(matches!(found[..], [Ok(Trust::Judged(_))]), "{found:?}");
+        let found = trusted(&[("mx.example", "A 192.0.2.1"), ("_25._tcp.mx.example", "fails TLSA")]).await;
+        assert!(matches!(found[..], [Err(_)]), "somebody may keep them from us: {found:?}");
+        let unsigned = [("mx.example", "unsigned A 192.0.2.1"), ("_25._tcp.mx.example", "fails TLSA")];
+        let found = trusted(&unsigned).await;
+        assert!(matches!(found[..], [Ok(Trust::Anybody)]), "nobody vouches for where it is: {found:?}");
     }
 }

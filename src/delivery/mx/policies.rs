@@ -87,12 +87,13 @@ async fn told(domain: &str, dns: &Dns) -> Option<String> {
 
 async fn fetch(domain: &str, dns: &Dns) -> Result<Policy, String> {
     let host = format!("mta-sts.{domain}");
-    let (addresses, _) = dns.addresses(&host).await.map_err(|error| error.to_string())?;
+    let addresses = dns.addresses(&host).await.map_err(|error| error.to_string())?;
     if addresses.is_empty() {
         return Err(format!("{host} has no address"));
     }
     // The same resolver for everything, whatever the system's is.
-    let places: Vec<SocketAddr> = addresses.into_iter().map(|ip| SocketAddr::new(ip, 443)).collect();
+    let ips = addresses.into_iter().flat_map(|addresses| addresses.ips);
+    let places: Vec<SocketAddr> = ips.map(|ip| SocketAddr::new(ip, 443)).collect();
     let words = |error: reqwest::Error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("{error}{cause}")
