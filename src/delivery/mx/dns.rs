@@ -3,7 +3,7 @@
 //! A stub of our own, because two things matter here that resolvers' libraries hide: whether a name does not exist or
 //! only has no such record, and whether the resolver has validated the answer (the AD bit), also when the answer is
 //! that there is nothing. Only a resolver on this machine is believed about the latter: on the way from another one
-//! anybody could set that bit.
+//! anybody could set that bit. And where one on this machine is among those of the system, it alone is asked.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -102,6 +102,7 @@ impl Dns {
                 .map(|server| SocketAddr::new(server.ip, 53))
                 .collect(),
         };
+        let servers = asked(servers);
         if servers.is_empty() {
             return Err("/etc/resolv.conf names no server".to_owned());
         }
@@ -203,6 +204,16 @@ impl Dns {
     }
 }
 
+/// Those of the servers that are asked: all, or where one of them is on this machine, the first such alone. What it does
+/// not say in time, or refuses because it is forged, nobody says in its place: from others all is taken as it comes, and
+/// who can forge their answers could switch off what DNSSEC guards.
+fn asked(servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    match servers.iter().find(|server| server.ip().is_loopback()) {
+        Some(own) => vec![*own],
+        None => servers,
+    }
+}
+
 fn read(message: &Message, kind: RecordType, believed: bool) -> Result<Answer, ResponseCode> {
     let secure = believed && message.metadata.authentic_data;
     let records: Vec<_> = message.answers.iter().filter(|record| record.record_type() == kind).collect();
@@ -236,6 +247,17 @@ mod tests {
         message.metadata.authentic_data = authentic;
         message.add_answers(records);
         message
+    }
+
+    #[test]
+    fn t8_where_a_resolver_of_this_machine_is_asked_nobody_answers_in_its_place() {
+        let asked = |list: &[&str]| -> Vec<String> {
+            let servers = list.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 53)).collect();
+            asked(servers).iter().map(|server| server.ip().to_string()).collect()
+        };
+        assert_eq!(asked(&["127.0.0.1", "1.1.1.1"]), ["127.0.0.1"]);
+        assert_eq!(asked(&["1.1.1.1", "::1", "127.0.0.1"]), ["::1"]);
+        assert_eq!(asked(&["1.1.1.1", "9.9.9.9"]), ["1.1.1.1", "9.9.9.9"], "one may be away");
     }
 
     #[test]
