@@ -45,6 +45,8 @@ pub(super) struct Answer {
     /// Whether a resolver that we believe has validated it.
     pub(super) secure: bool,
     pub(super) holds: Duration,
+    /// The name that this is about, where the asked one is an alias of it.
+    pub(super) alias_of: Option<String>,
 }
 
 impl Answer {
@@ -56,7 +58,7 @@ impl Answer {
             RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
             _ => None,
         });
-        Some(Addresses { ips: ips.collect(), secure: self.secure })
+        Some(Addresses { ips: ips.collect(), secure: self.secure, alias_of: self.alias_of })
     }
 }
 
@@ -64,8 +66,10 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     pub(super) ips: Vec<IpAddr>,
-    /// Whether a resolver that we believe has validated them.
+    /// Whether a resolver that we believe has validated them, and every alias on the way to them.
     pub(super) secure: bool,
+    /// The name that they stand at, where the host's is an alias of it.
+    pub(super) alias_of: Option<String>,
 }
 
 /// Nobody could say; asking later may help.
@@ -231,7 +235,22 @@ fn read(message: &Message, kind: RecordType, believed: bool) -> Result<Answer, R
         }),
     };
     let holds = Duration::from_secs(u64::from(seconds.unwrap_or(60))).clamp(SHORTEST, LONGEST);
-    Ok(Answer { found, secure, holds })
+    Ok(Answer { found, secure, holds, alias_of: alias_of(message) })
+}
+
+/// Where the aliases in an answer lead.
+fn alias_of(message: &Message) -> Option<String> {
+    let asked = message.queries.first()?.name();
+    let mut at = asked;
+    // Each is followed once: they may lead in a circle.
+    for _ in &message.answers {
+        let next = message.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(to) if record.name == *at => Some(&to.0),
+            _ => None,
+        });
+        at = next.unwrap_or(at);
+    }
+    (at != asked).then(|| at.to_ascii().trim_end_matches('.').to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -280,5 +299,22 @@ mod tests {
         let none = read(&answer(ResponseCode::NXDomain, false, Vec::new()), RecordType::MX, true).unwrap();
         assert!(matches!(none.found, Found::NoSuchName));
         assert!(read(&answer(ResponseCode::ServFail, false, Vec::new()), RecordType::MX, true).is_err());
+    }
+
+    #[test]
+    fn rfc7672_an_alias_is_followed_to_its_end_and_a_circle_has_none() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let leads = |asked: &str, aliases: &[(&str, &str)]| {
+            let to =
+                |(from, to): &(&str, &str)| Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
+            let mut message = answer(ResponseCode::NoError, true, aliases.iter().map(to).collect());
+            message.add_query(Query::query(name(asked), RecordType::A));
+            read(&message, RecordType::A, true).unwrap().alias_of
+        };
+        // In whatever order they come.
+        let chain = [("b.example.", "C.example."), ("a.example.", "b.example.")];
+        assert_eq!(leads("A.example.", &chain), Some("c.example".to_owned()));
+        assert_eq!(leads("c.example.", &chain), None);
+        assert_eq!(leads("a.example.", &[("a.example.", "b.example."), ("b.example.", "a.example.")]), None);
     }
 }

@@ -21,7 +21,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::time::Instant;
 
 use dns::{Dns, Found};
-pub(super) use open::{Going, open};
+pub(super) use open::{Going, Peer, open};
 pub(super) use order::Host;
 use order::Says;
 use policies::Policies;
@@ -61,13 +61,36 @@ pub(super) struct Route {
     pub(super) need: Need,
     /// Whether the names of the hosts are vouched for, so that DANE can be asked for.
     pub(super) secure: bool,
+    /// By which names of the domain itself its hosts may be proven.
+    pub(super) domain: Domain,
+}
+
+/// What a domain is called, where its MX is vouched for: its name, and that which this is an alias of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Domain(Vec<String>);
+
+/// Mail to many domains goes the same way, and their routes are the same.
+impl PartialEq for Domain {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Domain {}
+
+impl std::hash::Hash for Domain {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 impl Route {
     /// Whether a session that was opened for `other`, with this host, may carry this mail too.
-    pub(super) fn shares(&self, other: &Self, host: &str) -> bool {
+    pub(super) fn shares(&self, other: &Self, peer: &Peer) -> bool {
+        if peer.by_domain && self.domain.0 != other.domain.0 {
+            return false;
+        }
         let best = self.hosts.first().map(|first| first.preference);
-        let among_best = self.hosts.iter().any(|known| Some(known.preference) == best && known.name == host);
+        let among_best =
+            self.hosts.iter().any(|known| Some(known.preference) == best && known.name == peer.host);
         self == other || (among_best && self.need == other.need && self.secure == other.secure)
     }
 }
@@ -166,6 +189,8 @@ impl Ways {
             Err(error) => return self.unanswered(&error).await,
         };
         let (mut holds, secure) = (answer.holds, answer.secure);
+        let own = [Some(domain.to_ascii_lowercase()), answer.alias_of];
+        let own = Domain(own.into_iter().flatten().filter(|_| secure).collect());
         let mut hosts = match answer.found {
             Found::NoSuchName => {
                 return (Err(Nowhere::Missing("the domain does not exist")), holds);
@@ -216,7 +241,7 @@ impl Ways {
             }
         }
         holds = holds.max(Duration::from_secs(1));
-        (Ok(Arc::new(Route { provider, hosts, need, secure })), holds)
+        (Ok(Arc::new(Route { provider, hosts, need, secure, domain: own })), holds)
     }
 }
 
@@ -257,14 +282,34 @@ mod tests {
             hosts: hosts.iter().map(|(p, name)| Host { preference: *p, name: (*name).to_owned() }).collect(),
             need,
             secure: false,
+            domain: Domain::default(),
         };
+        let at = |host: &str| Peer { host: host.to_owned(), by_domain: false };
         let own = route(&[(10, "a"), (20, "b")], Need::Opportunistic);
-        assert!(own.shares(&own, "b"), "its own second host, where the walk ended");
-        assert!(route(&[(5, "a"), (5, "c")], Need::Opportunistic).shares(&own, "a"));
+        assert!(own.shares(&own, &at("b")), "its own second host, where the walk ended");
+        assert!(route(&[(5, "a"), (5, "c")], Need::Opportunistic).shares(&own, &at("a")));
         assert!(
-            !route(&[(5, "c"), (10, "a")], Need::Opportunistic).shares(&own, "a"),
+            !route(&[(5, "c"), (10, "a")], Need::Opportunistic).shares(&own, &at("a")),
             "a is no first choice"
         );
-        assert!(!route(&[(5, "a")], Need::Verified).shares(&own, "a"), "nobody asked a who it is");
+        assert!(!route(&[(5, "a")], Need::Verified).shares(&own, &at("a")), "nobody asked a who it is");
+    }
+
+    #[test]
+    fn rfc7672_who_was_proven_by_a_domains_name_alone_carries_no_other_domains_mail() {
+        let route = |domain: &str| Route {
+            provider: "p".to_owned(),
+            hosts: vec![Host { preference: 10, name: "a".to_owned() }],
+            need: Need::Opportunistic,
+            secure: true,
+            domain: Domain(vec![domain.to_owned()]),
+        };
+        let (own, other) = (route("one.example"), route("two.example"));
+        assert_eq!(own, other, "their mail goes the same way");
+        for (by_domain, shared) in [(false, true), (true, false)] {
+            let peer = Peer { host: "a".to_owned(), by_domain };
+            assert_eq!(other.shares(&own, &peer), shared);
+            assert!(own.shares(&own, &peer));
+        }
     }
 }

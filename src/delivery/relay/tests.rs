@@ -196,6 +196,7 @@ async fn v7_what_a_lane_or_its_relay_could_not_take_now_is_known_before_it_has_a
         hosts: Vec::new(),
         need: crate::delivery::mx::Need::Opportunistic,
         secure: false,
+        domain: crate::delivery::mx::Domain::default(),
     }));
     let relay = relay(true);
     let lane = relay.lane("one", &Providers::built_in());

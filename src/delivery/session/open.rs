@@ -190,8 +190,9 @@ impl<'a> Opening<'a> {
     async fn encrypt(self, trust: &Trust) -> Result<Self, Lost> {
         let Self { wire, host, place, hello, timeouts, known } = self;
         let connector = tls::connector(trust).map_err(Lost::Misfit)?;
-        let name = rustls_pki_types::ServerName::try_from(host.to_owned())
-            .map_err(|_| Lost::Misfit(format!("{host} is no name that a certificate can have")))?;
+        let name = if let Trust::Judged { name, .. } = trust { name.as_str() } else { host };
+        let name = rustls_pki_types::ServerName::try_from(name.to_owned())
+            .map_err(|_| Lost::Misfit(format!("{name} is no name that a certificate can have")))?;
         let wire = timeout(timeouts.banner, wire.encrypt(&connector, name))
             .await
             .map_err(|_| Lost::Handshake(format!("{host}: no TLS in time")))?

@@ -79,11 +79,11 @@ impl Worker {
         let helo = config.helo.as_deref().unwrap_or(&shared.helo);
         if let (Some(route), Some(ways)) = (&job.route, &self.dispatch.ways) {
             let going = Going { port: config.port, helo, timeouts: shared.timeouts };
-            let (session, host) = mx::open(ways, route, going).await?;
-            return Ok((session, Carried { route: Some(route.clone()), host }));
+            let (session, peer) = mx::open(ways, route, going).await?;
+            return Ok((session, Carried { route: Some(route.clone()), peer }));
         }
         let session = Session::open(config, helo, shared.timeouts).await?;
-        Ok((session, Carried { route: None, host: config.host.clone() }))
+        Ok((session, Carried { route: None, peer: mx::Peer::of(&config.host) }))
     }
 
     /// Other daemons have every connection: another worker of this one takes the message, and where there is none it waits
