@@ -155,7 +155,7 @@ impl Ways {
         (db, clock): (Db, Clock),
     ) -> Result<Self, String> {
         let dns = Dns::new(resolver, random.clone())?;
-        Ok(Self { dns, random, providers, policies: Policies { db, clock }, known: Mutex::default() })
+        Ok(Self { dns, random, providers, policies: Policies::new(db, clock), known: Mutex::default() })
     }
 
     /// What is remembered of a domain.
