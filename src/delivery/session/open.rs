@@ -60,6 +60,15 @@ impl Offer {
     }
 }
 
+/// How a server must be able to be greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manners {
+    /// With EHLO: what it offers is needed.
+    New,
+    /// With EHLO or, where it does not know that, HELO.
+    Any,
+}
+
 /// A connection that is not a session yet.
 struct Opening<'a> {
     wire: Wire,
@@ -98,13 +107,15 @@ impl Session {
             opening = opening.encrypt(&Trust::Named).await?;
         }
         opening.greeting().await?;
-        let mut offer = opening.ehlo().await?;
+        let manners =
+            if tls == Tls::Required || relay.username.is_some() { Manners::New } else { Manners::Any };
+        let mut offer = opening.hello(manners).await?;
         match tls {
             Tls::Opportunistic | Tls::Required if offer.starttls => {
                 // Opportunistic encryption does not ask who is there.
                 let trust = if tls == Tls::Opportunistic { Trust::Anybody } else { Trust::Named };
                 opening = opening.starttls(&trust).await?;
-                offer = opening.ehlo().await?;
+                offer = opening.hello(manners).await?;
             }
             Tls::Required => {
                 return Err(Lost::Misfit(format!("{}: TLS is required, and it offers none", relay.host)));
@@ -127,11 +138,12 @@ impl Session {
         let place = format!("{host} [{}]", address.ip());
         let mut opening = Opening::connect(host, place, address, helo, timeouts).await?;
         opening.greeting().await?;
-        let mut offer = opening.ehlo().await?;
+        let manners = if matches!(trust, None | Some(Trust::Anybody)) { Manners::Any } else { Manners::New };
+        let mut offer = opening.hello(manners).await?;
         match trust {
             Some(trust) if offer.starttls => {
                 opening = opening.starttls(trust).await?;
-                offer = opening.ehlo().await?;
+                offer = opening.hello(manners).await?;
             }
             None | Some(Trust::Anybody) => {}
             Some(_) => return Err(Lost::Misfit(format!("{host}: TLS is required, and it offers none"))),
@@ -174,9 +186,19 @@ impl<'a> Opening<'a> {
         if reply.is_positive() { Ok(()) } else { Err(self.refused(reply)) }
     }
 
-    async fn ehlo(&mut self) -> Result<Offer, Lost> {
+    /// Says who we are, and hears what is offered. Who does not know EHLO is greeted as before there was one, and offers
+    /// nothing (RFC 5321 3.2).
+    async fn hello(&mut self, manners: Manners) -> Result<Offer, Lost> {
         let reply = self.say(Ehlo::new(self.hello.clone()), "no answer to EHLO in time").await?;
-        if reply.is_positive() { Ok(Offer::of(&reply)) } else { Err(self.refused(reply)) }
+        if reply.is_positive() {
+            return Ok(Offer::of(&reply));
+        }
+        if manners == Manners::New || !matches!(reply.code, 500 | 501 | 502 | 504) {
+            return Err(self.refused(reply));
+        }
+        let old = format!("HELO {}\r\n", self.hello);
+        let reply = self.say(old, "no answer to HELO in time").await?;
+        if reply.is_positive() { Ok(Offer::default()) } else { Err(self.refused(reply)) }
     }
 
     async fn starttls(mut self, trust: &Trust) -> Result<Self, Lost> {
