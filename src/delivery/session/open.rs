@@ -295,6 +295,9 @@ mod tests {
         let bare = Offer::of(&Reply::new(250, "PIPELINING is this host's name\nSIZE 0\nAUTH=PLAIN"));
         assert!(!bare.pipelining && bare.size.is_none());
         assert_eq!(bare.mechanisms, [Mechanism::Plain]);
+        let long = format!("mx.example\n{}STARTTLS\nSMTPUTF8", "X-OF-OUR-OWN of many words\n".repeat(100));
+        let offer = Offer::of(&Reply::new(250, &long));
+        assert!(offer.starttls && offer.utf8, "t7: the last lines are lines too");
     }
 
     #[tokio::test]
