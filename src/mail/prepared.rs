@@ -120,17 +120,17 @@ impl Prepared {
         let domain = newsletter.from_address.rsplit_once('@').map_or("", |(_, domain)| domain);
         let sender: String = domain.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
         let mut headers = vec![
-            ("From", encode::mailbox(&newsletter.from_name, &newsletter.from_address)),
-            ("Subject", encode::unstructured(&rendered.subject)),
+            ("From", encode::mailbox("From", &newsletter.from_name, &newsletter.from_address)),
+            ("Subject", encode::unstructured("Subject", &rendered.subject)),
         ];
         if let Some(reply_to) = &newsletter.reply_to {
             let (name, address) = content::name_and_address(reply_to);
-            headers.push(("Reply-To", encode::mailbox(name, address)));
+            headers.push(("Reply-To", encode::mailbox("Reply-To", name, address)));
         }
         headers.extend([
             ("MIME-Version", "1.0".to_owned()),
             ("Content-Type", format!("multipart/alternative; boundary=\"{boundary}\"")),
-            ("List-Id", encode::mailbox(&newsletter.name, &newsletter.list_id)),
+            ("List-Id", encode::mailbox("List-Id", &newsletter.name, &newsletter.list_id)),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
             ("Feedback-ID", format!("{}:{}:edition:{:0<5}", newsletter.id, content.date, sender)),
             ("Precedence", "bulk".to_owned()),
