@@ -18,6 +18,7 @@ use super::content::{self, Content};
 use super::dkim::{self, Signer};
 use super::encode;
 use super::render::{self, Rendered};
+use crate::readers::is_local_part;
 
 /// Stands for the subscription's token in a rendered part until it is filled in.
 pub const SLOT: &str = "subscriptiontokengoesherexxxxx";
@@ -398,8 +399,7 @@ fn is_message_id(id: &str) -> bool {
 /// for servers that take it. `None` for what could end the header, or name a second reader.
 fn to_header(address: &str) -> Option<Cow<'_, str>> {
     let (local, domain) = address.rsplit_once('@')?;
-    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-    if local.is_empty() || !local.chars().all(atom) || address.len() > 320 {
+    if !is_local_part(local) || address.len() > 320 {
         return None;
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
