@@ -53,7 +53,7 @@ pub struct Relay {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Whether the wire is encrypted.
+    /// Whether the wire is encrypted: with a password for another machine always, and with who has its name.
     pub tls: Tls,
     /// The most connections at a time, of one daemon, to whomever.
     pub connections: u32,
@@ -108,11 +108,14 @@ impl Relay {
         if relay.username.is_some() != section.has("password_file") {
             section.fault("username", "username and password_file go together");
         }
-        let (kind, host, port, tls) = place?;
-        if relay.username.is_some() && tls == Tls::None && !is_loopback(&host) {
-            section.fault("url", "a password is not sent without TLS to another machine");
+        let (kind, host, port, said) = place?;
+        // Whoever strips STARTTLS, or is there with a certificate of their own making, would be given it (RFC 4954 4).
+        let is_guarded = relay.username.is_some() && !is_loopback(&host);
+        if is_guarded && matches!(said, Some(Tls::None | Tls::Opportunistic)) {
+            section.fault("url", "a password is not sent to another machine without TLS and a certificate that names it: tls=required goes with it");
         }
-        Some(Self { kind, host, port, tls, ..relay })
+        let usual = if is_guarded { Tls::Required } else { Tls::Opportunistic };
+        Some(Self { kind, host, port, tls: said.unwrap_or(usual), ..relay })
     }
 }
 
@@ -139,7 +142,8 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn place(text: &str) -> Result<(RelayKind, String, u16, Tls), String> {
+/// What a URL says: the kind of relay, its host and port, and what it says of TLS, if it does.
+fn place(text: &str) -> Result<(RelayKind, String, u16, Option<Tls>), String> {
     let wrong = || {
         format!(
             "expected smtp://HOST:PORT (with ?tls=required or ?tls=none), smtps://HOST:PORT or mx:, found {text:?}"
@@ -153,7 +157,7 @@ fn place(text: &str) -> Result<(RelayKind, String, u16, Tls), String> {
             None if rest.is_empty() => 25,
             None => return Err(format!("{rest} means nothing here: write mx: alone")),
         };
-        return Ok((RelayKind::Mx, String::new(), port, Tls::Opportunistic));
+        return Ok((RelayKind::Mx, String::new(), port, None));
     }
     let url = Url::parse(text).map_err(|_| wrong())?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -171,13 +175,11 @@ fn place(text: &str) -> Result<(RelayKind, String, u16, Tls), String> {
         };
     }
     match (url.scheme(), tls) {
-        ("smtp", tls) => {
-            Ok((RelayKind::Smtp, host, url.port().unwrap_or(25), tls.unwrap_or(Tls::Opportunistic)))
-        }
+        ("smtp", tls) => Ok((RelayKind::Smtp, host, url.port().unwrap_or(25), tls)),
         ("smtps", None | Some(Tls::Required)) => {
-            Ok((RelayKind::Smtp, host, url.port().unwrap_or(465), Tls::Implicit))
+            Ok((RelayKind::Smtp, host, url.port().unwrap_or(465), Some(Tls::Implicit)))
         }
-        ("inbox", None) => Ok((RelayKind::Inbox, host, url.port().unwrap_or(2525), Tls::None)),
+        ("inbox", None) => Ok((RelayKind::Inbox, host, url.port().unwrap_or(2525), Some(Tls::None))),
         _ => Err(wrong()),
     }
 }
@@ -185,19 +187,46 @@ fn place(text: &str) -> Result<(RelayKind, String, u16, Tls), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn a_relay_url_says_where_and_how_encrypted() {
         let smtp = |port, tls| Ok((RelayKind::Smtp, "mx.example.org".to_owned(), port, tls));
-        assert_eq!(place("smtp://mx.example.org"), smtp(25, Tls::Opportunistic));
-        assert_eq!(place("smtp://mx.example.org:587?tls=required"), smtp(587, Tls::Required));
-        assert_eq!(place("smtp://mx.example.org?tls=none"), smtp(25, Tls::None));
-        assert_eq!(place("smtps://mx.example.org"), smtp(465, Tls::Implicit));
+        assert_eq!(place("smtp://mx.example.org"), smtp(25, None));
+        assert_eq!(place("smtp://mx.example.org?tls=opportunistic"), smtp(25, Some(Tls::Opportunistic)));
+        assert_eq!(place("smtp://mx.example.org:587?tls=required"), smtp(587, Some(Tls::Required)));
+        assert_eq!(place("smtp://mx.example.org?tls=none"), smtp(25, Some(Tls::None)));
+        assert_eq!(place("smtps://mx.example.org"), smtp(465, Some(Tls::Implicit)));
         assert!(place("smtp://me:secret@mx.example.org").unwrap_err().contains("password_file"));
         assert!(place("http://mx.example.org").is_err());
-        assert_eq!(place("mx:"), Ok((RelayKind::Mx, String::new(), 25, Tls::Opportunistic)));
-        assert_eq!(place("mx://?port=2525"), Ok((RelayKind::Mx, String::new(), 2525, Tls::Opportunistic)));
+        assert_eq!(place("mx:"), Ok((RelayKind::Mx, String::new(), 25, None)));
+        assert_eq!(place("mx://?port=2525"), Ok((RelayKind::Mx, String::new(), 2525, None)));
         assert!(place("mx:example.org").unwrap_err().contains("mx: alone"));
         assert!(place("smtp://mx.example.org?tsl=none").unwrap_err().contains("tsl=none"));
+    }
+
+    #[test]
+    fn rfc4954_a_password_goes_to_another_machine_with_tls_and_a_certificate_or_not_at_all() {
+        let relay = |url: &str, password: &str| {
+            let text = format!("[relay.main]\nurl = \"{url}\"\n{password}");
+            config::tests::load(&text, &[]).map(|config| config.relays["main"].tls)
+        };
+        let password = "username = \"m\"\npassword_file = \"secret.key\"\n";
+        let table = [
+            ("smtp://mx.example.org:587", Tls::Required),
+            ("smtp://mx.example.org:587?tls=required", Tls::Required),
+            ("smtps://mx.example.org", Tls::Implicit),
+            // Nobody is in between here.
+            ("smtp://127.0.0.1", Tls::Opportunistic),
+            ("smtp://localhost?tls=none", Tls::None),
+        ];
+        for (url, tls) in table {
+            assert_eq!(relay(url, password), Ok(tls), "{url}");
+        }
+        for url in ["smtp://mx.example.org?tls=opportunistic", "smtp://mx.example.org?tls=none"] {
+            let faults = relay(url, password).unwrap_err();
+            assert!(faults.iter().any(|fault| fault.contains("relay.main.url")), "{url}: {faults:?}");
+        }
+        assert_eq!(relay("smtp://mx.example.org", ""), Ok(Tls::Opportunistic), "it has no password to lose");
     }
 }

@@ -84,7 +84,7 @@ impl Verdict {
             outcome: class.map_or(Outcome::Accepted, Class::outcome),
             code: Some(i64::from(reply.code)),
             enhanced: reply.enhanced.clone(),
-            text: Some(reply.text.clone()),
+            text: Some(reply.kept().to_owned()),
             class,
         }
     }
@@ -95,7 +95,7 @@ impl Verdict {
             outcome: class.outcome(),
             code: Some(i64::from(reply.code)),
             enhanced: reply.enhanced.clone(),
-            text: Some(reply.text.clone()),
+            text: Some(reply.kept().to_owned()),
             class: Some(class),
         }
     }
@@ -281,5 +281,14 @@ pub(super) mod tests {
         let verdict = Verdict::of(&reply, true, &Rules::built_in());
         assert_eq!(verdict.class, Some(Class::Blocked));
         assert_eq!(verdict.outcome, Outcome::Deferred);
+    }
+
+    #[test]
+    fn p6_of_a_servers_words_the_ledger_keeps_no_more_than_it_has_room_for() {
+        let reply = Reply::new(550, &"no ".repeat(1000));
+        let rules = Rules::built_in();
+        for verdict in [Verdict::of(&reply, false, &rules), Verdict::ours(&reply, Class::System)] {
+            assert_eq!(verdict.text.map(|text| text.len()), Some(1000));
+        }
     }
 }

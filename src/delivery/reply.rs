@@ -12,16 +12,20 @@ pub struct Reply {
     pub code: u16,
     /// `5.1.1` and the like, where the text begins with one.
     pub enhanced: Option<String>,
-    /// The words after the code, lines joined by LF.
+    /// The words after the code, all of them, lines joined by LF.
     pub text: String,
 }
 
 impl Reply {
     /// A reply of this code and these words.
     pub fn new(code: u16, text: &str) -> Self {
-        let text: String =
-            text.chars().filter(|c| *c == '\n' || !c.is_control()).take(LONGEST_TEXT).collect();
+        let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
         Self { code, enhanced: enhanced(&text), text }
+    }
+
+    /// Its words as far as the ledger keeps them.
+    pub fn kept(&self) -> &str {
+        self.text.char_indices().nth(LONGEST_TEXT).map_or(&self.text, |(end, _)| &self.text[..end])
     }
 
     /// The codes alone, for logs: the words may hold an address.
@@ -50,7 +54,7 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.code, self.text.replace('\n', " "))
+        write!(f, "{} {}", self.code, self.kept().replace('\n', " "))
     }
 }
 
@@ -115,5 +119,14 @@ mod tests {
         for text in ["no such user", "5.1 x", "3.1.1 x", "5.1.1234 x", "", "5..1 x"] {
             assert_eq!(Reply::new(550, text).enhanced, None, "{text}");
         }
+    }
+
+    #[test]
+    fn p6_of_endless_words_the_ledger_keeps_a_thousand_characters() {
+        let reply = Reply::new(550, &"é".repeat(3000));
+        assert_eq!(reply.text.chars().count(), 3000);
+        assert_eq!(reply.kept(), "é".repeat(1000));
+        assert_eq!(reply.to_string(), format!("550 {}", "é".repeat(1000)));
+        assert_eq!(Reply::new(550, "no").kept(), "no");
     }
 }

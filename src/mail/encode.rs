@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-/// The longest line of a quoted-printable body.
+/// The longest line of a quoted-printable body, and of a header with encoded words.
 const LINE: usize = 76;
 
 /// Encodes a body as quoted-printable with CRLF line ends. `slot` stands on a line of its own wherever it occurs, so
@@ -76,18 +76,20 @@ pub(super) fn one_line(text: &str) -> String {
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Unstructured text for a header: as it is where it is short ASCII, as encoded words of at most 75 characters
-/// otherwise, each on a line of its own.
-pub(super) fn unstructured(text: &str) -> String {
+/// Unstructured text for this header: as it is where it is short ASCII, as encoded words otherwise, each on a line of
+/// its own that has at most 76 characters (RFC 2047 2), the first with the header's name.
+pub(super) fn unstructured(header: &str, text: &str) -> String {
     let text = one_line(text);
     if text.is_ascii() && text.len() <= 60 && !text.contains("=?") {
         return text;
     }
+    // Twelve characters stand around a word, and its base64 has four for each three bytes.
+    let room = |before: usize| LINE.saturating_sub(before + 12) / 4 * 3;
+    let (first, next) = (room(header.len() + ": ".len()), room(" ".len()));
     let mut words = Vec::new();
     let mut chunk = String::new();
     for c in text.chars() {
-        // 45 bytes make 60 characters of base64, and 72 with what stands around them.
-        if chunk.len() + c.len_utf8() > 45 {
+        if chunk.len() + c.len_utf8() > if words.is_empty() { first } else { next } {
             words.push(std::mem::take(&mut chunk));
         }
         chunk.push(c);
@@ -100,8 +102,8 @@ pub(super) fn unstructured(text: &str) -> String {
     words.join("\r\n ")
 }
 
-/// An address with its display name, for From and Reply-To.
-pub(super) fn mailbox(name: &str, address: &str) -> String {
+/// An address with its display name, for this header.
+pub(super) fn mailbox(header: &str, name: &str, address: &str) -> String {
     let name = one_line(name);
     if name.is_empty() {
         return address.to_owned();
@@ -112,7 +114,7 @@ pub(super) fn mailbox(name: &str, address: &str) -> String {
     } else if name.is_ascii() && name.len() <= 60 {
         format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
     } else {
-        format!("{}\r\n <{address}>", unstructured(&name))
+        format!("{}\r\n <{address}>", unstructured(header, &name))
     }
 }
 
@@ -165,13 +167,38 @@ mod tests {
     #[test]
     fn h10_encoded_words_are_short_and_nothing_ends_a_header() {
         let subject = unstructured(
+            "Subject",
             "Le cacao ivoirien \r\nBcc: x@example.org à prix d’or, et neuf autres informations du matin",
         );
         assert!(subject.split("\r\n ").all(|word| word.len() <= 75 && word.is_ascii()), "{subject}");
         assert!(!subject.contains("Bcc"));
-        assert_eq!(mailbox("La Matinale", "m@example.org"), "La Matinale <m@example.org>");
-        assert_eq!(mailbox("Press, \"The\"", "m@example.org"), "\"Press, \\\"The\\\"\" <m@example.org>");
-        assert!(mailbox("Le Réveil", "m@example.org").starts_with("=?UTF-8?B?"));
+        assert_eq!(mailbox("From", "La Matinale", "m@example.org"), "La Matinale <m@example.org>");
+        assert_eq!(
+            mailbox("From", "Press, \"The\"", "m@example.org"),
+            "\"Press, \\\"The\\\"\" <m@example.org>"
+        );
+        assert!(mailbox("From", "Le Réveil", "m@example.org").starts_with("=?UTF-8?B?"));
+    }
+
+    #[test]
+    fn rfc2047_a_line_with_an_encoded_word_has_76_characters_with_the_name_of_its_header() {
+        let long = "Où va l’or de l’Afrique de l’Ouest ? ".repeat(6);
+        let decoded = |value: &str| {
+            let words =
+                value.split("\r\n ").filter_map(|word| word.strip_prefix("=?UTF-8?B?")?.strip_suffix("?="));
+            let bytes: Vec<u8> = words.flat_map(|word| BASE64.decode(word.as_bytes()).unwrap()).collect();
+            String::from_utf8(bytes).unwrap()
+        };
+        for header in ["Subject", "From", "Reply-To", "List-Id"] {
+            for length in 1..long.chars().count() {
+                let text: String = long.chars().take(length).collect();
+                for value in [unstructured(header, &text), mailbox(header, &text, "m@example.org")] {
+                    let line = format!("{header}: {value}");
+                    assert!(line.split("\r\n").all(|line| line.len() <= 76), "{line}");
+                    assert!(!value.contains("=?") || decoded(&value) == one_line(&text), "{line}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -53,9 +53,9 @@ impl Notice<'_> {
             }
         };
         let mut headers = vec![
-            ("From", encode::mailbox(self.from_name, self.from_address)),
+            ("From", encode::mailbox("From", self.from_name, self.from_address)),
             ("To", encode::one_line(self.to)),
-            ("Subject", encode::unstructured(self.subject)),
+            ("Subject", encode::unstructured("Subject", self.subject)),
             ("Date", self.date.strftime("%a, %d %b %Y %H:%M:%S %z").to_string()),
             ("Message-ID", encode::one_line(self.message_id)),
             ("MIME-Version", "1.0".to_owned()),

@@ -18,6 +18,7 @@ use super::content::{self, Content};
 use super::dkim::{self, Signer};
 use super::encode;
 use super::render::{self, Rendered};
+use crate::readers::is_local_part;
 
 /// Stands for the subscription's token in a rendered part until it is filled in.
 pub const SLOT: &str = "subscriptiontokengoesherexxxxx";
@@ -120,17 +121,17 @@ impl Prepared {
         let domain = newsletter.from_address.rsplit_once('@').map_or("", |(_, domain)| domain);
         let sender: String = domain.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
         let mut headers = vec![
-            ("From", encode::mailbox(&newsletter.from_name, &newsletter.from_address)),
-            ("Subject", encode::unstructured(&rendered.subject)),
+            ("From", encode::mailbox("From", &newsletter.from_name, &newsletter.from_address)),
+            ("Subject", encode::unstructured("Subject", &rendered.subject)),
         ];
         if let Some(reply_to) = &newsletter.reply_to {
             let (name, address) = content::name_and_address(reply_to);
-            headers.push(("Reply-To", encode::mailbox(name, address)));
+            headers.push(("Reply-To", encode::mailbox("Reply-To", name, address)));
         }
         headers.extend([
             ("MIME-Version", "1.0".to_owned()),
             ("Content-Type", format!("multipart/alternative; boundary=\"{boundary}\"")),
-            ("List-Id", encode::mailbox(&newsletter.name, &newsletter.list_id)),
+            ("List-Id", encode::mailbox("List-Id", &newsletter.name, &newsletter.list_id)),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
             ("Feedback-ID", format!("{}:{}:edition:{:0<5}", newsletter.id, content.date, sender)),
             ("Precedence", "bulk".to_owned()),
@@ -398,8 +399,7 @@ fn is_message_id(id: &str) -> bool {
 /// for servers that take it. `None` for what could end the header, or name a second reader.
 fn to_header(address: &str) -> Option<Cow<'_, str>> {
     let (local, domain) = address.rsplit_once('@')?;
-    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-    if local.is_empty() || !local.chars().all(atom) || address.len() > 320 {
+    if !is_local_part(local) || address.len() > 320 {
         return None;
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');

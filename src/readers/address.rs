@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 /// A mail address: the spelling its owner gave, and the key that makes it the same person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +57,7 @@ impl FromStr for Address {
         if local.is_empty() || domain.is_empty() {
             return Err(AddressError::Shape);
         }
-        let allowed = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-        let dots = local.starts_with('.') || local.ends_with('.') || local.contains("..");
-        if dots || !local.chars().all(allowed) {
+        if !is_local_part(local) {
             return Err(AddressError::Character);
         }
         let ascii = crate::config::domain(domain).map_err(|_| AddressError::Domain)?;
@@ -74,6 +73,19 @@ impl FromStr for Address {
     }
 }
 
+/// Whether this can stand before the `@` of an address as it is: letters with the marks that belong to them, digits, and
+/// what else a dot-atom has (RFC 5322 3.2.3, RFC 6532 3.2).
+pub fn is_local_part(local: &str) -> bool {
+    let mut behind_letter = false;
+    let is_text = local.chars().all(|c| {
+        // An accent that is typed by itself, and many vowels of Hindi, are marks and no letters.
+        let belongs = behind_letter && is_combining_mark(c);
+        behind_letter = belongs || c.is_alphabetic();
+        belongs || c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c)
+    });
+    is_text && !local.is_empty() && !local.starts_with('.') && !local.ends_with('.') && !local.contains("..")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +99,22 @@ mod tests {
         assert_ne!(address.key(), plus.key());
         let idn: Address = "awa@sénégal.example".parse().unwrap();
         assert_eq!(idn.key(), "awa@xn--sngal-bsab.example");
+    }
+
+    #[test]
+    fn rfc6532_an_accent_that_stands_by_itself_and_the_marks_of_hindi_are_letters_too() {
+        let address: Address = "ame\u{301}lie@example.org".parse().unwrap();
+        assert_eq!(address.as_str(), "ame\u{301}lie@example.org", "their own spelling");
+        assert_eq!(address.key(), "amélie@example.org", "one person, however it was typed");
+        for local in ["हिन्दी", "क़लम", "விஜய்", "สมชาย", "محمّد"]
+        {
+            let address: Address = format!("{local}@example.org").parse().unwrap();
+            assert!(is_local_part(address.key().split('@').next().unwrap()), "{local}");
+        }
+        for local in ["\u{301}a", "a.\u{301}b", "1\u{20e3}", "a\u{200b}b", "a\u{202e}b"] {
+            let parsed = format!("{local}@example.org").parse::<Address>();
+            assert_eq!(parsed, Err(AddressError::Character), "{local:?}");
+        }
     }
 
     #[test]

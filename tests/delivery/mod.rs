@@ -10,6 +10,7 @@ mod failover;
 mod faults;
 mod gate;
 mod given_up;
+mod greetings;
 pub(crate) mod ground;
 mod keys;
 mod late;

@@ -3,7 +3,7 @@
 //! A stub of our own, because two things matter here that resolvers' libraries hide: whether a name does not exist or
 //! only has no such record, and whether the resolver has validated the answer (the AD bit), also when the answer is
 //! that there is nothing. Only a resolver on this machine is believed about the latter: on the way from another one
-//! anybody could set that bit.
+//! anybody could set that bit. And where one on this machine is among those of the system, it alone is asked.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -45,6 +45,31 @@ pub(super) struct Answer {
     /// Whether a resolver that we believe has validated it.
     pub(super) secure: bool,
     pub(super) holds: Duration,
+    /// The name that this is about, where the asked one is an alias of it.
+    pub(super) alias_of: Option<String>,
+}
+
+impl Answer {
+    /// The addresses in it, where there are any.
+    fn addresses(self) -> Option<Addresses> {
+        let Found::Records(records) = self.found else { return None };
+        let ips = records.iter().filter_map(|record| match record {
+            RData::A(ip) => Some(IpAddr::V4(ip.0)),
+            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
+            _ => None,
+        });
+        Some(Addresses { ips: ips.collect(), secure: self.secure, alias_of: self.alias_of })
+    }
+}
+
+/// A host's addresses of one kind.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    pub(super) ips: Vec<IpAddr>,
+    /// Whether a resolver that we believe has validated them, and every alias on the way to them.
+    pub(super) secure: bool,
+    /// The name that they stand at, where the host's is an alias of it.
+    pub(super) alias_of: Option<String>,
 }
 
 /// Nobody could say; asking later may help.
@@ -81,6 +106,7 @@ impl Dns {
                 .map(|server| SocketAddr::new(server.ip, 53))
                 .collect(),
         };
+        let servers = asked(servers);
         if servers.is_empty() {
             return Err("/etc/resolv.conf names no server".to_owned());
         }
@@ -126,30 +152,21 @@ impl Dns {
         true
     }
 
-    /// The addresses of a host, those that mail reaches most surely first, and whether all of them are vouched for.
-    pub(super) async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, bool), Unanswered> {
+    /// The addresses of a host, those that mail reaches most surely first. Each kind is vouched for by itself: who keeps
+    /// the answer about one from us makes the other no less sure (RFC 7672 2.1.2).
+    pub(super) async fn addresses(&self, host: &str) -> Result<Vec<Addresses>, Unanswered> {
         let (four, six) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
         let mut addresses = Vec::new();
-        let mut secure = true;
         let mut failed = None;
         for answer in [four, six] {
             match answer {
-                Ok(answer) => {
-                    secure &= answer.secure;
-                    if let Found::Records(records) = answer.found {
-                        addresses.extend(records.iter().filter_map(|record| match record {
-                            RData::A(ip) => Some(IpAddr::V4(ip.0)),
-                            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
-                            _ => None,
-                        }));
-                    }
-                }
+                Ok(answer) => addresses.extend(answer.addresses()),
                 Err(error) => failed = Some(error),
             }
         }
         match failed {
             Some(error) if addresses.is_empty() => Err(error),
-            failed => Ok((addresses, secure && failed.is_none())),
+            _ => Ok(addresses),
         }
     }
 
@@ -199,6 +216,16 @@ impl Dns {
     }
 }
 
+/// Those of the servers that are asked: all, or where one of them is on this machine, the first such alone. What it does
+/// not say in time, or refuses because it is forged, nobody says in its place: from others all is taken as it comes, and
+/// who can forge their answers could switch off what DNSSEC guards.
+fn asked(servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    match servers.iter().find(|server| server.ip().is_loopback()) {
+        Some(own) => vec![*own],
+        None => servers,
+    }
+}
+
 fn read(message: &Message, kind: RecordType, believed: bool) -> Result<Answer, ResponseCode> {
     let secure = believed && message.metadata.authentic_data;
     let records: Vec<_> = message.answers.iter().filter(|record| record.record_type() == kind).collect();
@@ -216,7 +243,22 @@ fn read(message: &Message, kind: RecordType, believed: bool) -> Result<Answer, R
         }),
     };
     let holds = Duration::from_secs(u64::from(seconds.unwrap_or(60))).clamp(SHORTEST, LONGEST);
-    Ok(Answer { found, secure, holds })
+    Ok(Answer { found, secure, holds, alias_of: alias_of(message) })
+}
+
+/// Where the aliases in an answer lead.
+fn alias_of(message: &Message) -> Option<String> {
+    let asked = message.queries.first()?.name();
+    let mut at = asked;
+    // Each is followed once: they may lead in a circle.
+    for _ in &message.answers {
+        let next = message.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(to) if record.name == *at => Some(&to.0),
+            _ => None,
+        });
+        at = next.unwrap_or(at);
+    }
+    (at != asked).then(|| at.to_ascii().trim_end_matches('.').to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -232,6 +274,17 @@ mod tests {
         message.metadata.authentic_data = authentic;
         message.add_answers(records);
         message
+    }
+
+    #[test]
+    fn t8_where_a_resolver_of_this_machine_is_asked_nobody_answers_in_its_place() {
+        let asked = |list: &[&str]| -> Vec<String> {
+            let servers = list.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 53)).collect();
+            asked(servers).iter().map(|server| server.ip().to_string()).collect()
+        };
+        assert_eq!(asked(&["127.0.0.1", "1.1.1.1"]), ["127.0.0.1"]);
+        assert_eq!(asked(&["1.1.1.1", "::1", "127.0.0.1"]), ["::1"]);
+        assert_eq!(asked(&["1.1.1.1", "9.9.9.9"]), ["1.1.1.1", "9.9.9.9"], "one may be away");
     }
 
     #[test]
@@ -254,5 +307,22 @@ mod tests {
         let none = read(&answer(ResponseCode::NXDomain, false, Vec::new()), RecordType::MX, true).unwrap();
         assert!(matches!(none.found, Found::NoSuchName));
         assert!(read(&answer(ResponseCode::ServFail, false, Vec::new()), RecordType::MX, true).is_err());
+    }
+
+    #[test]
+    fn rfc7672_an_alias_is_followed_to_its_end_and_a_circle_has_none() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let leads = |asked: &str, aliases: &[(&str, &str)]| {
+            let to =
+                |(from, to): &(&str, &str)| Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
+            let mut message = answer(ResponseCode::NoError, true, aliases.iter().map(to).collect());
+            message.add_query(Query::query(name(asked), RecordType::A));
+            read(&message, RecordType::A, true).unwrap().alias_of
+        };
+        // In whatever order they come.
+        let chain = [("b.example.", "C.example."), ("a.example.", "b.example.")];
+        assert_eq!(leads("A.example.", &chain), Some("c.example".to_owned()));
+        assert_eq!(leads("c.example.", &chain), None);
+        assert_eq!(leads("a.example.", &[("a.example.", "b.example."), ("b.example.", "a.example.")]), None);
     }
 }

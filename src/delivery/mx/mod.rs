@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use dns::{Dns, Found};
 use missing::Missing;
-pub(super) use open::{Going, open};
+pub(super) use open::{Going, Peer, open};
 pub(super) use order::{Host, Need};
 use order::{Says, best};
 use policies::Policies;
@@ -50,15 +50,37 @@ pub(super) struct Route {
     pub(super) hosts: Vec<Host>,
     /// Whether the names of the hosts are vouched for, so that DANE can be asked for.
     pub(super) secure: bool,
+    /// By which names of the domain itself its hosts may be proven.
+    pub(super) domain: Domain,
+}
+
+/// What a domain is called, where its MX is vouched for: its name, and that which this is an alias of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Domain(Vec<String>);
+
+/// Mail to many domains goes the same way, and their routes are the same.
+impl PartialEq for Domain {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Domain {}
+
+impl std::hash::Hash for Domain {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 impl Route {
     /// Whether a session that was opened for `other`, with this host, may carry this mail too.
-    pub(super) fn shares(&self, other: &Self, host: &str) -> bool {
+    pub(super) fn shares(&self, other: &Self, peer: &Peer) -> bool {
+        if peer.by_domain && self.domain.0 != other.domain.0 {
+            return false;
+        }
         let need = |route: &Self| {
-            route.hosts.iter().filter(|known| known.name == host).map(|known| known.need).max()
+            route.hosts.iter().filter(|known| known.name == peer.host).map(|known| known.need).max()
         };
-        let among_best = best(&self.hosts).any(|known| known.name == host);
+        let among_best = best(&self.hosts).any(|known| known.name == peer.host);
         self == other || (among_best && need(self) == need(other) && self.secure == other.secure)
     }
 
@@ -136,7 +158,7 @@ impl Ways {
         (db, clock): (Db, Clock),
     ) -> Result<Self, String> {
         let dns = Dns::new(resolver, random.clone())?;
-        let policies = Policies { db, clock: clock.clone() };
+        let policies = Policies::new(db, clock.clone());
         let (missing, known) = (Missing::default(), Mutex::default());
         Ok(Self { dns, random, providers, policies, clock, missing, known })
     }
@@ -172,6 +194,8 @@ impl Ways {
             Err(error) => return self.unanswered(&error).await,
         };
         let (mut holds, secure) = (answer.holds, answer.secure);
+        let own = [Some(domain.to_ascii_lowercase()), answer.alias_of];
+        let own = Domain(own.into_iter().flatten().filter(|_| secure).collect());
         let mut hosts = match answer.found {
             Found::NoSuchName => return self.missing(domain, "the domain does not exist", holds),
             Found::Records(records) => {
@@ -187,7 +211,7 @@ impl Ways {
             // Without MX the domain's own address takes its mail (RFC 5321 5.1).
             Found::Nothing => match self.dns.addresses(domain).await {
                 Err(error) => return self.unanswered(&error).await,
-                Ok((addresses, _)) if addresses.is_empty() => {
+                Ok(addresses) if addresses.is_empty() => {
                     return self.missing(domain, "nothing in the domain takes mail", holds);
                 }
                 Ok(_) => vec![(0, domain.to_ascii_lowercase())],
@@ -219,7 +243,7 @@ impl Ways {
         let domain = domain.to_ascii_lowercase();
         let hosts: Vec<Host> = hosts.into_iter().map(|named| self.host(named, least, &domain)).collect();
         let provider = order::provider(&hosts, &domain);
-        (Ok(Arc::new(Route { provider, hosts, secure })), holds)
+        (Ok(Arc::new(Route { provider, hosts, secure, domain: own })), holds)
     }
 
     /// Whose this host of the domain is, and how safe the way to it must be: as its own provider's rule says, and at least
@@ -253,6 +277,9 @@ impl Ways {
         (Err(nowhere), UNANSWERED_HOLDS)
     }
 }
+
+#[cfg(test)]
+mod lab;
 
 #[cfg(test)]
 mod tests {
@@ -336,7 +363,8 @@ mod tests {
             provider: (*provider).to_owned(),
             need: *need,
         };
-        Route { provider: provider.to_owned(), hosts: hosts.iter().map(host).collect(), secure: false }
+        let hosts = hosts.iter().map(host).collect();
+        Route { provider: provider.to_owned(), hosts, secure: false, domain: Domain::default() }
     }
 
     #[test]
@@ -347,10 +375,11 @@ mod tests {
             route("p", &hosts)
         };
         let own = route(&[(10, "a", ANY), (20, "b", ANY)]);
-        assert!(own.shares(&own, "b"), "its own second host, where the walk ended");
-        assert!(route(&[(5, "a", ANY), (5, "c", Need::Verified)]).shares(&own, "a"));
-        assert!(!route(&[(5, "c", ANY), (10, "a", ANY)]).shares(&own, "a"), "a is no first choice");
-        assert!(!route(&[(5, "a", Need::Verified)]).shares(&own, "a"), "nobody asked a who it is");
+        let [a, b] = ["a", "b"].map(Peer::of);
+        assert!(own.shares(&own, &b), "its own second host, where the walk ended");
+        assert!(route(&[(5, "a", ANY), (5, "c", Need::Verified)]).shares(&own, &a));
+        assert!(!route(&[(5, "c", ANY), (10, "a", ANY)]).shares(&own, &a), "a is no first choice");
+        assert!(!route(&[(5, "a", Need::Verified)]).shares(&own, &a), "nobody asked a who it is");
     }
 
     #[test]
@@ -364,5 +393,21 @@ mod tests {
         assert!(second.speaks("alt.google.com"), "its own second host");
         let mixed = route("own.example", &[google, (10, "mx.own.example", "own.example", ANY)]);
         assert!(mixed.speaks("mx.google.com") && mixed.speaks("mx.own.example"), "its limits are its own");
+    }
+
+    #[test]
+    fn rfc7672_who_was_proven_by_a_domains_name_alone_carries_no_other_domains_mail() {
+        let of = |domain: &str| Route {
+            secure: true,
+            domain: Domain(vec![domain.to_owned()]),
+            ..route("p", &[(10, "a", "p", Need::Opportunistic)])
+        };
+        let (own, other) = (of("one.example"), of("two.example"));
+        assert_eq!(own, other, "their mail goes the same way");
+        for (by_domain, shared) in [(false, true), (true, false)] {
+            let peer = Peer { host: "a".to_owned(), by_domain };
+            assert_eq!(other.shares(&own, &peer), shared);
+            assert!(own.shares(&own, &peer));
+        }
     }
 }

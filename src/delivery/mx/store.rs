@@ -12,6 +12,8 @@ use crate::db::{Conn, Result, on};
 pub(super) struct Kept {
     pub(super) id: String,
     pub(super) policy: Policy,
+    /// When it was had, in milliseconds.
+    pub(super) fetched_at: i64,
 }
 
 #[derive(FromRow)]
@@ -39,7 +41,7 @@ pub(super) async fn find(conn: &mut Conn, domain: &str, now: i64) -> Result<Opti
             mx: row.mx.lines().map(str::to_owned).collect(),
             max_age: Duration::from_millis(age),
         };
-        Some(Kept { id: row.id, policy })
+        Some(Kept { id: row.id, policy, fetched_at: row.fetched_at })
     }))
 }
 
@@ -50,16 +52,16 @@ ON CONFLICT (domain) DO UPDATE
 SET id = excluded.id, mode = excluded.mode, mx = excluded.mx, fetched_at = excluded.fetched_at,
     expires_at = excluded.expires_at";
 
-/// Keeps what a domain published now.
-pub(super) async fn keep(conn: &mut Conn, domain: &str, kept: &Kept, now: i64) -> Result<()> {
+/// Keeps what a domain published.
+pub(super) async fn keep(conn: &mut Conn, domain: &str, kept: &Kept) -> Result<()> {
     let age = i64::try_from(kept.policy.max_age.as_millis()).unwrap_or(i64::MAX / 2);
     on!(conn, |c| sqlx::query(KEEP)
         .bind(domain)
         .bind(&kept.id)
         .bind(kept.policy.mode.as_str())
         .bind(kept.policy.mx.join("\n"))
-        .bind(now)
-        .bind(now.saturating_add(age))
+        .bind(kept.fetched_at)
+        .bind(kept.fetched_at.saturating_add(age))
         .execute(c)
         .await
         .map(drop)?);

@@ -1,10 +1,12 @@
 //! DANE for SMTP (RFC 7672): which certificates a host's TLSA records let pass.
 //!
 //! Usage 3 names the server's own certificate or key: then neither its names nor its dates matter. Usage 2 names who
-//! signed it: then the host's name must stand in it too. The other usages are not for SMTP.
+//! signed it: then the name that the records stand at must stand in it too, or that of the domain whose mail it takes
+//! (3.2.2). The other usages are not for SMTP.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hickory_resolver::proto::rr::rdata::TLSA;
 use hickory_resolver::proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
@@ -84,9 +86,10 @@ impl Tlsa {
             .map(|demand| CertificateDer::from(demand.data.clone()))
     }
 
-    /// Who judges by these records, for a host that may be called by any of these names.
-    pub(super) fn judge(self, names: Vec<String>) -> Arc<dyn ServerCertVerifier> {
-        Arc::new(Judge { tlsa: self, names })
+    /// Who judges by these records, for a host of this name that takes the mail of a domain of any of those.
+    pub(super) fn judge(self, name: &str, domain: &[String]) -> Judge {
+        let names = [name].into_iter().chain(domain.iter().map(String::as_str));
+        Judge { tlsa: self, names: names.map(str::to_owned).collect(), by_domain: AtomicBool::new(false) }
     }
 }
 
@@ -108,9 +111,19 @@ impl Demand {
     }
 }
 
-struct Judge {
+/// Judges by a host's records.
+pub(super) struct Judge {
     tlsa: Tlsa,
+    /// The host's, then those of the domain.
     names: Vec<String>,
+    by_domain: AtomicBool,
+}
+
+impl Judge {
+    /// Whether whom it let pass last had nothing but the domain's name to show: that says nothing to other domains.
+    pub(super) fn went_by_domain(&self) -> bool {
+        self.by_domain.load(Ordering::SeqCst)
+    }
 }
 
 impl fmt::Debug for Judge {
@@ -128,6 +141,7 @@ impl ServerCertVerifier for Judge {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.by_domain.store(false, Ordering::SeqCst);
         if self.tlsa.matches(true, own) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -146,10 +160,13 @@ impl ServerCertVerifier for Judge {
                 .build()
                 .map_err(|error| Error::General(error.to_string()))?;
         let mut last = None;
-        for name in &self.names {
+        for (at, name) in self.names.iter().enumerate() {
             let Ok(name) = ServerName::try_from(name.as_str()) else { continue };
             match verifier.verify_server_cert(own, chain, &name, ocsp, now) {
-                Ok(verified) => return Ok(verified),
+                Ok(verified) => {
+                    self.by_domain.store(at > 0, Ordering::SeqCst);
+                    return Ok(verified);
+                }
                 Err(error) => last = Some(error),
             }
         }
@@ -219,7 +236,7 @@ mod tests {
         data: &[u8],
     ) -> bool {
         let tlsa = Tlsa::usable([&TLSA::new(usage, selector, matching, data.to_vec())]);
-        let judge = tlsa.judge(vec![name.to_owned()]);
+        let judge = tlsa.judge(name, &[]);
         let server = ServerName::try_from("mx.example.org").unwrap();
         let chain = [made.signer.clone()];
         judge.verify_server_cert(&made.own, &chain, &server, &[], UnixTime::now()).is_ok()
@@ -257,6 +274,25 @@ mod tests {
         assert!(!is("another.example", Selector::Spki, Matching::Sha256, &key), "another host's certificate");
         let own = Sha256::digest(&made.own_key).to_vec();
         assert!(!is("mx.example.org", Selector::Spki, Matching::Sha256, &own), "it has not signed itself");
+    }
+
+    #[test]
+    fn rfc7672_usage_2_takes_the_name_of_the_domain_too_and_says_that_it_did() {
+        let made = made();
+        let key = Sha256::digest(&made.signer_key).to_vec();
+        let record = TLSA::new(CertUsage::DaneTa, Selector::Spki, Matching::Sha256, key);
+        let judge = |name: &str, domain: &[&str]| {
+            let domain: Vec<String> = domain.iter().map(|name| (*name).to_owned()).collect();
+            let judge = Tlsa::usable([&record]).judge(name, &domain);
+            let server = ServerName::try_from("whoever.example").unwrap();
+            let chain = [made.signer.clone()];
+            let passes = judge.verify_server_cert(&made.own, &chain, &server, &[], UnixTime::now()).is_ok();
+            (passes, judge.went_by_domain())
+        };
+        // The certificate is for mx.example.org.
+        assert_eq!(judge("mx.example.org", &["mx.example.org"]), (true, false), "the host's own comes first");
+        assert_eq!(judge("mx.host.example", &["example.net", "mx.example.org"]), (true, true));
+        assert_eq!(judge("mx.host.example", &["example.net"]), (false, false));
     }
 
     #[test]

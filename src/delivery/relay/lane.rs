@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::health::Healths;
 use super::{Job, Share};
-use crate::delivery::mx::Route;
+use crate::delivery::mx::{Peer, Route};
 use crate::delivery::pace::limit::Now;
 use crate::delivery::pace::store::Said;
 use crate::delivery::pace::{Bucket, Start};
@@ -35,14 +35,14 @@ const MESSAGES_WORTH_A_CONNECTION: u32 = 5;
 #[derive(Clone, Debug)]
 pub(in crate::delivery) struct Carried {
     pub(in crate::delivery) route: Option<Arc<Route>>,
-    pub(in crate::delivery) host: String,
+    pub(in crate::delivery) peer: Peer,
 }
 
 impl Carried {
     /// Whether this session may carry that message.
     pub(in crate::delivery) fn carries(&self, job: &Job) -> bool {
         match (&self.route, &job.route) {
-            (Some(own), Some(other)) => other.shares(own, &self.host),
+            (Some(own), Some(other)) => other.shares(own, &self.peer),
             (None, None) => true,
             _ => false,
         }

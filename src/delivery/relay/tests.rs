@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Tls;
 use crate::delivery::DeliveryId;
 use crate::delivery::ledger::tests::held;
+use crate::delivery::mx::Domain;
 use crate::editions::schedule::tests::newsletter;
 
 pub(in crate::delivery) fn relay(providers: bool) -> Relay {
@@ -189,9 +190,15 @@ async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
     assert!(waits[0] >= Duration::from_secs(60), "nothing before it may go on: {waits:?}");
 }
 
+/// To a provider of this name.
+fn way(provider: &str) -> Arc<Route> {
+    let (hosts, domain) = (Vec::new(), Domain::default());
+    Arc::new(Route { provider: provider.to_owned(), hosts, secure: false, domain })
+}
+
 #[tokio::test(start_paused = true)]
 async fn v7_what_a_lane_or_its_relay_could_not_take_now_is_known_before_it_has_a_share() {
-    let slow = Some(Arc::new(Route { provider: "one".to_owned(), hosts: Vec::new(), secure: false }));
+    let slow = Some(way("one"));
     let relay = relay(true);
     let lane = relay.lane("one", &Providers::built_in());
     let some = || {
@@ -305,9 +312,7 @@ async fn p5_who_led_nowhere_has_a_quarter_of_the_connections_and_the_others_have
 
 #[tokio::test(start_paused = true)]
 async fn p5_a_way_that_has_a_rest_is_not_tried_meanwhile_and_others_go_on() {
-    let way =
-        |name: &str| Some(Arc::new(Route { provider: name.to_owned(), hosts: Vec::new(), secure: false }));
-    let (dead, other) = (way("dead"), way("other"));
+    let (dead, other) = (Some(way("dead")), Some(way("other")));
     let on = |id, route: &Option<Arc<Route>>| Job { route: route.clone(), ..job(id, 1, 1, false) };
     let lane = relay(true).lane("one", &Providers::built_in());
     assert!(lane.take_in(vec![on(1, &dead), on(2, &other), on(3, &dead)], 0).is_empty());

@@ -60,6 +60,15 @@ impl Offer {
     }
 }
 
+/// How a server must be able to be greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manners {
+    /// With EHLO: what it offers is needed.
+    New,
+    /// With EHLO or, where it does not know that, HELO.
+    Any,
+}
+
 /// A connection that is not a session yet.
 struct Opening<'a> {
     wire: Wire,
@@ -68,6 +77,8 @@ struct Opening<'a> {
     place: String,
     hello: ClientId,
     timeouts: Timeouts,
+    /// Whether it is known who is at the other end: this machine, or who has a certificate for the host's name.
+    known: bool,
 }
 
 impl Session {
@@ -96,13 +107,15 @@ impl Session {
             opening = opening.encrypt(&Trust::Named).await?;
         }
         opening.greeting().await?;
-        let mut offer = opening.ehlo().await?;
+        let manners =
+            if tls == Tls::Required || relay.username.is_some() { Manners::New } else { Manners::Any };
+        let mut offer = opening.hello(manners).await?;
         match tls {
             Tls::Opportunistic | Tls::Required if offer.starttls => {
                 // Opportunistic encryption does not ask who is there.
                 let trust = if tls == Tls::Opportunistic { Trust::Anybody } else { Trust::Named };
                 opening = opening.starttls(&trust).await?;
-                offer = opening.ehlo().await?;
+                offer = opening.hello(manners).await?;
             }
             Tls::Required => {
                 return Err(Lost::Misfit(format!("{}: TLS is required, and it offers none", relay.host)));
@@ -125,11 +138,12 @@ impl Session {
         let place = format!("{host} [{}]", address.ip());
         let mut opening = Opening::connect(host, place, address, helo, timeouts).await?;
         opening.greeting().await?;
-        let mut offer = opening.ehlo().await?;
+        let manners = if matches!(trust, None | Some(Trust::Anybody)) { Manners::Any } else { Manners::New };
+        let mut offer = opening.hello(manners).await?;
         match trust {
             Some(trust) if offer.starttls => {
                 opening = opening.starttls(trust).await?;
-                offer = opening.ehlo().await?;
+                offer = opening.hello(manners).await?;
             }
             None | Some(Trust::Anybody) => {}
             Some(_) => return Err(Lost::Misfit(format!("{host}: TLS is required, and it offers none"))),
@@ -150,7 +164,8 @@ impl<'a> Opening<'a> {
             .await
             .map_err(|_| Lost::Down(format!("{place}: no connection in time")))?
             .map_err(|error| Lost::Down(format!("{place}: {error}")))?;
-        Ok(Self { wire, host, place, hello: ClientId::Domain(helo.to_owned()), timeouts })
+        let known = wire.is_local();
+        Ok(Self { wire, host, place, hello: ClientId::Domain(helo.to_owned()), timeouts, known })
     }
 
     fn down(&self, why: impl Display) -> Lost {
@@ -171,9 +186,19 @@ impl<'a> Opening<'a> {
         if reply.is_positive() { Ok(()) } else { Err(self.refused(reply)) }
     }
 
-    async fn ehlo(&mut self) -> Result<Offer, Lost> {
+    /// Says who we are, and hears what is offered. Who does not know EHLO is greeted as before there was one, and offers
+    /// nothing (RFC 5321 3.2).
+    async fn hello(&mut self, manners: Manners) -> Result<Offer, Lost> {
         let reply = self.say(Ehlo::new(self.hello.clone()), "no answer to EHLO in time").await?;
-        if reply.is_positive() { Ok(Offer::of(&reply)) } else { Err(self.refused(reply)) }
+        if reply.is_positive() {
+            return Ok(Offer::of(&reply));
+        }
+        if manners == Manners::New || !matches!(reply.code, 500 | 501 | 502 | 504) {
+            return Err(self.refused(reply));
+        }
+        let old = format!("HELO {}\r\n", self.hello);
+        let reply = self.say(old, "no answer to HELO in time").await?;
+        if reply.is_positive() { Ok(Offer::default()) } else { Err(self.refused(reply)) }
     }
 
     async fn starttls(mut self, trust: &Trust) -> Result<Self, Lost> {
@@ -185,15 +210,17 @@ impl<'a> Opening<'a> {
     }
 
     async fn encrypt(self, trust: &Trust) -> Result<Self, Lost> {
-        let Self { wire, host, place, hello, timeouts } = self;
+        let Self { wire, host, place, hello, timeouts, known } = self;
         let connector = tls::connector(trust).map_err(Lost::Misfit)?;
-        let name = rustls_pki_types::ServerName::try_from(host.to_owned())
-            .map_err(|_| Lost::Misfit(format!("{host} is no name that a certificate can have")))?;
+        let name = if let Trust::Judged { name, .. } = trust { name.as_str() } else { host };
+        let name = rustls_pki_types::ServerName::try_from(name.to_owned())
+            .map_err(|_| Lost::Misfit(format!("{name} is no name that a certificate can have")))?;
         let wire = timeout(timeouts.banner, wire.encrypt(&connector, name))
             .await
             .map_err(|_| Lost::Handshake(format!("{host}: no TLS in time")))?
             .map_err(|error| Lost::Handshake(format!("{host}: TLS: {error}")))?;
-        Ok(Self { wire, host, place, hello, timeouts })
+        let known = known || matches!(trust, Trust::Named);
+        Ok(Self { wire, host, place, hello, timeouts, known })
     }
 
     async fn authenticate(&mut self, relay: &Relay, offer: &Offer) -> Result<(), Lost> {
@@ -202,6 +229,12 @@ impl<'a> Opening<'a> {
         };
         let host = &relay.host;
         let misfit = |why: String| Lost::Misfit(format!("{host}: AUTH: {why}"));
+        // Whatever the configuration let through: a name such as localhost may lead anywhere.
+        if !self.known {
+            return Err(misfit(
+                "no password goes to another machine whose certificate nobody looked at".to_owned(),
+            ));
+        }
         let mechanism = [Mechanism::Plain, Mechanism::Login]
             .into_iter()
             .find(|known| offer.mechanisms.contains(known))
@@ -249,6 +282,8 @@ impl<'a> Opening<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     #[test]
     fn t6_what_a_server_offers_is_read_from_its_lines() {
@@ -260,5 +295,42 @@ mod tests {
         let bare = Offer::of(&Reply::new(250, "PIPELINING is this host's name\nSIZE 0\nAUTH=PLAIN"));
         assert!(!bare.pipelining && bare.size.is_none());
         assert_eq!(bare.mechanisms, [Mechanism::Plain]);
+        let long = format!("mx.example\n{}STARTTLS\nSMTPUTF8", "X-OF-OUR-OWN of many words\n".repeat(100));
+        let offer = Offer::of(&Reply::new(250, &long));
+        assert!(offer.starttls && offer.utf8, "t7: the last lines are lines too");
+    }
+
+    #[tokio::test]
+    async fn rfc4954_a_password_is_said_to_nobody_who_is_not_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text =
+            "[relay.main]\nurl = \"smtp://localhost\"\nusername = \"m\"\npassword_file = \"secret.key\"\n";
+        let config = crate::config::tests::load(text, &[]).unwrap();
+        let (relay, timeouts) = (&config.relays["main"], config.delivery.timeouts);
+        for known in [true, false] {
+            let to = ("127.0.0.1", port);
+            let (opening, accepted) = tokio::join!(
+                Opening::connect("localhost", "here".to_owned(), to, "us", timeouts),
+                listener.accept()
+            );
+            let (mut opening, mut server) = (opening.unwrap(), accepted.unwrap().0);
+            assert!(opening.known, "it is this machine");
+            opening.known = known;
+            let offer = Offer { mechanisms: vec![Mechanism::Plain], ..Offer::default() };
+            let heard = async {
+                let mut heard = [0; 512];
+                let length = server.read(&mut heard).await.unwrap();
+                server.write_all(b"235 2.7.0 welcome\r\n").await.ok();
+                String::from_utf8_lossy(&heard[..length]).into_owned()
+            };
+            let said = async {
+                let result = opening.authenticate(relay, &offer).await;
+                drop(opening);
+                result
+            };
+            let (result, heard) = tokio::join!(said, heard);
+            assert_eq!((result.is_ok(), heard.starts_with("AUTH PLAIN")), (known, known), "{heard}");
+        }
     }
 }

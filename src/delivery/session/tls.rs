@@ -18,7 +18,11 @@ pub(in crate::delivery) enum Trust {
     /// Who has a certificate for the host's name from an authority that the system trusts.
     Named,
     /// Whom this judge lets pass.
-    Judged(Arc<dyn ServerCertVerifier>),
+    Judged {
+        judge: Arc<dyn ServerCertVerifier>,
+        /// The name that the server is asked for (SNI): it may have several certificates.
+        name: String,
+    },
 }
 
 /// What makes TLS of a socket. Made once: the system's authorities are many, and sessions can be resumed.
@@ -32,7 +36,7 @@ pub(super) fn connector(trust: &Trust) -> Result<TlsConnector, String> {
         Trust::Anybody | Trust::Encrypted => {
             ANYBODY.get_or_init(|| judged(Arc::new(Anybody(Arc::new(provider().clone())))))
         }
-        Trust::Judged(judge) => return judged(judge.clone()).map(TlsConnector::from),
+        Trust::Judged { judge, .. } => return judged(judge.clone()).map(TlsConnector::from),
         Trust::Named => NAMED.get_or_init(|| {
             use rustls_platform_verifier::ConfigVerifierExt as _;
             ClientConfig::with_platform_verifier().map(Arc::new).map_err(|error| error.to_string())

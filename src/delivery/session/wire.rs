@@ -52,6 +52,15 @@ impl Wire {
         Ok(Self { socket: Socket::Plain(socket), written: 0, unread: Vec::new() })
     }
 
+    /// Whether the other end is on this machine, so that nobody is in between.
+    pub(super) fn is_local(&self) -> bool {
+        let socket = match &self.socket {
+            Socket::Plain(socket) => socket,
+            Socket::Tls(stream) => stream.get_ref().0,
+        };
+        socket.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+    }
+
     /// Encrypts it from here on. Whatever came in clear and was not read is thrown away: it is not to be taken for
     /// something that was said under encryption.
     pub(super) async fn encrypt(

@@ -86,13 +86,14 @@ impl Worker {
         if let (Some(route), Some(ways)) = (&job.route, &self.dispatch.ways) {
             let going = Going { port: config.port, helo, timeouts: shared.timeouts };
             let opened = mx::open(ways, route, going).await;
-            self.spoke =
-                opened.as_ref().map_or_else(|unopened| unopened.host.clone(), |(_, host)| Some(host.clone()));
-            let (session, host) = opened.map_err(|unopened| unopened.lost)?;
-            return Ok((session, Carried { route: Some(route.clone()), host }));
+            self.spoke = opened
+                .as_ref()
+                .map_or_else(|unopened| unopened.host.clone(), |(_, peer)| Some(peer.host.clone()));
+            let (session, peer) = opened.map_err(|unopened| unopened.lost)?;
+            return Ok((session, Carried { route: Some(route.clone()), peer }));
         }
         let session = Session::open(config, helo, shared.timeouts).await?;
-        Ok((session, Carried { route: None, host: config.host.clone() }))
+        Ok((session, Carried { route: None, peer: mx::Peer::of(&config.host) }))
     }
 
     /// Other daemons have every connection: another worker of this one takes the message, and where there is none it waits

@@ -39,6 +39,7 @@ impl<'a> Conversation<'a> {
             }
             let goes = match verb.as_str() {
                 "EHLO" => self.ehlo().await?,
+                "HELO" => self.answer("250 faulty\r\n").await?,
                 "STAR" => self.starttls().await?,
                 "MAIL" => self.mail(path).await?,
                 "RCPT" => self.rcpt(path).await?,
@@ -89,6 +90,7 @@ impl<'a> Conversation<'a> {
         match self.opening {
             Some(Opening::CloseAtEhlo) => return Ok(false),
             Some(Opening::HangAtEhlo) => return self.wire.hang().await.map(|()| false),
+            Some(Opening::NoEhlo) => return self.answer("502 5.5.1 what\r\n").await,
             _ => {}
         }
         let mut text = "250-faulty\r\n".to_owned();

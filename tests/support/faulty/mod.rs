@@ -94,6 +94,8 @@ pub enum Opening {
     /// EHLO is answered with a closed connection.
     CloseAtEhlo,
     HangAtEhlo,
+    /// EHLO is answered with 502, HELO as it should be.
+    NoEhlo,
     /// STARTTLS is answered with 220, and then with what is no TLS.
     NoHandshake,
     /// STARTTLS is answered with 220 and silence.
