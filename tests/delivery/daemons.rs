@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
+use matinale::clock::Clock;
 use matinale::db::{Db, Engine, on};
 use matinale::delivery::{Counts, Record, store};
 use matinale::editions::{EditionId, EditionState};
@@ -170,7 +171,7 @@ impl Ground {
             let to = delivery.email.as_deref().unwrap();
             let copies = record.taken.get(to).map_or(&[][..], Vec::as_slice);
             let said = record.said.get(to).map_or(&[][..], Vec::as_slice);
-            let wrong = one(delivery, copies.len(), said);
+            let wrong = one(delivery, copies.len(), said, &Clock::system());
             assert!(wrong.is_empty(), "{} {to}: {wrong:?}\n{said:?}\n{:?}", self.name, delivery.attempts);
             assert!(copies.windows(2).all(|pair| pair[0] == pair[1]), "p2: {to}: other bytes");
             doubled += copies.len().saturating_sub(1);

@@ -50,12 +50,12 @@ async fn delivery(bench: &Bench) -> Record {
 }
 
 /// An end, held against what the server says of this address.
-fn judge(test: &TestDb, server: &Faulty, delivery: &Record, address: &str) {
+fn judge((test, bench): (&TestDb, &Bench), server: &Faulty, delivery: &Record, address: &str) {
     let record = server.record_as_it_is();
     let copies = record.taken.get(address).map_or(0, Vec::len);
     let said = record.said.get(address).map_or(&[][..], Vec::as_slice);
     let told: Vec<_> = said.iter().filter(|said| said.dot).cloned().collect();
-    assert_eq!(one(delivery, copies, &told), Vec::<String>::new(), "{}", test.name);
+    assert_eq!(one(delivery, copies, &told, &bench.clock), Vec::<String>::new(), "{}", test.name);
     assert_eq!(record.violations, Vec::<String>::new(), "{}", test.name);
 }
 
@@ -81,7 +81,7 @@ async fn p4_an_edition_held_after_the_envelope_ends_no_body_and_each_reader_has_
         tx.commit().await.unwrap();
         bench.send().await;
         let sent = delivery(&bench).await;
-        judge(&test, &server, &sent, READER);
+        judge((&test, &bench), &server, &sent, READER);
         assert_eq!(
             (sent.state.as_str(), sent.attempts.len(), server.dots()),
             ("accepted", 1, 1),
@@ -113,8 +113,8 @@ async fn p4_a_reader_who_says_no_after_the_envelope_gets_no_body() {
                     }
                 }
             };
-            let (_, server, left) = between(&test, no).await;
-            judge(&test, &server, &left, READER);
+            let (bench, server, left) = between(&test, no).await;
+            judge((&test, &bench), &server, &left, READER);
             let came = (left.state.as_str(), left.attempts.len(), server.dots());
             assert_eq!(came, ("withdrawn", 0, 0), "{}, suppressed: {suppressed}", test.name);
         }
@@ -131,8 +131,8 @@ async fn p5_a_deadline_that_passes_after_the_envelope_ends_no_body() {
                 .map(drop)
                 .unwrap());
         };
-        let (_, server, late) = between(&test, pass).await;
-        judge(&test, &server, &late, READER);
+        let (bench, server, late) = between(&test, pass).await;
+        judge((&test, &bench), &server, &late, READER);
         assert_eq!(
             (late.state.as_str(), late.attempts.len(), server.dots()),
             ("expired", 0, 0),
@@ -146,8 +146,8 @@ async fn p5_a_deadline_that_passes_after_the_envelope_ends_no_body() {
 async fn p4_a_correction_that_comes_after_the_envelope_is_what_the_reader_gets() {
     for test in both().await {
         let correct = async |bench: &Bench, conn: &mut Conn| bench.correct(conn).await;
-        let (_, server, sent) = between(&test, correct).await;
-        judge(&test, &server, &sent, READER);
+        let (bench, server, sent) = between(&test, correct).await;
+        judge((&test, &bench), &server, &sent, READER);
         let came = (sent.state.as_str(), sent.attempts.len(), sent.revision, server.dots());
         assert_eq!(came, ("accepted", 1, Some(2), 1), "{}", test.name);
     }
@@ -160,8 +160,8 @@ async fn p1_a_reader_whose_address_changes_after_the_envelope_gets_it_there_and_
             let sql = "UPDATE subscriber SET address = $1";
             on!(conn, |c| sqlx::query(sql).bind(MOVED).execute(c).await.map(drop).unwrap());
         };
-        let (_, server, sent) = between(&test, change).await;
-        judge(&test, &server, &sent, MOVED);
+        let (bench, server, sent) = between(&test, change).await;
+        judge((&test, &bench), &server, &sent, MOVED);
         assert_eq!((sent.state.as_str(), sent.attempts.len()), ("accepted", 1), "{}", test.name);
         assert_eq!((server.dots_to(READER), server.dots_to(MOVED)), (0, 1), "{}", test.name);
     }

@@ -129,7 +129,8 @@ impl Ground {
         let record = self.server.record_as_it_is();
         let copies = record.taken[READER].len();
         let delivery = records.remove(0);
-        assert_eq!(one(&delivery, copies, &record.said[READER]), Vec::<String>::new(), "{}", self.name);
+        let wrong = one(&delivery, copies, &record.said[READER], &self.bench.clock);
+        assert_eq!(wrong, Vec::<String>::new(), "{}", self.name);
         assert_eq!(record.violations, Vec::<String>::new(), "{}", self.name);
         (delivery, copies)
     }

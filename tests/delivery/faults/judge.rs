@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use matinale::clock::Clock;
 use matinale::db::on;
 use matinale::delivery::{Attempt, Counts, Record, store};
 
@@ -41,7 +42,7 @@ pub(super) async fn judge(mix: &Mix, bench: &Bench, server: &Faulty, people: &Pe
         let copies = record.taken.get(to).unwrap_or(&empty);
         let said = record.said.get(to).map_or(&[][..], Vec::as_slice);
         let mut tell = |what: String| wrong.push(format!("{to} ({}): {what}", delivery.state));
-        for fault in one(delivery, copies.len(), said) {
+        for fault in one(delivery, copies.len(), said, &bench.clock) {
             tell(format!("{fault}\n    server: {said:?}\n    ledger: {:?}", delivery.attempts));
         }
         if let Some(fault) = people.too_many(to, server) {
@@ -113,8 +114,14 @@ fn numbers(records: &[Record], counts: Counts, summary: &[store::Said]) -> Vec<S
     wrong
 }
 
-/// One delivery against what the server did with it.
-pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said]) -> Vec<String> {
+/// One delivery against what the server did with it. Attempts are told in real time and deadlines in civil time: both are
+/// this clock's.
+pub(in crate::delivery) fn one(
+    delivery: &Record,
+    copies: usize,
+    said: &[Said],
+    clock: &Clock,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     let count = |outcome: &str| {
         delivery.attempts.iter().filter(|attempt| attempt.outcome.as_deref() == Some(outcome)).count()
@@ -124,7 +131,10 @@ pub(in crate::delivery) fn one(delivery: &Record, copies: usize, said: &[Said]) 
         wrong.push("an attempt is still open".to_owned());
     }
     let deadline: Timestamp = delivery.deadline.parse().unwrap();
-    let late = |attempt: &&Attempt| attempt.at.parse::<Timestamp>().unwrap() >= deadline;
+    let ahead = clock.civil_ms() - clock.now_ms();
+    let late = |attempt: &&Attempt| {
+        attempt.at.parse::<Timestamp>().unwrap().as_millisecond() + ahead >= deadline.as_millisecond()
+    };
     if delivery.attempts.iter().filter(|one| one.outcome.as_deref() == Some("accepted")).any(|one| late(&one))
     {
         wrong.push("p5: a mail left after its deadline".to_owned());
