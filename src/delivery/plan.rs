@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
-use super::due::{self, Morning};
+use super::due::{self, Instants, Morning};
 use super::{Result, store};
 use crate::clock::time_zone;
 use crate::config::values;
@@ -32,20 +32,40 @@ pub struct Plan<'a> {
 
 /// Plans an edition's deliveries; returns how many. To be called in the transaction that locks it.
 pub async fn plan(conn: &mut Conn, plan: &Plan<'_>) -> Result<i64> {
-    let mut slots = Vec::new();
-    let mut zones: BTreeMap<String, TimeZone> = BTreeMap::new();
-    for (zone_name, hour_text) in store::slots(conn, plan.newsletter).await? {
+    let mut mornings = Mornings { plan, zones: BTreeMap::new() };
+    let slots = store::slots(conn, plan.newsletter).await?.into_iter().map(|(zone, hour)| {
+        let Instants { due, deadline } = mornings.of(zone.as_deref(), hour.as_deref());
+        (zone, hour, due.as_millisecond(), deadline.as_millisecond())
+    });
+    let slots: Vec<_> = slots.collect();
+    let planned = store::plan(conn, plan.edition, plan.newsletter, &slots).await?;
+    // Whoever changed zone or hour since the slots were read.
+    let late = store::nowhere(conn, plan.edition).await?.into_iter().map(|(id, zone, hour)| {
+        let Instants { due, deadline } = mornings.of(zone.as_deref(), hour.as_deref());
+        (id, due.as_millisecond(), deadline.as_millisecond())
+    });
+    let late: Vec<_> = late.collect();
+    store::place(conn, &late).await?;
+    Ok(planned)
+}
+
+/// What zones and hours mean on a morning.
+struct Mornings<'a> {
+    plan: &'a Plan<'a>,
+    zones: BTreeMap<String, TimeZone>,
+}
+
+impl Mornings<'_> {
+    fn of(&mut self, zone: Option<&str>, hour: Option<&str>) -> Instants {
         // A zone that this data does not know (any more) is read as the newsletter's: a wrong hour is better than no mail.
-        let zone = match &zone_name {
-            Some(name) => zones
-                .entry(name.clone())
-                .or_insert_with(|| time_zone(name).unwrap_or_else(|| plan.zone.clone()))
-                .clone(),
-            None => plan.zone.clone(),
+        let zone = match zone {
+            Some(name) => self
+                .zones
+                .entry(name.to_owned())
+                .or_insert_with(|| time_zone(name).unwrap_or_else(|| self.plan.zone.clone())),
+            None => self.plan.zone,
         };
-        let hour = hour_text.as_deref().and_then(|text| values::time_of_day(text).ok()).unwrap_or(plan.hour);
-        let instants = due::instants(&plan.morning, &zone, hour);
-        slots.push((zone_name, hour_text, instants.due.as_millisecond(), instants.deadline.as_millisecond()));
+        let hour = hour.and_then(|text| values::time_of_day(text).ok()).unwrap_or(self.plan.hour);
+        due::instants(&self.plan.morning, zone, hour)
     }
-    store::plan(conn, plan.edition, plan.newsletter, &slots).await
 }

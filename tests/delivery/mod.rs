@@ -16,6 +16,7 @@ mod lives;
 mod making;
 mod mx;
 mod outcomes;
+mod planning;
 mod prune;
 mod relays;
 mod replies;

@@ -20,7 +20,7 @@ use crate::readers::SubscriberId;
 pub(in crate::delivery) use by_hand::cancelled_not_over;
 pub use by_hand::{Settle, retry, settle, uncertain, withdraw_all};
 pub use page::page;
-pub(super) use plan::{plan, slots};
+pub(super) use plan::{nowhere, place, plan, slots};
 pub use readers::{Dead, dead_addresses, domains, forget};
 pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};
 

@@ -1,9 +1,16 @@
 //! Planning: one row for every active, unsuppressed subscription.
 
+use std::sync::LazyLock;
+
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+
 use super::pick;
-use crate::db::{Conn, Error, on};
-use crate::delivery::Result;
+use crate::db::{Conn, Result, on};
 use crate::editions::EditionId;
+
+/// When one is due of whose reader zone and hour were not known when the slots were: never, and before all others.
+const NOWHERE: i64 = i64::MIN;
 
 const SLOTS: &str = "
 SELECT DISTINCT subscriber.timezone, COALESCE(subscription.send_at, subscriber.send_at)
@@ -16,10 +23,11 @@ pub(in crate::delivery) async fn slots(
     conn: &mut Conn,
     newsletter: &str,
 ) -> Result<Vec<(Option<String>, Option<String>)>> {
-    Ok(on!(conn, |c| sqlx::query_as(SLOTS).bind(newsletter).fetch_all(c).await).map_err(Error::from)?)
+    Ok(on!(conn, |c| sqlx::query_as(SLOTS).bind(newsletter).fetch_all(c).await?))
 }
 
-// The engines take a list apart in their own ways; all else is the same text.
+// The engines take a list apart in their own ways; all else is the same text. Each statement of PostgreSQL's sees what was
+// committed by then: somebody in no slot has changed zone or hour since those were read, and is not left out for it.
 const PLAN_SQLITE: &str = "
 WITH slot AS MATERIALIZED (
     SELECT json_extract(value, '$[0]') AS zone, json_extract(value, '$[1]') AS hour,
@@ -27,11 +35,12 @@ WITH slot AS MATERIALIZED (
     FROM json_each($3)
 )
 INSERT INTO delivery (edition, subscriber, subscription, state, due_at, deadline, next_at)
-SELECT $1, subscription.subscriber, subscription.id, 'planned', slot.due_at, slot.deadline, slot.due_at
+SELECT $1, subscription.subscriber, subscription.id, 'planned', COALESCE(slot.due_at, $4),
+       COALESCE(slot.deadline, $4), COALESCE(slot.due_at, $4)
 FROM subscription
 JOIN subscriber ON subscriber.id = subscription.subscriber
-JOIN slot ON slot.zone = COALESCE(subscriber.timezone, '')
-         AND slot.hour = COALESCE(subscription.send_at, subscriber.send_at, '')
+LEFT JOIN slot ON slot.zone = COALESCE(subscriber.timezone, '')
+              AND slot.hour = COALESCE(subscription.send_at, subscriber.send_at, '')
 WHERE subscription.newsletter = $2 AND subscription.status = 'active'
   AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 ON CONFLICT (edition, subscriber) DO NOTHING";
@@ -43,21 +52,25 @@ WITH slot AS MATERIALIZED (
     FROM jsonb_array_elements(CAST($3 AS JSONB))
 )
 INSERT INTO delivery (edition, subscriber, subscription, state, due_at, deadline, next_at)
-SELECT $1, subscription.subscriber, subscription.id, 'planned', slot.due_at, slot.deadline, slot.due_at
+SELECT $1, subscription.subscriber, subscription.id, 'planned', COALESCE(slot.due_at, $4),
+       COALESCE(slot.deadline, $4), COALESCE(slot.due_at, $4)
 FROM subscription
 JOIN subscriber ON subscriber.id = subscription.subscriber
-JOIN slot ON slot.zone = COALESCE(subscriber.timezone, '')
-         AND slot.hour = COALESCE(subscription.send_at, subscriber.send_at, '')
+LEFT JOIN slot ON slot.zone = COALESCE(subscriber.timezone, '')
+              AND slot.hour = COALESCE(subscription.send_at, subscriber.send_at, '')
 WHERE subscription.newsletter = $2 AND subscription.status = 'active'
   AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 ON CONFLICT (edition, subscriber) DO NOTHING";
 
-/// Plans the deliveries of an edition; each slot is a zone, an hour, and what they mean on its morning.
+/// A zone, an hour, and what they mean on an edition's morning.
+pub(in crate::delivery) type Slot = (Option<String>, Option<String>, i64, i64);
+
+/// Plans the deliveries of an edition; returns how many. Those in no slot are found by [`nowhere`].
 pub(in crate::delivery) async fn plan(
     conn: &mut Conn,
     edition: EditionId,
     newsletter: &str,
-    slots: &[(Option<String>, Option<String>, i64, i64)],
+    slots: &[Slot],
 ) -> Result<i64> {
     let slots: Vec<_> = slots
         .iter()
@@ -65,15 +78,75 @@ pub(in crate::delivery) async fn plan(
             (zone.as_deref().unwrap_or_default(), hour.as_deref().unwrap_or_default(), due, deadline)
         })
         .collect();
-    let slots = serde_json::to_string(&slots).expect("texts and numbers always serialise");
+    let slots = json(&slots);
     let sql = pick(conn, PLAN_SQLITE, PLAN_POSTGRES);
     let rows = on!(conn, |c| sqlx::query(sql)
         .bind(edition.0)
         .bind(newsletter)
         .bind(&slots)
+        .bind(NOWHERE)
         .execute(c)
-        .await
-        .map(|done| done.rows_affected()))
-    .map_err(Error::from)?;
+        .await?
+        .rows_affected());
     Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+}
+
+// The index of what is planned is in the order of this instant.
+const NOWHERE_YET: &str = "
+SELECT delivery.id, subscriber.timezone, COALESCE(subscription.send_at, subscriber.send_at)
+FROM delivery
+LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
+LEFT JOIN subscription ON subscription.id = delivery.subscription
+WHERE delivery.edition = $1 AND delivery.state = 'planned' AND delivery.next_at = $2";
+
+/// What is planned for readers who were in no slot, with their zone and hour.
+pub(in crate::delivery) async fn nowhere(
+    conn: &mut Conn,
+    edition: EditionId,
+) -> Result<Vec<(i64, Option<String>, Option<String>)>> {
+    Ok(on!(conn, |c| sqlx::query_as(NOWHERE_YET).bind(edition.0).bind(NOWHERE).fetch_all(c).await?))
+}
+
+// What was put off since it was planned stays so, unless it is due later still. COALESCE keeps SQLite's planner off the
+// index of what is planned: it would read all of it.
+const PLACE: &str = "
+UPDATE delivery
+SET due_at = placed.due_at, deadline = placed.deadline,
+    next_at = CASE WHEN delivery.next_at > delivery.due_at AND delivery.next_at > placed.due_at
+                   THEN delivery.next_at ELSE placed.due_at END
+FROM placed
+WHERE delivery.id = placed.id AND COALESCE(delivery.state, '') = 'planned'";
+
+static PLACE_SQLITE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH placed AS MATERIALIZED (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS due_at,
+           json_extract(value, '$[2]') AS deadline
+    FROM json_each($1)
+){PLACE}"
+    )
+});
+
+static PLACE_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH placed AS MATERIALIZED (
+    SELECT CAST(value->>0 AS BIGINT) AS id, CAST(value->>1 AS BIGINT) AS due_at,
+           CAST(value->>2 AS BIGINT) AS deadline
+    FROM jsonb_array_elements(CAST($1 AS JSONB))
+){PLACE}"
+    )
+});
+
+/// Gives deliveries that nobody has claimed yet their two instants.
+pub(in crate::delivery) async fn place(conn: &mut Conn, placed: &[(i64, i64, i64)]) -> Result<u64> {
+    if placed.is_empty() {
+        return Ok(0);
+    }
+    let sql = AssertSqlSafe(pick(conn, &PLACE_SQLITE, &PLACE_POSTGRES));
+    let list = json(placed);
+    Ok(on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await?.rows_affected()))
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts and numbers always serialise")
 }
