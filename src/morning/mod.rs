@@ -14,6 +14,7 @@ pub mod line_up;
 mod links;
 pub mod lock;
 mod pictures;
+pub mod prefer;
 pub mod preview;
 pub mod rehearse;
 pub mod replay;

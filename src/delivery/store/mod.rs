@@ -1,5 +1,5 @@
 //! The tables `delivery` and `attempt`: counting here; planning, exporting, what people do by hand and what the ledger
-//! learned of readers in files of their own. What was pruned is counted as well. And `unmade`.
+//! learned of readers in files of their own. What was pruned is counted as well. And `plan` and `unmade`.
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`: planning, claiming and releasing are set-based
 //! over them. The statements of the protocol itself stand in `protocol`.
@@ -11,7 +11,7 @@ mod readers;
 mod unmade;
 
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Counts, DeliveryState, Result};
 use crate::db::{Conn, Engine, Error, on};
@@ -20,7 +20,7 @@ use crate::readers::SubscriberId;
 pub(in crate::delivery) use by_hand::cancelled_not_over;
 pub use by_hand::{Settle, retry, settle, uncertain, withdraw_all};
 pub use page::page;
-pub(super) use plan::{nowhere, place, plan, slots};
+pub(super) use plan::{Kept, come_nearer, keep, movable, nowhere, place, plan, slots, wait_for_planning};
 pub use readers::{Dead, dead_addresses, domains, forget};
 pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};
 
@@ -30,6 +30,24 @@ pub(super) fn pick(conn: &Conn, sqlite: &'static str, postgres: &'static str) ->
         Engine::Sqlite => sqlite,
         Engine::Postgres => postgres,
     }
+}
+
+/// A list as JSON text, for statements that take one apart.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts and numbers always serialise")
+}
+
+/// A statement about what is `LISTED` in its first parameter, in the words of this connection's engine.
+fn listed(conn: &Conn, sql: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.replace(
+        "= LISTED",
+        match conn.engine() {
+            Engine::Sqlite => "IN (SELECT value FROM json_each($1))",
+            Engine::Postgres => {
+                "= ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))"
+            }
+        },
+    ))
 }
 
 const COUNTS: &str = "

@@ -1,13 +1,14 @@
-//! Planning: one row for every active, unsuppressed subscription.
+//! Planning: one row for every active, unsuppressed subscription; by what an edition was planned (the table `plan`), and
+//! what is moved by it.
 
 use std::sync::LazyLock;
 
-use serde::Serialize;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::pick;
-use crate::db::{Conn, Result, on};
+use super::{json, listed, pick};
+use crate::db::{Conn, Engine, Result, on};
 use crate::editions::EditionId;
+use crate::readers::SubscriberId;
 
 /// When one is due of whose reader zone and hour were not known when the slots were: never, and before all others.
 const NOWHERE: i64 = i64::MIN;
@@ -147,6 +148,106 @@ pub(in crate::delivery) async fn place(conn: &mut Conn, placed: &[(i64, i64, i64
     Ok(on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await?.rows_affected()))
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("texts and numbers always serialise")
+/// By what an edition was planned.
+#[derive(Clone, Debug, FromRow)]
+pub(in crate::delivery) struct Kept {
+    pub(in crate::delivery) date: String,
+    pub(in crate::delivery) lock_at: i64,
+    pub(in crate::delivery) deadline: String,
+    pub(in crate::delivery) window_ms: i64,
+    pub(in crate::delivery) hour: String,
+    pub(in crate::delivery) zone: String,
+}
+
+const KEEP: &str = "
+INSERT INTO plan (edition, date, lock_at, deadline, window_ms, hour, zone, nearest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+-- Planned once more: some may be late sooner.
+ON CONFLICT (edition) DO UPDATE
+SET nearest = CASE WHEN excluded.nearest < plan.nearest THEN excluded.nearest ELSE plan.nearest END,
+    changes = plan.changes + 1";
+
+/// Keeps by what an edition was planned, and the first of its deadlines.
+pub(in crate::delivery) async fn keep(
+    conn: &mut Conn,
+    edition: EditionId,
+    kept: &Kept,
+    nearest: i64,
+) -> Result<()> {
+    on!(conn, |c| sqlx::query(KEEP)
+        .bind(edition.0)
+        .bind(&kept.date)
+        .bind(kept.lock_at)
+        .bind(&kept.deadline)
+        .bind(kept.window_ms)
+        .bind(&kept.hour)
+        .bind(&kept.zone)
+        .bind(nearest)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+const COME_NEARER: &str = "
+UPDATE plan
+SET changes = changes + 1, nearest = CASE WHEN nearest > $2 THEN $2 ELSE nearest END
+WHERE edition = $1";
+
+/// A deadline of this edition may be as early as this one now.
+pub(in crate::delivery) async fn come_nearer(conn: &mut Conn, edition: i64, deadline: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(COME_NEARER).bind(edition).bind(deadline).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+const OPEN: &str = "
+SELECT id
+FROM edition
+WHERE state = 'open' AND newsletter IN (SELECT newsletter FROM subscription WHERE subscriber = LISTED)
+ORDER BY id
+FOR SHARE";
+
+/// Waits until nobody plans for these readers, and lets nobody begin before the transaction ends: whoever plans does not
+/// see what is changed here, and what he plans is not seen here. On SQLite nobody else writes.
+pub(in crate::delivery) async fn wait_for_planning(conn: &mut Conn, readers: &[SubscriberId]) -> Result<()> {
+    if conn.engine() == Engine::Postgres {
+        let (sql, list) = (listed(conn, OPEN), json(readers));
+        on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await.map(drop)?);
+    }
+    Ok(())
+}
+
+/// What is planned for a reader, and what it was planned by.
+#[derive(Clone, Debug, FromRow)]
+pub(in crate::delivery) struct Movable {
+    pub(in crate::delivery) id: i64,
+    pub(in crate::delivery) edition: i64,
+    pub(in crate::delivery) due_at: i64,
+    pub(in crate::delivery) late_at: i64,
+    pub(in crate::delivery) reader_zone: Option<String>,
+    pub(in crate::delivery) reader_hour: Option<String>,
+    #[sqlx(flatten)]
+    pub(in crate::delivery) kept: Kept,
+}
+
+// CROSS JOIN is SQLite's word for "in this order": an edition, and in it each reader by their own key. Of an open edition
+// nothing is planned; it stands here for the words of the index.
+const MOVABLE: &str = "
+SELECT delivery.id, delivery.edition, delivery.due_at, delivery.deadline AS late_at, subscriber.timezone AS reader_zone,
+       COALESCE(subscription.send_at, subscriber.send_at) AS reader_hour,
+       plan.date, plan.lock_at, plan.deadline, plan.window_ms, plan.hour, plan.zone
+FROM edition
+CROSS JOIN plan
+CROSS JOIN subscriber
+CROSS JOIN delivery
+LEFT JOIN subscription ON subscription.id = delivery.subscription
+WHERE edition.state IN ('open', 'locked', 'sending', 'held') AND plan.edition = edition.id
+  AND subscriber.id = LISTED
+  AND delivery.edition = edition.id AND delivery.subscriber = subscriber.id
+  AND COALESCE(delivery.state, '') = 'planned'";
+
+/// What is planned for these readers, of editions that are not over, and nobody has claimed.
+pub(in crate::delivery) async fn movable(conn: &mut Conn, readers: &[SubscriberId]) -> Result<Vec<Movable>> {
+    let (sql, list) = (listed(conn, MOVABLE), json(readers));
+    Ok(on!(conn, |c| sqlx::query_as(sql).bind(&list).fetch_all(c).await?))
 }
