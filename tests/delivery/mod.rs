@@ -16,6 +16,7 @@ mod lives;
 mod making;
 mod mx;
 mod outcomes;
+mod pieces;
 mod planning;
 mod prune;
 mod relays;

@@ -189,6 +189,16 @@ pub(in crate::delivery) async fn keep(
     Ok(())
 }
 
+const NEAREST: &str = "
+SELECT changes, nearest
+FROM plan
+WHERE edition = $1";
+
+/// How often a deadline of an edition may have come nearer, and what none is before; `None` where nobody keeps it.
+pub(in crate::delivery) async fn nearest(conn: &mut Conn, edition: i64) -> Result<Option<(i64, i64)>> {
+    Ok(on!(conn, |c| sqlx::query_as(NEAREST).bind(edition).fetch_optional(c).await?))
+}
+
 const COME_NEARER: &str = "
 UPDATE plan
 SET changes = changes + 1, nearest = CASE WHEN nearest > $2 THEN $2 ELSE nearest END
@@ -250,4 +260,11 @@ WHERE edition.state IN ('open', 'locked', 'sending', 'held') AND plan.edition = 
 pub(in crate::delivery) async fn movable(conn: &mut Conn, readers: &[SubscriberId]) -> Result<Vec<Movable>> {
     let (sql, list) = (listed(conn, MOVABLE), json(readers));
     Ok(on!(conn, |c| sqlx::query_as(sql).bind(&list).fetch_all(c).await?))
+}
+
+/// The statements that look for single readers, and what their plan must find their rows by.
+#[cfg(test)]
+pub(in crate::delivery) fn plans() -> Vec<(&'static str, &'static str)> {
+    let by_reader = "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber=?)";
+    vec![(MOVABLE, by_reader), (NOWHERE_YET, "delivery_planned (edition=? AND next_at=?)")]
 }
