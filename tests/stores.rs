@@ -153,7 +153,7 @@ async fn everything(db: &Db) -> Vec<String> {
     say("counts", &ledger::counts(&mut tx, edition.id).await.unwrap());
     say("final", &ledger::all_final(&mut tx, edition.id).await.unwrap());
     say("said", &ledger::said(&mut tx, edition.id).await.unwrap());
-    say("dead", &ledger::dead_addresses(&mut tx, 5).await.unwrap());
+    say("dead", &ledger::dead_addresses(&mut tx, 5, now.as_millisecond()).await.unwrap());
     say("one", &ledger::find_one(&mut tx, edition.id, id).await.unwrap());
     say("page", &ledger::page(&mut tx, edition.id, 0, Some(id), 5, &links, "example.org").await.unwrap());
     for how in [Settle::Accepted, Settle::Resend] {

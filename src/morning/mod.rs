@@ -5,6 +5,7 @@
 
 pub mod alert;
 mod content;
+pub mod dead;
 pub mod demo;
 pub mod drill;
 mod ears;

@@ -33,7 +33,7 @@ pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};
 /// The statements that stand outside the protocol and run beside it, and what their plan must find their rows by.
 #[cfg(test)]
 pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
-    [by_hand::plans(), pieces::plans(), plan::plans()].concat()
+    [by_hand::plans(), pieces::plans(), plan::plans(), readers::plans()].concat()
 }
 
 /// The one of two statements that belongs to this connection's engine.
