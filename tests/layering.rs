@@ -36,6 +36,7 @@ const TABLES: [(&str, &[&str]); 7] = [
             "daemon",
             "delivery",
             "attempt",
+            "plan",
             "relay",
             "pruned",
             "pruned_delivery",

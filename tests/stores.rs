@@ -8,7 +8,7 @@ use matinale::clock::{Clock, Random};
 use matinale::config::Alert;
 use matinale::db::{Conn, Db, Options, Side, on};
 use matinale::delivery::relay::store as relays;
-use matinale::delivery::store::{self as ledger, Settle};
+use matinale::delivery::store::{self as ledger, Place, Settle};
 use matinale::editions::store as editions;
 use matinale::editions::{Decision, EditionState, EditionWords, LineUp, NewRevision, Who};
 use matinale::morning::store::{self as morning, NewAlarm};
@@ -153,14 +153,13 @@ async fn everything(db: &Db) -> Vec<String> {
     say("counts", &ledger::counts(&mut tx, edition.id).await.unwrap());
     say("final", &ledger::all_final(&mut tx, edition.id).await.unwrap());
     say("said", &ledger::said(&mut tx, edition.id).await.unwrap());
-    say("dead", &ledger::dead_addresses(&mut tx, 5).await.unwrap());
+    say("dead", &ledger::dead_addresses(&mut tx, 5, now.as_millisecond()).await.unwrap());
     say("one", &ledger::find_one(&mut tx, edition.id, id).await.unwrap());
     say("page", &ledger::page(&mut tx, edition.id, 0, Some(id), 5, &links, "example.org").await.unwrap());
     for how in [Settle::Accepted, Settle::Resend] {
-        say("settle", &ledger::settle(&mut tx, edition.id, Some(id), how, 1, 1).await.unwrap());
+        let piece = ledger::uncertain_piece(&mut tx, edition.id, Some(id), Place::FIRST).await.unwrap();
+        say("settle", &ledger::settle(&mut tx, edition.id, piece, how, 1, 1).await.unwrap());
     }
-    say("retry", &ledger::retry(&mut tx, edition.id, None, 1).await.unwrap());
-    ledger::withdraw_all(&mut tx, edition.id).await.unwrap();
     ledger::forget(&mut tx, id).await.unwrap();
 
     for why in ["no key", "no words"] {
@@ -230,6 +229,8 @@ async fn everything(db: &Db) -> Vec<String> {
     say("erase", &readers::erase(&mut tx, &links, &address, now).await.unwrap());
     say("erased", &readers::suppressions(&mut tx).await.unwrap());
     tx.commit().await.unwrap();
+    say("retry", &ledger::retry(db, edition.id, None, 1).await.unwrap());
+    ledger::withdraw_all(db, edition.id).await.unwrap();
 
     let clock = Clock::manual(now);
     say("alone", &matinale::delivery::others_alive(db, &clock, None).await.unwrap());

@@ -199,10 +199,7 @@ async fn whose(one: &One, place: &Place<'_>) -> anyhow::Result<Option<Subscriber
 async fn retry(one: &One, cx: &Context) -> anyhow::Result<Exit> {
     let place = place(&one.which, cx).await?;
     let whose = whose(one, &place).await?;
-    let mut tx = place.house.db.write().await?;
-    let count = store::retry(&mut tx, place.edition.id, whose, cx.clock().now_ms()).await?;
-    tx.notify(crate::delivery::CHANNEL).await?;
-    tx.commit().await?;
+    let count = store::retry(&place.house.db, place.edition.id, whose, cx.clock().now_ms()).await?;
     cx.say(&format!("{count} deliveries are due now."));
     Ok(Exit::Done)
 }

@@ -8,7 +8,8 @@ use anyhow::Context as _;
 
 use super::{Context, Exit, Misuse, Refusal, Table};
 use crate::delivery;
-use crate::readers::import::{self, Options, Reject};
+use crate::morning::prefer;
+use crate::readers::import::{Options, Reject};
 use crate::readers::store::{self, Subscriber, Subscription};
 use crate::readers::{Address, SubscriberId};
 
@@ -113,9 +114,8 @@ async fn take(args: &Import, cx: &Context) -> anyhow::Result<Exit> {
     };
     let reader = BufReader::with_capacity(1 << 16, file);
     let now = cx.clock().now();
-    let summary = import::import(&house.db, &house.links, reader, &options, now, reject)
-        .await
-        .with_context(|| shown.clone())?;
+    let summary =
+        prefer::import(&house, reader, &options, now, reject).await.with_context(|| shown.clone())?;
     if let Some(writer) = &mut rejects {
         writer.flush()?;
     }

@@ -293,7 +293,7 @@ pub async fn correct(
     Ok(Ok(Corrected { revision: number, warnings }))
 }
 
-/// Moves an edition by hand; what was not accepted of a cancelled one is withdrawn.
+/// Moves an edition by hand; what was not accepted of a cancelled one is withdrawn behind it, by whoever comes to it first.
 pub async fn set_state(
     house: &House,
     edition: &Edition,
@@ -303,12 +303,17 @@ pub async fn set_state(
 ) -> Result<bool> {
     let mut tx = house.db.write().await?;
     let moved = editions::store::set_state(&mut tx, edition, to, why, who, house.clock.now()).await?;
-    if moved && to == EditionState::Cancelled {
-        delivery::store::withdraw_all(&mut tx, edition.id).await?;
-    }
     tx.notify(delivery::CHANNEL).await?;
     tx.commit().await?;
+    if moved && to == EditionState::Cancelled {
+        withdraw(house, edition).await?;
+    }
     Ok(moved)
+}
+
+/// Withdraws what was not accepted of a cancelled edition.
+pub async fn withdraw(house: &House, edition: &Edition) -> Result<()> {
+    Ok(delivery::store::withdraw_all(&house.db, edition.id).await?)
 }
 
 /// Whether the lock of an edition was missed by more than the newsletter allows.

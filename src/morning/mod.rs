@@ -5,6 +5,7 @@
 
 pub mod alert;
 mod content;
+pub mod dead;
 pub mod demo;
 pub mod drill;
 mod ears;
@@ -14,6 +15,7 @@ pub mod line_up;
 mod links;
 pub mod lock;
 mod pictures;
+pub mod prefer;
 pub mod preview;
 pub mod rehearse;
 pub mod replay;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::tick::Troubles;
-use super::{House, Result, ears, tick};
+use super::{House, Result, dead, ears, tick};
 use crate::articles::fetch::Fetcher;
 use crate::articles::poll;
 use crate::lifecycle::Shutdown;
@@ -22,6 +22,8 @@ use crate::web;
 const CLOCK: Duration = Duration::from_secs(1);
 /// How often feeds are looked at; each has its own `every`.
 const INGEST: Duration = Duration::from_secs(5);
+/// How often it is looked for addresses that do not exist.
+const DEAD: Duration = Duration::from_secs(300);
 /// After a failure a loop waits so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -111,6 +113,10 @@ pub async fn serve(house: &House, roles: &BTreeSet<Role>, shutdown: &Shutdown) -
         let (house, shutdown) = (house.clone(), shutdown.clone());
         running.spawn(async move { alarms(&house, &shutdown).await });
     }
+    if roles.contains(&Role::Clock) {
+        let (house, shutdown) = (house.clone(), shutdown.clone());
+        running.spawn(async move { dead_addresses(&house, &shutdown).await });
+    }
     if roles.contains(&Role::Ingest) {
         let fetcher =
             Fetcher::new(&house.config.fetch).map_err(|error| super::Error::Start(error.to_string()))?;
@@ -175,6 +181,24 @@ async fn alarms(house: &House, shutdown: &Shutdown) {
             Ok(()) => mute.over(),
             Err(error) => {
                 mute.met(&error);
+                wait = AFTER_FAILURE;
+            }
+        }
+        pause(shutdown, wait).await;
+    }
+}
+
+async fn dead_addresses(house: &House, shutdown: &Shutdown) {
+    let unseen = Trouble::new(
+        "addresses that do not exist could not be looked for; trying again",
+        "addresses that do not exist are looked for again",
+    );
+    while !shutdown.is_draining() {
+        let mut wait = DEAD;
+        match house.db.answered_at_length(dead::suppress(house)).await {
+            Ok(_) => unseen.over(),
+            Err(error) => {
+                unseen.met(&error);
                 wait = AFTER_FAILURE;
             }
         }

@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::links::Links;
 use super::store::{self, Change, NewSubscriber, NewSubscription};
-use super::{Address, Status};
+use super::{Address, Status, SubscriberId};
 use crate::clock::time_zone;
 use crate::config::values;
-use crate::db::Db;
+use crate::db::{Conn, Db};
 
 /// No line of a person is longer.
 const LONGEST_RECORD: usize = 64 * 1024;
@@ -104,7 +104,8 @@ struct Line {
     consent_source: Option<String>,
 }
 
-/// Takes a file's people in; rejected lines go to `reject` one by one.
+/// Takes a file's people in; rejected lines go to `reject` one by one, and people about whom something is different to
+/// `changed`, in the transaction that keeps it.
 pub async fn import(
     db: &Db,
     links: &Links,
@@ -112,6 +113,7 @@ pub async fn import(
     options: &Options,
     now: Timestamp,
     mut reject: impl FnMut(&Reject) -> std::io::Result<()>,
+    changed: impl AsyncFn(&mut Conn, &[SubscriberId]) -> crate::db::Result<()>,
 ) -> Result<Summary, Unreadable> {
     let mut records = Records::new(reader)?;
     let header = match records.next()? {
@@ -144,7 +146,15 @@ pub async fn import(
                 Ok(line) => {
                     // One person twice (a line for each status, as the export has it): one after the other.
                     if !in_batch.insert(line.person.key.clone()) {
-                        take(db, std::mem::take(&mut batch), options, now, &mut summary, &mut reject).await?;
+                        take(
+                            db,
+                            std::mem::take(&mut batch),
+                            options,
+                            now,
+                            &mut summary,
+                            (&mut reject, &changed),
+                        )
+                        .await?;
                         in_batch = HashSet::from([line.person.key.clone()]);
                     }
                     batch.push(line);
@@ -156,7 +166,7 @@ pub async fn import(
             }
         }
         if batch.len() >= BATCH || (over && !batch.is_empty()) {
-            take(db, std::mem::take(&mut batch), options, now, &mut summary, &mut reject).await?;
+            take(db, std::mem::take(&mut batch), options, now, &mut summary, (&mut reject, &changed)).await?;
             in_batch.clear();
         }
         if over {
@@ -171,7 +181,10 @@ async fn take(
     options: &Options,
     now: Timestamp,
     summary: &mut Summary,
-    reject: &mut impl FnMut(&Reject) -> std::io::Result<()>,
+    (reject, changed): (
+        &mut impl FnMut(&Reject) -> std::io::Result<()>,
+        &impl AsyncFn(&mut Conn, &[SubscriberId]) -> crate::db::Result<()>,
+    ),
 ) -> Result<(), Unreadable> {
     let mut tx = db.write().await?;
     let people: Vec<NewSubscriber> = batch.iter().map(|line| line.person.clone()).collect();
@@ -201,6 +214,8 @@ async fn take(
     }
     let standing = store::standing(&mut tx, &wishes).await?;
     store::subscribe(&mut tx, &wishes, now).await?;
+    let updated = changes.values().filter(|(_, change)| *change == Change::Updated).map(|(id, _)| *id);
+    changed(&mut tx, &updated.collect::<Vec<_>>()).await?;
     tx.commit().await?;
     for line in taken {
         let Some((id, change)) = changes.get(&line.person.key).copied() else { continue };

@@ -13,6 +13,7 @@ use crate::clock::time_zone;
 use crate::config::values;
 use crate::db;
 use crate::mail::{self, Language};
+use crate::morning::prefer::prefer;
 use crate::readers::store::{self, Subscriber, Subscription};
 use crate::readers::{SubscriberId, SubscriptionId};
 
@@ -346,8 +347,8 @@ async fn preferences(
     let zone_name = zone.as_ref().and_then(|zone| zone.iana_name());
     let hour = hour.ok().map(|hour| hour.strftime("%H:%M").to_string());
     let now = state.clock.now();
-    store::prefer(&mut tx, SubscriberId(known.1.id), Some(&chosen.language), zone_name, hour.as_deref(), now)
-        .await?;
+    let id_of_reader = SubscriberId(known.1.id);
+    prefer(&mut tx, id_of_reader, Some(&chosen.language), zone_name, hour.as_deref(), now).await?;
     if chosen.back.is_some() {
         store::activate(&mut tx, id, now).await?;
     }

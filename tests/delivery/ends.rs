@@ -54,10 +54,10 @@ async fn set(bench: &Bench, to: EditionState) {
     let edition = editions::store::load(&mut tx, bench.edition).await.unwrap();
     let (who, now) = (Who::clock(), bench.clock.now());
     assert!(editions::store::set_state(&mut tx, &edition, to, None, &who, now).await.unwrap());
-    if to == EditionState::Cancelled {
-        store::withdraw_all(&mut tx, bench.edition).await.unwrap();
-    }
     tx.commit().await.unwrap();
+    if to == EditionState::Cancelled {
+        store::withdraw_all(&bench.db, bench.edition).await.unwrap();
+    }
 }
 
 /// Until a body was ended: what is claimed before may still be stopped.

@@ -18,6 +18,8 @@ mod lives;
 mod making;
 mod mx;
 mod outcomes;
+mod pieces;
+mod planning;
 mod prune;
 mod relays;
 mod replies;

@@ -456,3 +456,34 @@ async fn p6_the_figures_show_the_mornings_deliveries_though_the_next_edition_is_
         assert!(text.contains(planned), "{}: {text}", test.name);
     }
 }
+
+#[tokio::test]
+async fn p1_an_edition_that_is_not_over_is_not_counted_each_second() {
+    for test in both().await {
+        let house = house(test.db, "").await;
+        let mut tx = house.db.write().await.unwrap();
+        let somebody = [readers::somebody(&house.links, "awa@example.org")];
+        readers::subscribe(&mut tx, &somebody, house.clock.now()).await;
+        tx.commit().await.unwrap();
+        tick::tick(&house).await.unwrap();
+        house.clock.advance(Duration::from_secs(1801));
+        for _ in 0..2 {
+            tick::tick(&house).await.unwrap();
+        }
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Sending), "{}", test.name);
+        // Whoever counts finds what cannot be.
+        let odd = "INSERT INTO pruned_delivery (edition, state, count)
+                   SELECT id, 'odd', 1 FROM edition WHERE state = 'sending'";
+        sql(&house, odd).await;
+        tick::tick(&house).await.unwrap();
+        sql(&house, "UPDATE delivery SET state = 'accepted'").await;
+        assert!(
+            tick::tick(&house).await.is_err(),
+            "{}: who is told how it ended is told by counts",
+            test.name
+        );
+        sql(&house, "DELETE FROM pruned_delivery").await;
+        tick::tick(&house).await.unwrap();
+        assert_eq!(state(&house, "2026-11-24").await, Some(EditionState::Sent), "{}", test.name);
+    }
+}

@@ -5,7 +5,7 @@ use matinale::db::on;
 use matinale::delivery::relay;
 use matinale::editions::{self, EditionState, Who};
 use matinale::morning::why::why;
-use matinale::morning::{House, tick};
+use matinale::morning::{House, dead};
 
 use crate::delivery::ground::{Bench, prepare_with};
 use crate::support::databases::both;
@@ -104,7 +104,7 @@ async fn t16_an_address_is_suppressed_when_its_domain_took_no_mail_on_three_days
                        SELECT id, (SELECT COUNT(*) FROM attempt) + 1, 1, 1, $1, 'main', 'awa@example.org', 1, 'fr', 0, 0, \
                        'rejected', 550, 'domain' FROM delivery";
             write(&bench, sql, clock.now_ms() + days * day).await;
-            tick::tick(&house).await.unwrap();
+            dead::suppress(&house).await.unwrap();
             let story = story(&house).await;
             assert_eq!(story.contains("suppressed since"), suppressed, "{} {tries}: {story}", test.name);
         }

@@ -259,6 +259,10 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                     return Err(Refusal("nothing was cancelled".to_owned()).into());
                 }
             }
+            if edition.state == EditionState::Cancelled {
+                // The command that did it may have been interrupted.
+                morning::lock::withdraw(&place.house, &edition).await?;
+            }
             place.set_state(edition, |_| Ok(EditionState::Cancelled), reason.why.as_deref()).await?;
             cx.say("Cancelled: what was not accepted yet is withdrawn.");
             Ok(Exit::Done)

@@ -1,28 +1,40 @@
 //! The tables `delivery` and `attempt`: counting here; planning, exporting, what people do by hand and what the ledger
-//! learned of readers in files of their own. What was pruned is counted as well. And `unmade`.
+//! learned of readers in files of their own, and what changes any number of rows piece by piece. What was pruned is counted
+//! as well. And `plan` and `unmade`.
 //!
 //! Reads `edition`, `subscription`, `subscriber` and `suppression`: planning, claiming and releasing are set-based
 //! over them. The statements of the protocol itself stand in `protocol`.
 
 mod by_hand;
 mod page;
+mod pieces;
 mod plan;
 mod readers;
 mod unmade;
 
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Counts, DeliveryState, Result};
 use crate::db::{Conn, Engine, Error, on};
 use crate::editions::EditionId;
 use crate::readers::SubscriberId;
 pub(in crate::delivery) use by_hand::cancelled_not_over;
-pub use by_hand::{Settle, retry, settle, uncertain, withdraw_all};
+pub use by_hand::{Settle, retry, settle, uncertain, uncertain_piece, withdraw_all};
 pub use page::page;
-pub(super) use plan::{plan, slots};
+pub use pieces::{Piece, Place};
+pub(super) use pieces::{hold, waiting};
+pub(super) use plan::{
+    Kept, come_nearer, keep, movable, nearest, nowhere, place, plan, slots, wait_for_planning,
+};
 pub use readers::{Dead, dead_addresses, domains, forget};
 pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};
+
+/// The statements that stand outside the protocol and run beside it, and what their plan must find their rows by.
+#[cfg(test)]
+pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
+    [by_hand::plans(), pieces::plans(), plan::plans(), readers::plans()].concat()
+}
 
 /// The one of two statements that belongs to this connection's engine.
 pub(super) fn pick(conn: &Conn, sqlite: &'static str, postgres: &'static str) -> &'static str {
@@ -30,6 +42,24 @@ pub(super) fn pick(conn: &Conn, sqlite: &'static str, postgres: &'static str) ->
         Engine::Sqlite => sqlite,
         Engine::Postgres => postgres,
     }
+}
+
+/// A list as JSON text, for statements that take one apart.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts and numbers always serialise")
+}
+
+/// A statement about what is `LISTED` in its first parameter, in the words of this connection's engine.
+pub(super) fn listed(conn: &Conn, sql: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.replace(
+        "= LISTED",
+        match conn.engine() {
+            Engine::Sqlite => "IN (SELECT value FROM json_each($1))",
+            Engine::Postgres => {
+                "= ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))"
+            }
+        },
+    ))
 }
 
 const COUNTS: &str = "

@@ -17,40 +17,85 @@ pub struct Dead {
     pub reason: String,
 }
 
+/// What was said so long ago says nothing any more of who is alive, in milliseconds. A reader who is written to each week
+/// was written to often enough by then.
+const REMEMBERED: i64 = 28 * 86_400_000;
+/// No edition is under way for longer.
+const UNDER_WAY: i64 = 7 * 86_400_000;
+
+// From what was said lately, by its own index, and by keys from there. CROSS JOIN is SQLite's word for "in this order".
 const DEAD: &str = "
 SELECT delivery.subscriber, COALESCE(attempt.text, '') AS reason
 FROM attempt
-JOIN delivery ON delivery.id = attempt.delivery
-JOIN subscriber ON subscriber.id = delivery.subscriber
-WHERE attempt.class = 'dead' AND attempt.address = subscriber.address
+CROSS JOIN delivery
+CROSS JOIN subscriber
+WHERE attempt.class = 'dead' AND attempt.at > $2
+  AND delivery.id = attempt.delivery AND subscriber.id = delivery.subscriber
+  AND attempt.address = subscriber.address
   AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
-ORDER BY attempt.delivery
+ORDER BY attempt.at
 LIMIT $1";
 
-// A domain that takes no mail on three days (by their dates in UTC), with nothing accepted there since.
+// A domain that takes no mail on three days (by their dates in UTC), with nothing accepted there since. Whether something
+// was is asked edition by edition, because that is how deliveries are found by their reader, and only of those editions
+// that can tell.
 const GONE_DOMAINS: &str = "
-SELECT delivery.subscriber, COALESCE(MAX(attempt.text), '') AS reason
-FROM attempt
-JOIN delivery ON delivery.id = attempt.delivery
-JOIN subscriber ON subscriber.id = delivery.subscriber
-WHERE attempt.class = 'domain' AND attempt.address = subscriber.address
-  AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
-  AND NOT EXISTS (SELECT 1 FROM delivery AS other
-                  WHERE other.subscriber = delivery.subscriber AND other.accepted_at > attempt.at)
-GROUP BY delivery.subscriber
-HAVING COUNT(DISTINCT attempt.at / 86400000) >= 3
-ORDER BY delivery.subscriber
+WITH refused AS MATERIALIZED (
+    SELECT delivery.subscriber, attempt.at, attempt.text
+    FROM attempt
+    CROSS JOIN delivery
+    CROSS JOIN subscriber
+    WHERE attempt.class = 'domain' AND attempt.at > $2
+      AND delivery.id = attempt.delivery AND subscriber.id = delivery.subscriber
+      AND attempt.address = subscriber.address
+      AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
+), often AS MATERIALIZED (
+    SELECT many.subscriber,
+           (SELECT MAX(other.accepted_at)
+            FROM edition
+            CROSS JOIN delivery AS other
+            WHERE edition.locked_at > $3
+              AND other.edition = edition.id AND other.subscriber = many.subscriber) AS accepted_at
+    FROM (SELECT subscriber
+          FROM refused
+          GROUP BY subscriber
+          HAVING COUNT(DISTINCT at / 86400000) >= 3) AS many
+)
+SELECT refused.subscriber, COALESCE(MAX(refused.text), '') AS reason
+FROM often
+JOIN refused ON refused.subscriber = often.subscriber
+WHERE often.accepted_at IS NULL OR refused.at >= often.accepted_at
+GROUP BY refused.subscriber
+HAVING COUNT(DISTINCT refused.at / 86400000) >= 3
+ORDER BY refused.subscriber
 LIMIT $1";
 
-/// Subscribers whose address does not exist, as a relay said, or whose domain took no mail on three days, and who are
-/// not suppressed yet.
-pub async fn dead_addresses(conn: &mut Conn, limit: i64) -> Result<Vec<Dead>> {
-    let mut dead: Vec<Dead> =
-        on!(conn, |c| sqlx::query_as(DEAD).bind(limit).fetch_all(c).await).map_err(Error::from)?;
-    let gone: Vec<Dead> =
-        on!(conn, |c| sqlx::query_as(GONE_DOMAINS).bind(limit).fetch_all(c).await).map_err(Error::from)?;
+/// Subscribers whose address does not exist, as a relay said within the last weeks, or whose domain took no mail on three
+/// days, and who are not suppressed yet; at most so many of each.
+pub async fn dead_addresses(conn: &mut Conn, limit: i64, now: i64) -> Result<Vec<Dead>> {
+    let since = now - REMEMBERED;
+    let mut dead: Vec<Dead> = on!(conn, |c| sqlx::query_as(DEAD).bind(limit).bind(since).fetch_all(c).await)
+        .map_err(Error::from)?;
+    let gone: Vec<Dead> = on!(conn, |c| sqlx::query_as(GONE_DOMAINS)
+        .bind(limit)
+        .bind(since)
+        .bind(since - UNDER_WAY)
+        .fetch_all(c)
+        .await)
+    .map_err(Error::from)?;
     dead.extend(gone);
     Ok(dead)
+}
+
+/// What looks for them, and what its plan must find its rows by.
+#[cfg(test)]
+pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
+    let of_reader = "other USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber=?)";
+    vec![
+        (DEAD, "attempt USING INDEX attempt_dead_at (at>?)"),
+        (GONE_DOMAINS, "attempt USING INDEX attempt_domain_at (at>?)"),
+        (GONE_DOMAINS, of_reader),
+    ]
 }
 
 const DOMAINS_SQLITE: &str = "

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::inbox::Inbox;
 use super::send::{self, How};
-use super::{Error, House, Result, line_up};
+use super::{Error, House, Result, line_up, prefer};
 use crate::articles::formats::Format;
 use crate::articles::import;
 use crate::clock::{Clock, Random};
@@ -74,16 +74,9 @@ pub async fn run(folder: &Path, listen: SocketAddr, shutdown: &Shutdown) -> Resu
         newsletter: Some(NEWSLETTER.to_owned()),
         consent: Some("Sample readers of the demonstration".to_owned()),
     };
-    let imported = readers::import::import(
-        &house.db,
-        &house.links,
-        SUBSCRIBERS.as_bytes(),
-        &options,
-        clock.now(),
-        |_| Ok(()),
-    )
-    .await
-    .map_err(|error| Error::Start(format!("sample readers: {error}")))?;
+    let imported = prefer::import(&house, SUBSCRIBERS.as_bytes(), &options, clock.now(), |_| Ok(()))
+        .await
+        .map_err(|error| Error::Start(format!("sample readers: {error}")))?;
     // Half an hour before the lock: the desk is quiet, the coffee is warm.
     house
         .clock

@@ -16,9 +16,9 @@ use super::lock::{self, Locked};
 use super::{House, Result, store, warm_up};
 use crate::articles::poll;
 use crate::config::{Approval, Newsletter};
+use crate::delivery;
 use crate::editions::store::Live;
 use crate::editions::{self, Edition, EditionState, Who, schedule};
-use crate::{delivery, readers};
 pub use troubles::Troubles;
 use undone::Steps;
 pub use undone::{Failure, Undone};
@@ -75,7 +75,6 @@ pub async fn tick(house: &House) -> std::result::Result<(), Undone> {
     steps.took(None, "relays that take nothing", watch_relays(house).await)?;
     steps.took(None, "providers that take nothing", watch_providers(house).await)?;
     steps.took(None, "feeds that bring nothing", watch_feeds(house).await)?;
-    steps.took(None, "addresses that do not exist", suppress_the_dead(house).await)?;
     steps.end()
 }
 
@@ -306,10 +305,11 @@ async fn watch_making(house: &House, newsletter: &Newsletter, edition: &Edition)
 /// Marks an edition sent once each of its deliveries is final, and says so when readers went without: to everybody where
 /// its newsletter is configured no more.
 async fn finish(house: &House, newsletter: Option<&Newsletter>, edition: &Edition) -> Result<()> {
-    let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
-    if !counts.all_final() {
+    // By indexes: to count is to read all of it, and this is asked each second of a morning.
+    if !delivery::store::all_final(&mut house.db.read().await?, edition.id).await? {
         return Ok(());
     }
+    let counts = delivery::store::counts(&mut house.db.read().await?, edition.id).await?;
     let mut tx = house.db.write().await?;
     let moved = editions::store::set_state(
         &mut tx,
@@ -342,23 +342,6 @@ async fn finish(house: &House, newsletter: Option<&Newsletter>, edition: &Editio
         };
     }
     tx.commit().await?;
-    Ok(())
-}
-
-/// Turns what the ledger learned about dead addresses into suppressions: reading the later room, writing by the
-/// earlier one's own hand.
-async fn suppress_the_dead(house: &House) -> Result<()> {
-    let dead = delivery::store::dead_addresses(&mut house.db.read().await?, 500).await?;
-    if dead.is_empty() {
-        return Ok(());
-    }
-    let mut tx = house.db.write().await?;
-    for fact in &dead {
-        let id = readers::SubscriberId(fact.subscriber);
-        readers::store::suppress_subscriber(&mut tx, id, "bounce", &fact.reason, house.clock.now()).await?;
-    }
-    tx.commit().await?;
-    tracing::info!(count = dead.len(), "addresses that do not exist were suppressed");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use matinale::clock::Clock;
-use matinale::delivery::store::{self, Settle};
+use matinale::delivery::store::{self, Place, Settle};
 
 use super::ground::{Bench, prepare_with};
 use crate::support::databases::{self, TestDb};
@@ -151,9 +151,12 @@ async fn quiet(mix: &Mix) -> Option<tokio::sync::RwLockReadGuard<'static, ()>> {
 async fn settle(bench: &Bench) {
     loop {
         let settled = async {
+            let mut conn = bench.db.read().await?;
+            let piece = store::uncertain_piece(&mut conn, bench.edition, None, Place::FIRST).await?;
+            drop(conn);
             let mut tx = bench.db.write().await?;
             let (now, civil) = (bench.clock.now_ms(), bench.clock.civil_ms());
-            store::settle(&mut tx, bench.edition, None, Settle::Resend, now, civil).await?;
+            store::settle(&mut tx, bench.edition, piece, Settle::Resend, now, civil).await?;
             tx.commit().await?;
             Ok::<_, matinale::delivery::Error>(())
         };

@@ -4,12 +4,12 @@
 mod claims;
 mod sweeps;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use self::sweeps::Deadlines;
 use super::{Engine, Mode, pause};
 use crate::clock::timestamp;
 use crate::db::Notices;
@@ -52,8 +52,7 @@ pub(super) struct Life<'a> {
     server: u64,
     dispatch: Arc<Dispatch>,
     next_sweep: Instant,
-    /// Of editions that are being sent, the earliest deadline of what is not final.
-    deadlines: HashMap<i64, i64>,
+    deadlines: Deadlines,
     next_look: Instant,
     next_telling: Instant,
     /// The last reader whose delivery was read, where nothing is claimed.
@@ -70,7 +69,7 @@ impl<'a> Life<'a> {
             server: engine.db.server(),
             dispatch,
             next_sweep: now,
-            deadlines: HashMap::new(),
+            deadlines: Deadlines::default(),
             next_look: now,
             next_telling: now + TELL,
             last_seen: 0,
@@ -153,11 +152,11 @@ impl<'a> Life<'a> {
                     tracing::warn!(%error, "connections could not be given back; trying again");
                 }
             }
-            self.sweep_in_passing(&editions).await?;
+            self.sweep(&editions, shutdown).await?;
             if !busy && idle && !self.dispatch.is_busy() {
-                self.sweep(&editions).await?;
                 if self.ask(self.finished(&editions)).await? {
-                    return Ok(());
+                    // Its edition may have been cancelled, and nobody else be there.
+                    return self.withdraw_the_cancelled().await;
                 }
                 self.ask(self.jump(&editions)).await?;
             }

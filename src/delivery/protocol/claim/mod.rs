@@ -10,6 +10,7 @@ pub(in crate::delivery) use store::{
 use super::{Recent, Turn, life};
 use crate::db::{Db, expect_rows};
 use crate::delivery::ledger::{Claimed, Me};
+use crate::delivery::store::{Place, waiting};
 use crate::delivery::{Error, Result};
 
 /// C: claims what is due, and sets aside what nobody wants any more, in a transaction of its own; returns what was
@@ -31,9 +32,11 @@ pub(in crate::delivery) async fn claim(
     }
     let found = store::due(&mut tx, due).await?;
     store::set_aside(&mut tx, &found.unwanted).await?;
-    let ids: Vec<i64> = found.wanted.iter().map(|held| held.id.0).collect();
-    let taken = store::take(&mut tx, me, &ids).await?;
-    expect_rows("claim", ids.len() as u64, taken)?;
+    if !found.wanted.is_empty() {
+        let ids: Vec<i64> = found.wanted.iter().map(|held| held.id.0).collect();
+        let taken = store::take(&mut tx, me, &ids).await?;
+        expect_rows("claim", ids.len() as u64, taken)?;
+    }
     tx.commit().await?;
     let seen = found.seen();
     Ok((found.wanted, seen))
@@ -46,12 +49,22 @@ pub(in crate::delivery) async fn look(db: &Db, due: Due) -> Result<Found> {
     Ok(store::due(&mut db.read().await?, due).await?)
 }
 
-/// Ends what came too late and nobody holds.
-pub(in crate::delivery) async fn expire(db: &Db, edition: i64, civil: i64) -> Result<u64> {
-    let mut tx = db.write().await?;
-    let expired = store::expire(&mut tx, edition, civil).await?;
-    tx.commit().await?;
-    Ok(expired)
+/// Ends a piece of what came too late and nobody holds, of what was never tried (`fresh`) or of what is to be tried again;
+/// returns where the next one begins. It is looked for beside the writer.
+pub(in crate::delivery) async fn expire(
+    db: &Db,
+    edition: i64,
+    fresh: bool,
+    civil: i64,
+    behind: Place,
+) -> Result<Option<Place>> {
+    let piece = waiting(&mut db.read().await?, edition, fresh, civil, behind).await?;
+    if !piece.ids.is_empty() {
+        let mut tx = db.write().await?;
+        store::expire(&mut tx, piece.ids, civil).await?;
+        tx.commit().await?;
+    }
+    Ok(piece.next)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::db::{Conn, Result, Side, on};
 use crate::delivery::DeliveryId;
 use crate::delivery::ledger::{Before, Claimed, Me};
 use crate::delivery::protocol::json;
-use crate::delivery::store::pick;
+use crate::delivery::store::{hold, listed, pick};
 use crate::mail::Consent;
 pub(in crate::delivery) use sending::{Sending, claimed, first_deadline, next_instants, sending};
 
@@ -341,28 +341,24 @@ impl DeferredRow {
 const EXPIRE: &str = "
 UPDATE delivery
 SET state = CASE WHEN doubtful = 1 THEN 'uncertain' ELSE 'expired' END
-WHERE edition = $1 AND state = 'planned' AND deadline <= $2";
+WHERE id = LISTED AND COALESCE(state, '') IN ('planned', 'deferred') AND deadline <= $2";
 
-static EXPIRE_AGAIN: LazyLock<String> = LazyLock::new(|| EXPIRE.replace("'planned'", "'deferred'"));
-
-/// Ends what came too late; only unclaimed rows, for the claimed are their owner's.
-pub(in crate::delivery) async fn expire(conn: &mut Conn, edition: i64, civil: i64) -> Result<u64> {
-    let mut rows = 0;
-    for sql in [EXPIRE, EXPIRE_AGAIN.as_str()] {
-        let query = AssertSqlSafe(sql);
-        rows += on!(conn, |c| sqlx::query(query).bind(edition).bind(civil).execute(c).await?.rows_affected());
-    }
-    Ok(rows)
+/// Ends those of these that are too late; only unclaimed rows, for the claimed are their owner's. What another daemon has
+/// in hand is that one's to end.
+pub(in crate::delivery) async fn expire(conn: &mut Conn, ids: Vec<i64>, civil: i64) -> Result<u64> {
+    let ids = json(&hold(conn, ids, false).await?);
+    let sql = listed(conn, EXPIRE);
+    Ok(on!(conn, |c| sqlx::query(sql).bind(&ids).bind(civil).execute(c).await?.rows_affected()))
 }
 
 #[cfg(test)]
 /// Each statement of a morning, and what its plan must find its rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), CLAIMED_OF_SQLITE, UNWANTED_SQLITE]
+    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), CLAIMED_OF_SQLITE, UNWANTED_SQLITE, EXPIRE]
         .map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
-    let planned = [FRESH_SQLITE.as_str(), EXPIRE].map(|sql| (sql, "delivery_planned"));
+    let planned = [(FRESH_SQLITE.as_str(), "delivery_planned")];
     let read = [(PLANNED, "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber>?)")];
-    let deferred = [DEFERRED_SQLITE.as_str(), EXPIRE_AGAIN.as_str()].map(|sql| (sql, "delivery_deferred"));
+    let deferred = [(DEFERRED_SQLITE.as_str(), "delivery_deferred")];
     let own =
         by_key.into_iter().chain(planned).chain(read).chain(deferred).map(|(sql, by)| (sql.to_owned(), by));
     own.chain(sending::plans()).collect()

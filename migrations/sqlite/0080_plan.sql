@@ -1,0 +1,17 @@
+-- By what an edition was planned: who changes hour or zone has the instants that the lock would have given.
+CREATE TABLE plan (
+    edition INTEGER PRIMARY KEY REFERENCES edition (id),
+    -- The date that it bears, YYYY-MM-DD.
+    date TEXT NOT NULL,
+    -- When it was locked, in civil time: `edition.locked_at` is real.
+    lock_at INTEGER NOT NULL,
+    -- When it is yesterday's news where the reader is, and how long it lasts at least.
+    deadline TEXT NOT NULL,
+    window_ms INTEGER NOT NULL,
+    -- Of those who gave none.
+    hour TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    -- No deadline of a delivery is before this one, and none has come nearer while `changes` is the same.
+    nearest INTEGER NOT NULL,
+    changes INTEGER NOT NULL DEFAULT 0
+) STRICT;
