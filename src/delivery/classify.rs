@@ -149,6 +149,20 @@ impl Rules {
     }
 }
 
+/// Whether these words are about the return path of this envelope: they name it, or its domain as a sender's, and not
+/// the reader. Servers that ask ours about it repeat what they hear, and that is said of a dead reader too.
+pub(super) fn is_about_sender(reply: &Reply, from: &str, to: &str) -> bool {
+    let [text, from, to] = [&reply.text, from, to].map(str::to_lowercase);
+    let (reader, theirs) = to.rsplit_once('@').unwrap_or((&to, ""));
+    if text.contains(&to) || text.contains(&format!("<{reader}>")) {
+        return false;
+    }
+    // Readers may have our own domain, or one below it.
+    let rest = if theirs.is_empty() { text.clone() } else { text.replace(theirs, "") };
+    let ours = from.rsplit_once('@').map_or("", |(_, domain)| domain);
+    text.contains(&from) || (!ours.is_empty() && rest.contains("sender") && rest.contains(ours))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +224,78 @@ mod tests {
         ];
         for (code, text, expected) in table {
             assert_eq!(rules.classify(&Reply::new(code, text)), expected, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn t16_what_is_said_of_our_return_path_is_not_said_of_the_reader() {
+        let rules = Rules::built_in();
+        let table = [
+            // Postfix, Exim and sendmail, in the words that a dead reader has.
+            (
+                550,
+                "5.1.0 <b.TOKEN@news.example>: Sender address rejected: User unknown in virtual mailbox table",
+                Class::Blocked,
+            ),
+            (
+                550,
+                "Verification failed for <b.TOKEN@news.example>\nCalled:   192.0.2.1\nSent:     RCPT TO:<b.TOKEN@news.example>\nResponse: 550 5.1.1 User unknown\nSender verify failed",
+                Class::Blocked,
+            ),
+            (550, "Sender verify failed", Class::Blocked),
+            (550, "Callback setup failed while verifying <b.TOKEN@news.example>", Class::Blocked),
+            (
+                553,
+                "5.1.8 <b.TOKEN@news.example>... Domain of sender address b.TOKEN@news.example does not exist",
+                Class::Blocked,
+            ),
+            (550, "5.1.7 <b.TOKEN@news.example>: user unknown", Class::Blocked),
+            (550, "5.1.8 Access denied", Class::Blocked),
+            (550, "Sender domain does not exist", Class::Blocked),
+            (550, "your reverse DNS does not exist", Class::Blocked),
+            (550, "Your IP doesn't have a PTR record", Class::Blocked),
+            (550, "Your IP doesn't have a name", Class::Policy),
+            // And what is said of readers, of whatever they are asked about.
+            (550, "Callout verification failed:\n550 5.1.1 User unknown", Class::Dead),
+            (
+                550,
+                "5.1.1 <awa@example.org>: Recipient address rejected: undeliverable address: host mx.example.org said: 550 5.1.1 User unknown (in reply to RCPT TO command)",
+                Class::Dead,
+            ),
+            (
+                550,
+                "<awa@example.org>: Recipient address rejected: User unknown in relay recipient table",
+                Class::Dead,
+            ),
+            (550, "No such user here", Class::Dead),
+            (550, "5.0.0 <awa@example.org>... User unknown", Class::Dead),
+            (550, "5.5.0 Requested action not taken: no such user", Class::Dead),
+            // Where the enhanced code speaks of a policy, or of the network, the words do not say that somebody is dead.
+            (550, "5.7.1 a policy forbids it: the name of your host does not exist", Class::Policy),
+            (550, "5.4.4 host does not exist", Class::Policy),
+        ];
+        for (code, text, expected) in table {
+            assert_eq!(rules.classify(&Reply::new(code, text)), expected, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn t16_a_reply_that_names_our_return_path_and_not_the_reader_is_about_us() {
+        let ours = "b.AbC123@news.example.org";
+        let table = [
+            ("5.1.1 <b.abc123@news.example.org>: User unknown", "awa@example.net", true),
+            ("the sender's domain news.example.org is unknown here", "awa@example.net", true),
+            ("5.1.1 <awa@example.net>: User unknown", "awa@example.net", false),
+            ("5.1.1 AWA@example.net from b.AbC123@news.example.org: User unknown", "Awa@example.net", false),
+            ("no mail for <awa> from b.AbC123@news.example.org", "awa@example.net", false),
+            ("5.1.1 User unknown", "awa@example.net", false),
+            ("news.example.org: User unknown", "awa@example.net", false),
+            // A reader in our own domain, and one below it.
+            ("sender or reader unknown at news.example.org", "awa@news.example.org", false),
+            ("sender or reader unknown at eu.news.example.org", "awa@eu.news.example.org", false),
+        ];
+        for (text, to, expected) in table {
+            assert_eq!(is_about_sender(&Reply::new(550, text), ours, to), expected, "{text}");
         }
     }
 

@@ -72,7 +72,7 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// What this reply means. A refusal said to MAIL speaks of us, whatever its words: it touches no address.
+    /// What this reply means. A refusal that speaks of us, whatever its words, touches no address.
     pub(super) fn of(reply: &Reply, about_us: bool, rules: &Rules) -> Self {
         let class = (!reply.is_positive()).then(|| match rules.classify(reply) {
             Class::Dead | Class::Disabled | Class::Policy | Class::Domain if about_us => {

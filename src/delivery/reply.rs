@@ -5,6 +5,9 @@ use std::fmt;
 /// The most of a server's words that the ledger keeps.
 const LONGEST_TEXT: usize = 1000;
 
+/// What a rule calls the enhanced code of a reply that has none.
+const NONE: &str = "none";
+
 /// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -74,7 +77,7 @@ fn enhanced(text: &str) -> Option<String> {
 pub(super) struct Fits {
     /// Basic codes; 4 or 5 for a whole class.
     codes: Vec<u16>,
-    /// Whole enhanced codes, or beginnings that end with a dot.
+    /// Whole enhanced codes, beginnings that end with a dot, or [`NONE`].
     enhanced: Vec<String>,
     /// Words, in lower case.
     text: Vec<String>,
@@ -92,7 +95,7 @@ impl Fits {
 
     /// Whether this reply is meant; `text` is its text in lower case.
     pub(super) fn fit(&self, reply: &Reply, text: &str) -> bool {
-        let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+        let enhanced = reply.enhanced.as_deref().unwrap_or(NONE);
         let code = |code: &u16| if *code < 10 { reply.code / 100 == *code } else { reply.code == *code };
         let begins = |known: &String| {
             if known.ends_with('.') { enhanced.starts_with(known) } else { enhanced == known }

@@ -223,6 +223,7 @@ impl Worker {
                 }
                 Ok(Received::Refused { reply, about_us }) => {
                     letter.job.share.take().into_iter().for_each(Share::spend);
+                    let about_us = about_us || letter.composed.envelope.is_refused_as_ours(&reply);
                     let verdict = Verdict::of(&reply, about_us, &self.shared().rules);
                     return match self.refused(pending, letter, verdict).await {
                         Answer::Fenced => Err(Answer::Fenced),
@@ -283,7 +284,10 @@ impl Worker {
                 (Ok(_), None) => (Ended::Unsent("the session is gone".to_owned()), None),
             };
             let verdict = match &ended {
-                Ended::Answered(reply) => Verdict::of(reply, false, &self.shared().rules),
+                Ended::Answered(reply) => {
+                    let about_us = letter.composed.envelope.is_refused_as_ours(reply);
+                    Verdict::of(reply, about_us, &self.shared().rules)
+                }
                 Ended::Unknown(why) => {
                     tracing::warn!(delivery.id = letter.job.held.id.0, reason = %why, "the dot may have left unanswered");
                     Verdict::unknown()

@@ -44,7 +44,7 @@ pub enum Fault {
     Junk,
     /// 421, and the connection is closed.
     Goodbye,
-    /// This reply, whole; the conversation goes on, but after a 421.
+    /// This reply, whole, with the return path for `{from}`; the conversation goes on, but after a 421.
     Reply(String),
     /// The reply that it would be without a fault, in single bytes.
     Drip,
