@@ -17,6 +17,7 @@ mod making;
 mod mx;
 mod outcomes;
 mod prune;
+mod refusals;
 mod relays;
 mod replies;
 mod resolver;

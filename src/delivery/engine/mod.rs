@@ -23,7 +23,7 @@ use super::mx::Ways;
 use super::pace::Providers;
 use super::protocol::{self, Recent};
 use super::relay::Relay;
-use super::worker::Shared;
+use super::worker::{Refusals, Shared};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::{Config, Newsletter};
@@ -191,7 +191,7 @@ impl Engine {
             rules: self.rules.clone(),
             timeouts: settings.timeouts,
             helo: host_name(),
-            against_us: Mutex::default(),
+            refusals: Refusals::default(),
         };
         let relays = self.config.relays.iter();
         let relays =

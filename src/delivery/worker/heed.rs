@@ -1,14 +1,13 @@
 //! What replies and losses ask of everybody else: relays and providers that are down, slowed or paused, editions held.
 
-use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::refusals::{Taken, Whose};
 use super::{
-    Answer, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, STOP_AFTER,
-    Verdict, Who, Worker, editions, paces,
+    Answer, Class, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, Verdict,
+    Who, Worker, editions, paces,
 };
-use crate::delivery::classify::Class;
 use crate::delivery::pace::limit::Limit;
 use crate::delivery::pace::providers::Asks;
 use crate::delivery::relay::store;
@@ -209,7 +208,7 @@ impl Worker {
     async fn hear_at_the_end(&self, reply: &Reply, stood: bool) {
         let heard = self.hear(reply).await;
         // That a session may carry no more asks for a new one, and for nothing else.
-        if stood && !heard && self.shared().rules.classify(reply) == Class::Rate {
+        if stood && !heard && self.shared().rules.classify(reply, self.by()) == Class::Rate {
             self.slow_down().await;
         }
     }
@@ -219,18 +218,30 @@ impl Worker {
         self.dispatch.limit(&self.relay, &self.lane, slower).await;
     }
 
-    /// What a verdict asks of the rest of the run.
-    pub(super) async fn learn(&mut self, job: &Job, verdict: &Verdict) {
+    /// What a verdict asks of the rest of the run; it may be one too many of its kind, and mean something else then.
+    pub(super) async fn learn(&mut self, job: &Job, verdict: &mut Verdict) {
+        let whose = Whose::of(job, &self.relay.config.name, &self.lane.provider);
+        let mut row = String::new();
+        if verdict.class == Some(Class::Policy) {
+            match self.shared().refusals.refused(whose) {
+                Taken::Said => {}
+                Taken::Doubtful => verdict.taken_for(Class::System),
+                Taken::Ours(count) => {
+                    verdict.taken_for(Class::Blocked);
+                    row = format!("{count} readers in a row were refused, and nobody was accepted: ");
+                }
+            }
+        }
         if verdict.code.is_some() && !refuses_us(verdict) {
             self.back_again(job).await;
         }
         self.tally(verdict);
         let Some(class) = verdict.class else {
-            self.against_us().remove(&job.sending.id);
+            self.shared().refusals.accepted(whose);
             return;
         };
         let said = verdict.text.as_deref().unwrap_or_default();
-        let about = &nameless(said);
+        let about = &format!("{row}{}", nameless(said));
         let code = verdict.code.and_then(|code| u16::try_from(code).ok());
         let heard = match code {
             Some(code) => self.hear(&Reply::new(code, said)).await,
@@ -240,39 +251,10 @@ impl Worker {
             Run::GoOn => {}
             Run::Slow if heard => {}
             Run::Slow => self.slow_down().await,
-            Run::Pause if self.lane.shared => {
-                let (name, provider) = (&self.relay.config.name, &self.lane.provider);
-                tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), "refused as a sender: pausing the provider");
-                if !heard {
-                    let asks =
-                        Asks { suspend: PAUSE, connections: None, rate: None, lasts: PAUSE, step: PAUSE };
-                    let pause = |limit: Limit, base, now| limit.heed(&asks, base, now);
-                    self.dispatch.limit(&self.relay, &self.lane, pause).await;
-                }
-                self.note_down(Some(about)).await;
-            }
-            Run::Pause => {
-                let name = &self.relay.config.name;
-                let (waited, anew) = self.relay.refused(PAUSE);
-                // Once, and not for each connection.
-                if anew {
-                    tracing::error!(relay.name = %name, class = class.as_str(), "refused as a sender: pausing the relay");
-                } else {
-                    tracing::debug!(relay.name = %name, class = class.as_str(), "refused as a sender once more");
-                }
-                let back = waited.iter().map(|job| job.held.id.0).collect();
-                self.dispatch.give(back, Vec::new()).await;
-                self.note_pause(about).await;
-            }
+            Run::Pause if self.lane.shared => self.pause_provider(class, heard, about).await,
+            Run::Pause => self.pause_relay(class, about).await,
             Run::Stop => {
-                let enough = {
-                    let mut against_us = self.against_us();
-                    let count = against_us.entry(job.sending.id).or_default();
-                    *count += 1;
-                    // Counted anew once somebody resumes it.
-                    *count >= STOP_AFTER && against_us.remove(&job.sending.id).is_some()
-                };
-                if enough {
+                if self.shared().refusals.refused_as_such(whose) {
                     tracing::error!(
                         edition.id = job.sending.id,
                         class = class.as_str(),
@@ -284,8 +266,30 @@ impl Worker {
         }
     }
 
-    fn against_us(&self) -> MutexGuard<'_, HashMap<i64, u32>> {
-        self.shared().against_us.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every daemon leaves the provider alone for a while; `heard`: its own rule says for how long, and was heeded.
+    async fn pause_provider(&self, class: Class, heard: bool, about: &str) {
+        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+        tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), reason = %about, "refused as a sender: pausing the provider");
+        if !heard {
+            let asks = Asks { suspend: PAUSE, connections: None, rate: None, lasts: PAUSE, step: PAUSE };
+            let pause = |limit: Limit, base, now| limit.heed(&asks, base, now);
+            self.dispatch.limit(&self.relay, &self.lane, pause).await;
+        }
+        self.note_down(Some(about)).await;
+    }
+
+    async fn pause_relay(&self, class: Class, about: &str) {
+        let name = &self.relay.config.name;
+        let (waited, anew) = self.relay.refused(PAUSE);
+        // Once, and not for each connection.
+        if anew {
+            tracing::error!(relay.name = %name, class = class.as_str(), reason = %about, "refused as a sender: pausing the relay");
+        } else {
+            tracing::debug!(relay.name = %name, class = class.as_str(), "refused as a sender once more");
+        }
+        let back = waited.iter().map(|job| job.held.id.0).collect();
+        self.dispatch.give(back, Vec::new()).await;
+        self.note_pause(about).await;
     }
 
     async fn hold(&self, job: &Job, said: &str) {
