@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use matinale::db::{Db, on};
-use matinale::delivery::{Mode, relay};
+use matinale::delivery::{Mode, pace, relay};
+use matinale::editions::{self, EditionState};
 use matinale::lifecycle::Shutdown;
 
 use super::ground::{Bench, at_noon, prepare_with};
+use super::mx::{straight, through};
 use crate::support::databases::both;
 use crate::support::faulty::{Fault, Faulty, Offer, Phase, Step};
 
@@ -113,5 +115,98 @@ async fn t16_where_somebody_lets_a_relay_go_on_the_row_begins_anew() {
         // Four, and four of a new row; the one between waited, and is accepted.
         let counts = bench.counts().await;
         assert_eq!((counts.rejected, counts.accepted), (8, 21), "{}: {counts:?}", test.name);
+    }
+}
+
+/// Whether the edition is held.
+async fn is_held(bench: &Bench) -> bool {
+    let edition = editions::store::load(&mut bench.db.read().await.unwrap(), bench.edition).await.unwrap();
+    edition.state == EditionState::Held
+}
+
+/// Which providers nothing is sent to for a while.
+async fn suspended(bench: &Bench) -> Vec<String> {
+    let rows = pace::store::list(&mut bench.db.read().await.unwrap()).await.unwrap();
+    let suspended = rows.into_iter().filter(|row| row.suspended_until.is_some());
+    suspended.map(|row| row.provider).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t16_one_reader_who_is_tried_three_times_holds_no_edition() {
+    // Whose own resolver is ill, straight there, and through a relay that says the same.
+    for straight_there in [true, false] {
+        for test in both().await {
+            let what = format!("{}: straight there: {straight_there}", test.name);
+            let reader = ["awa@d1.example".to_owned()];
+            let server = server(&[], "").await;
+            let ill = "450 4.7.25 Client host rejected: cannot find your hostname\r\n".to_owned();
+            let step = Step { phase: Phase::Rcpt, fault: Fault::Reply(ill), taken: false };
+            server.script(&reader[0], vec![step; 3].into());
+            let url = if straight_there {
+                format!("mx://?port={}", server.address.port())
+            } else {
+                format!("smtp://{}?tls=none", server.address)
+            };
+            let (bench, _folder) = through(test.db, &format!("url = \"{url}\""), &reader).await;
+            let (engine, mode, shutdown) = (bench.engine(), bench.mode(), Shutdown::new());
+            let until = shutdown.clone();
+            let daemon = tokio::spawn(async move { engine.run_edition(mode, &until).await.unwrap() });
+            server.until(3).await;
+            shutdown.drain();
+            tokio::time::timeout(MINUTE, daemon).await.expect(&what).unwrap();
+            let counts = bench.counts().await;
+            assert_eq!((counts.deferred, counts.total()), (1, 1), "{what}: {counts:?}");
+            assert!(!is_held(&bench).await, "{what}");
+            assert!(suspended(&bench).await.is_empty(), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn t16_a_receiver_that_refuses_the_mail_as_such_is_left_alone_and_two_hold_the_edition() {
+    for (second, held) in [("d1", false), ("d2", true)] {
+        for test in both().await {
+            let what = format!("{}: d1 and {second}", test.name);
+            let mut readers: Vec<String> = (0..2).map(|n| format!("no{n}@d1.example")).collect();
+            readers.push(format!("no2@{second}.example"));
+            let server = server(&readers, "554 5.6.0 malformed\r\n").await;
+            readers.extend((0..10).map(|n| format!("r{n}@d3.example")));
+            let (bench, _folder) = straight(test.db, server.address.port(), "", &readers).await;
+            // They are due only once the others were heard.
+            let sql = "UPDATE delivery SET next_at = next_at + 36000000
+                       WHERE subscriber IN (SELECT id FROM subscriber WHERE address LIKE 'r%')";
+            let mut tx = bench.db.write().await.unwrap();
+            on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+            tx.commit().await.unwrap();
+            once(&bench).await;
+            let counts = bench.counts().await;
+            assert_eq!(is_held(&bench).await, held, "{what}: {counts:?}");
+            assert_eq!(suspended(&bench).await, if held { vec![] } else { vec!["d1.example"] }, "{what}");
+            assert_eq!((counts.deferred, counts.rejected), (3, 0), "{what}: {counts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn t16_receivers_that_take_no_mail_of_that_size_hold_no_edition_and_a_relay_does() {
+    for (straight_there, held) in [(true, false), (false, true)] {
+        for test in both().await {
+            let what = format!("{}: straight there: {straight_there}", test.name);
+            let offer = Offer { size: Some(1), ..Offer::default() };
+            let server = Faulty::start(offer, [].into(), VecDeque::new(), Vec::new()).await;
+            let readers: Vec<String> = (0..4).map(|n| format!("r{n}@d{}.example", n + 1)).collect();
+            let url = if straight_there {
+                format!("mx://?port={}", server.address.port())
+            } else {
+                format!("smtp://{}?tls=none", server.address)
+            };
+            let relay = format!("url = \"{url}\"\nconnections = 1");
+            let (bench, _folder) = through(test.db, &relay, &readers).await;
+            once(&bench).await;
+            let counts = bench.counts().await;
+            assert_eq!(is_held(&bench).await, held, "{what}: {counts:?}");
+            assert!(counts.deferred >= 3, "{what}: {counts:?}");
+            assert!(suspended(&bench).await.is_empty(), "{what}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::refusals::{Taken, Whose};
+use super::refusals::{Enough, Taken, Whose};
 use super::{
     Answer, Class, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, Verdict,
     Who, Worker, editions, paces,
@@ -253,8 +253,10 @@ impl Worker {
             Run::Slow => self.slow_down().await,
             Run::Pause if self.lane.shared => self.pause_provider(class, heard, about).await,
             Run::Pause => self.pause_relay(class, about).await,
-            Run::Stop => {
-                if self.shared().refusals.refused_as_such(whose) {
+            Run::Stop => match self.shared().refusals.refused_as_such(whose, self.relay.is_mx()) {
+                Enough::No => {}
+                Enough::OfReceiver => self.pause_provider(class, heard, about).await,
+                Enough::OfEdition => {
                     tracing::error!(
                         edition.id = job.sending.id,
                         class = class.as_str(),
@@ -262,7 +264,7 @@ impl Worker {
                     );
                     self.hold(job, about).await;
                 }
-            }
+            },
         }
     }
 

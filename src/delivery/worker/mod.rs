@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const TAKING: Duration = Duration::from_millis(50);
 /// A relay or provider that says it blocks us is left alone so long, where no rule says how long.
 const PAUSE: Duration = Duration::from_secs(600);
-/// So many refusals that speak of us stop the edition: every further mail would meet the same.
+/// So many readers whose mail is refused as such stop the edition: every further mail would meet the same.
 const STOP_AFTER: usize = 3;
 /// While another daemon has every connection to a provider, what waits here waits so long.
 const CROWDED: Duration = Duration::from_secs(2);
@@ -193,8 +193,10 @@ impl Worker {
             let Some(session) = self.session() else { break };
             if let Some(reply) = session.unfit(&letter.composed.envelope, letter.composed.size()) {
                 let verdict = self.verdict(&reply, false);
-                // It was not said: an address that needs what is not offered says nothing of others.
-                let answer = if verdict.class == Some(Class::Malformed) {
+                // It was not said. What a relay has no room for it has for nobody; a receiver's server speaks for itself,
+                // and an address that needs what is not offered says nothing of others.
+                let of_all = verdict.class == Some(Class::Malformed) && !self.relay.is_mx();
+                let answer = if of_all {
                     self.refused(&mut pending, letter, verdict).await
                 } else {
                     self.record_refusal(&mut pending, letter, verdict).await

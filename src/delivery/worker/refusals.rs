@@ -14,6 +14,8 @@ const NO_CHANCE: usize = 20;
 const NO_CHANCE_AT_FIRST: usize = 5;
 /// A relay that takes nobody's mail takes none of so many domains; readers of one may have one policy.
 const SEVERAL: usize = 3;
+/// Of those who took an edition, so many more have to refuse it before it is the edition's fault: one in ten.
+const TENTH: usize = 10;
 
 /// What a refusal of a reader's own is to be taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,17 @@ pub(super) enum Taken {
     Ours(usize),
 }
 
+/// What a refusal of our mail as such asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enough {
+    /// It may be that receiver's own trouble.
+    No,
+    /// It is that receiver's, for more than one of its readers.
+    OfReceiver,
+    /// Every further mail would meet the same.
+    OfEdition,
+}
+
 /// What is known, and of whom.
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct Refusals(Mutex<State>);
@@ -33,8 +46,7 @@ pub(in crate::delivery) struct Refusals(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     relays: HashMap<String, Relay>,
-    /// How often each edition's mail was refused as such, since something of it was accepted.
-    as_such: HashMap<i64, usize>,
+    editions: HashMap<i64, Edition>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +54,22 @@ struct Relay {
     /// Somebody was accepted since this life began.
     accepted: bool,
     all: Row,
-    lanes: HashMap<String, Row>,
+    lanes: HashMap<String, Lane>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    row: Row,
+    /// Deliveries whose mail was refused as such.
+    as_such: BTreeSet<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Edition {
+    accepted: usize,
+    /// Deliveries whose mail was refused as such, and where.
+    as_such: BTreeSet<i64>,
+    lanes: BTreeSet<String>,
 }
 
 /// Readers in a row that were refused for a policy of their own; no more than count.
@@ -95,7 +122,10 @@ impl Refusals {
     /// A mail was accepted: nobody is refused for good there.
     pub(super) fn accepted(&self, whose: Whose<'_>) {
         let mut state = self.state();
-        state.as_such.remove(&whose.edition);
+        let edition = state.editions.entry(whose.edition).or_default();
+        edition.accepted += 1;
+        edition.as_such.clear();
+        edition.lanes.clear();
         if let Some(relay) = state.relays.get_mut(whose.relay) {
             relay.accepted = true;
             relay.all.clear();
@@ -122,7 +152,7 @@ impl Refusals {
             return if count >= enough { Taken::Doubtful } else { Taken::Said };
         }
         // Who pauses one provider keeps nobody else waiting.
-        let row = &mut relay.lanes.entry(whose.provider.to_owned()).or_default();
+        let row = &mut relay.lanes.entry(whose.provider.to_owned()).or_default().row;
         row.add(whose.delivery, whose.domain);
         let count = row.deliveries.len();
         if count >= enough { Taken::Ours(count) } else { Taken::Said }
@@ -136,13 +166,35 @@ impl Refusals {
         }
     }
 
-    /// A mail was refused as such: its form, or our authentication; `true` where every further one would meet the same.
-    pub(super) fn refused_as_such(&self, whose: Whose<'_>) -> bool {
+    /// A mail was refused as such: its form, or our authentication. `straight`: by the receiver's own server, which may
+    /// have its own trouble; a relay says the same to everybody.
+    pub(super) fn refused_as_such(&self, whose: Whose<'_>, straight: bool) -> Enough {
         let mut state = self.state();
-        let count = state.as_such.entry(whose.edition).or_default();
-        *count += 1;
-        // Counted anew once somebody resumes it.
-        *count >= STOP_AFTER && state.as_such.remove(&whose.edition).is_some()
+        let edition = state.editions.entry(whose.edition).or_default();
+        // An edition that many took is no worse for some that did not, one after the other, at the end of a morning.
+        let more = if straight { edition.accepted / TENTH } else { 0 };
+        let enough = STOP_AFTER + more;
+        if edition.as_such.len() < enough {
+            edition.as_such.insert(whose.delivery);
+        }
+        if edition.lanes.len() < 2 {
+            edition.lanes.insert(whose.provider.to_owned());
+        }
+        if edition.as_such.len() >= enough && (!straight || edition.lanes.len() > 1) {
+            // Counted anew once somebody resumes it.
+            edition.as_such.clear();
+            edition.lanes.clear();
+            return Enough::OfEdition;
+        }
+        if !straight {
+            return Enough::No;
+        }
+        let relay = state.relays.entry(whose.relay.to_owned()).or_default();
+        let lane = relay.lanes.entry(whose.provider.to_owned()).or_default();
+        if lane.as_such.len() < STOP_AFTER {
+            lane.as_such.insert(whose.delivery);
+        }
+        if lane.as_such.len() < STOP_AFTER { Enough::No } else { Enough::OfReceiver }
     }
 }
 
@@ -203,5 +255,43 @@ mod tests {
         }
         assert_eq!(refusals.refused(whose("one", 20, "one.example")), Taken::Ours(20));
         assert_eq!(refusals.refused(whose("two", 21, "one.example")), Taken::Said);
+    }
+
+    #[test]
+    fn t16_a_relay_refuses_an_edition_with_three_readers_and_not_with_one_three_times() {
+        let refusals = Refusals::default();
+        let refused = |delivery| refusals.refused_as_such(whose("", delivery, "d.example"), false);
+        assert_eq!([1, 1, 1, 2, 2].map(refused), [Enough::No; 5]);
+        refusals.accepted(whose("", 9, "d.example"));
+        assert_eq!([3, 4].map(refused), [Enough::No; 2], "somebody was accepted meanwhile");
+        assert_eq!(refused(1), Enough::OfEdition);
+        assert_eq!([1, 2].map(refused), [Enough::No; 2], "counted anew once somebody resumes it");
+        assert_eq!(refused(3), Enough::OfEdition);
+    }
+
+    #[test]
+    fn t16_receivers_refuse_an_edition_where_two_of_them_do_and_one_alone_is_left_alone() {
+        let refusals = Refusals::default();
+        let refused =
+            |provider, delivery| refusals.refused_as_such(whose(provider, delivery, "d.example"), true);
+        assert_eq!([1, 1, 1, 1].map(|n| refused("one", n)), [Enough::No; 4], "one reader");
+        assert_eq!(refused("one", 2), Enough::No);
+        assert_eq!(refused("one", 3), Enough::OfReceiver);
+        assert_eq!(refused("one", 3), Enough::OfReceiver, "and from there on");
+        assert_eq!(refused("two", 4), Enough::OfEdition);
+    }
+
+    #[test]
+    fn t16_what_many_took_is_not_stopped_by_a_few_receivers_at_the_end() {
+        let refusals = Refusals::default();
+        for delivery in 100..300 {
+            refusals.accepted(whose("many", delivery, "m.example"));
+        }
+        // A tenth of them and three.
+        for delivery in 1..23 {
+            let provider = format!("p{delivery}");
+            assert_eq!(refusals.refused_as_such(whose(&provider, delivery, "d.example"), true), Enough::No);
+        }
+        assert_eq!(refusals.refused_as_such(whose("p23", 23, "d.example"), true), Enough::OfEdition);
     }
 }

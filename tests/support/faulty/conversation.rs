@@ -98,7 +98,7 @@ impl<'a> Conversation<'a> {
         if self.server.offer.starttls && !self.encrypted {
             text.push_str("250-STARTTLS\r\n");
         }
-        text.push_str("250 SIZE 10000000\r\n");
+        text.push_str(&format!("250 SIZE {}\r\n", self.server.offer.size.unwrap_or(10_000_000)));
         self.answer(&text).await
     }
 

@@ -109,6 +109,8 @@ pub struct Offer {
     pub starttls: bool,
     /// How long the answer to a dot is kept back.
     pub pace: Duration,
+    /// No larger mail, where there is such a number.
+    pub size: Option<usize>,
     /// No more connections at a time, where there is such a number.
     pub most: Option<usize>,
 }
