@@ -210,3 +210,46 @@ async fn t16_receivers_that_take_no_mail_of_that_size_hold_no_edition_and_a_rela
         }
     }
 }
+
+#[tokio::test]
+async fn t12_what_a_server_ends_each_session_with_waits_from_the_second_time_on() {
+    for fault in [Fault::Goodbye, Fault::Close] {
+        for test in both().await {
+            let what = format!("{}: {fault:?}", test.name);
+            let readers = ["awa@d1.example".to_owned(), "binta@d1.example".to_owned()];
+            let server = server(&[], "").await;
+            let step = Step { phase: Phase::Rcpt, fault: fault.clone(), taken: false };
+            server.script(&readers[0], vec![step; 50].into());
+            let bench = over(&server, test.db, "1h", &readers).await;
+            once(&bench).await;
+            let record = server.record_as_it_is();
+            let tries = record.said[&readers[0]].len();
+            // Behind the dot of another it may have been the session's own end.
+            assert!((2..=4).contains(&tries) && record.taken.len() == 1, "{what}: {tries}");
+            let counts = bench.counts().await;
+            assert_eq!((counts.planned, counts.accepted), (1, 1), "{what}: {counts:?}");
+            let mut conn = bench.db.read().await.unwrap();
+            let sql = "SELECT next_at FROM delivery WHERE state = 'planned'";
+            let next: i64 = on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+            let wait = next - bench.clock.civil_ms();
+            assert!((3_500_000..4_400_000).contains(&wait), "{what}: it waits for {wait} ms");
+            let sql = "SELECT COUNT(*) FROM attempt";
+            let attempts: i64 = on!(&mut conn, |c| sqlx::query_scalar(sql).fetch_one(c).await.unwrap());
+            assert_eq!(attempts, 1, "{what}: that is no attempt");
+            assert!(known(&bench).await.iter().all(|relay| relay.down_since.is_none()), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn p1_what_a_server_ended_two_sessions_with_is_accepted_by_the_third() {
+    for test in both().await {
+        let reader = ["awa@d1.example".to_owned()];
+        let server = server(&[], "").await;
+        let step = Step { phase: Phase::Rcpt, fault: Fault::Goodbye, taken: false };
+        server.script(&reader[0], vec![step; 2].into());
+        let bench = over(&server, test.db, "20ms", &reader).await;
+        assert_eq!(bench.send().await.accepted, 1, "{}", test.name);
+        assert_eq!(server.record().said[&reader[0]].len(), 3, "{}", test.name);
+    }
+}

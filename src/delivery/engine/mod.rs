@@ -23,8 +23,8 @@ use super::mx::Ways;
 use super::pace::Providers;
 use super::protocol::{self, Recent};
 use super::relay::Relay;
-use super::worker::{Refusals, Shared};
-use super::{Error, Result};
+use super::worker::{Losses, Refusals, Shared};
+use super::{Error, Result, retry};
 use crate::clock::{Clock, Random};
 use crate::config::{Config, Newsletter};
 use crate::db::Db;
@@ -192,6 +192,8 @@ impl Engine {
             timeouts: settings.timeouts,
             helo: host_name(),
             refusals: Refusals::default(),
+            losses: Losses::default(),
+            retry: retry::wait(&settings.retry, 1),
         };
         let relays = self.config.relays.iter();
         let relays =

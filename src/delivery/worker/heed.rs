@@ -18,6 +18,36 @@ use crate::telemetry::nameless;
 const FULL: Duration = Duration::from_secs(60);
 
 impl Worker {
+    /// A session ended with this envelope, which was not answered; `behind`: it travelled with the dot of another.
+    pub(super) async fn ended_with(
+        &mut self,
+        lost: Lost,
+        behind: bool,
+        mut pending: Pending,
+        job: Job,
+    ) -> Answer {
+        // That a session carries no more is nothing of this one.
+        let of_this = match &lost {
+            Lost::Ended(reply) => self.shared().rules.classify(reply, self.by()) != Class::Crowded,
+            _ => !behind,
+        };
+        // What a session ends with once goes back at once: a server has its own reasons. With the same again it would be the
+        // first of each next claim, and the end of each next session.
+        if !of_this || !self.shared().losses.again(job.held.id.0) {
+            return self.lost(lost, true, pending, job).await;
+        }
+        self.drop_session().await;
+        if let Some(reply) = lost.reply() {
+            self.hear_at_the_end(reply, true).await;
+        }
+        tracing::info!(relay.name = %self.relay.config.name, delivery.id = job.held.id.0, reason = %lost, "a session ended with this delivery once more; it waits");
+        let answer = self.keep(&mut pending, Vec::new()).await;
+        if answer != Answer::Fenced {
+            self.dispatch.put_off(vec![job], self.shared().retry).await;
+        }
+        answer
+    }
+
     /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
     pub(super) async fn lost(&mut self, lost: Lost, stood: bool, mut pending: Pending, job: Job) -> Answer {
         self.drop_session().await;
@@ -234,6 +264,9 @@ impl Worker {
         }
         if verdict.code.is_some() && !refuses_us(verdict) {
             self.back_again(job).await;
+        }
+        if verdict.code.is_some() {
+            self.shared().losses.over(job.held.id.0);
         }
         self.tally(verdict);
         let Some(class) = verdict.class else {

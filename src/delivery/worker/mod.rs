@@ -1,10 +1,11 @@
 //! One connection at work: an envelope, a commit, a body and its dot, and the next envelope behind it.
 //!
 //! `held` opens and ends its sessions, `making` has its messages made; `heed` draws from replies and losses what they ask
-//! of everybody else, and `refusals` what many of them come to.
+//! of everybody else, `refusals` what many of them come to, and `losses` knows what sessions ended with.
 
 mod heed;
 mod held;
+mod losses;
 mod making;
 mod refusals;
 
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::Timeouts;
 use crate::db::Db;
 use crate::editions::{self, EditionId, EditionState, Who};
+pub(super) use losses::Losses;
 use making::following;
 pub(super) use refusals::Refusals;
 
@@ -55,6 +57,10 @@ pub(super) struct Shared {
     pub(super) helo: String,
     /// What refusals come to together.
     pub(super) refusals: Refusals,
+    /// What sessions ended with.
+    pub(super) losses: Losses,
+    /// The first retry delay.
+    pub(super) retry: Duration,
 }
 
 /// A message and the delivery it belongs to.
@@ -224,10 +230,11 @@ impl Worker {
         mut received: Result<Received, Lost>,
         pending: &mut Pending,
     ) -> Result<Option<Job>, Answer> {
+        let mut behind = false;
         loop {
             match received {
                 Err(lost) => {
-                    let answer = self.lost(lost, true, pending.take(), letter.job).await;
+                    let answer = self.ended_with(lost, behind, pending.take(), letter.job).await;
                     return Err(answer);
                 }
                 Ok(Received::Refused { reply, about_us }) => {
@@ -316,6 +323,7 @@ impl Worker {
                 (Some(next), Some(answered)) => {
                     letter = next;
                     received = answered;
+                    behind = true;
                 }
                 (Some(next), None) => {
                     self.drop_session().await;
