@@ -98,6 +98,16 @@ impl Class {
     }
 }
 
+/// Who says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A relay of ours, which takes what it can pass on.
+    Relay,
+    /// A receiver's own server.
+    Receiver,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -108,6 +118,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RuleText {
     class: Class,
+    by: Option<By>,
     #[serde(default)]
     codes: Vec<u16>,
     #[serde(default)]
@@ -118,7 +129,14 @@ struct RuleText {
 
 /// The rules, in the order in which they are asked.
 #[derive(Clone, Debug)]
-pub struct Rules(Vec<(Class, Fits)>);
+pub struct Rules(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    class: Class,
+    by: Option<By>,
+    fits: Fits,
+}
 
 impl Rules {
     /// The rules compiled in.
@@ -135,18 +153,35 @@ impl Rules {
         if file.rule.is_empty() {
             return Err("holds no [[rule]]".to_owned());
         }
-        let rules = file.rule.into_iter();
-        let rules =
-            rules.map(|rule| (rule.class, Fits::new(rule.codes, rule.enhanced, &rule.text))).collect();
-        Ok(Self(rules))
+        let rule = |rule: RuleText| Rule {
+            class: rule.class,
+            by: rule.by,
+            fits: Fits::new(rule.codes, rule.enhanced, &rule.text),
+        };
+        Ok(Self(file.rule.into_iter().map(rule).collect()))
     }
 
     /// What a refusal means; a reply that no rule fits is the recipient's own policy, or trouble on their side.
-    pub fn classify(&self, reply: &Reply) -> Class {
-        let text = reply.text.to_lowercase();
+    pub fn classify(&self, reply: &Reply, by: By) -> Class {
+        let text = reply.words();
         let fallback = if reply.is_permanent() { Class::Policy } else { Class::System };
-        self.0.iter().find(|(_, fits)| fits.fit(reply, &text)).map_or(fallback, |(class, _)| *class)
+        let fits = |rule: &&Rule| rule.by.is_none_or(|other| other == by) && rule.fits.fit(reply, &text);
+        self.0.iter().find(fits).map_or(fallback, |rule| rule.class)
     }
+}
+
+/// Whether these words are about the return path of this envelope: they name it, or its domain as a sender's, and not
+/// the reader. Servers that ask ours about it repeat what they hear, and that is said of a dead reader too.
+pub(super) fn is_about_sender(reply: &Reply, from: &str, to: &str) -> bool {
+    let (text, from, to) = (reply.words(), from.to_lowercase(), to.to_lowercase());
+    let (reader, theirs) = to.rsplit_once('@').unwrap_or((&to, ""));
+    if text.contains(&to) || text.contains(&format!("<{reader}>")) {
+        return false;
+    }
+    // Readers may have our own domain, or one below it.
+    let rest = if theirs.is_empty() { text.clone() } else { text.replace(theirs, "") };
+    let ours = from.rsplit_once('@').map_or("", |(_, domain)| domain);
+    text.contains(&from) || (!ours.is_empty() && rest.contains("sender") && rest.contains(ours))
 }
 
 #[cfg(test)]
@@ -209,7 +244,126 @@ mod tests {
             (450, "no", Class::System),
         ];
         for (code, text, expected) in table {
-            assert_eq!(rules.classify(&Reply::new(code, text)), expected, "{code} {text}");
+            for by in [By::Relay, By::Receiver] {
+                assert_eq!(rules.classify(&Reply::new(code, text), by), expected, "{code} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn t16_who_does_not_know_us_or_does_not_relay_for_us_refuses_us_and_no_reader() {
+        let rules = Rules::built_in();
+        let table = [
+            (554, "5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied", Class::Blocked),
+            (554, "5.7.1 <localhost>: Helo command rejected: Access denied", Class::Blocked),
+            (553, "5.7.1 <x@news.example>: Sender address rejected: not owned by user awa", Class::Blocked),
+            (
+                550,
+                "5.7.1 Gmail has detected that this message is\n5.7.1 likely suspicious due to the very low reputation of the sending IP address",
+                Class::Blocked,
+            ),
+            (
+                550,
+                "5.7.1 Our system has detected an unusual rate of\n5.7.1 unsolicited mail originating from your IP address",
+                Class::Blocked,
+            ),
+            (550, "5.7.511 Access denied, banned sender[192.0.2.1]", Class::Blocked),
+            (
+                550,
+                "5.7.509 Access denied, sending domain [NEWS.EXAMPLE] does not pass DMARC verification and has a DMARC policy of reject",
+                Class::Authentication,
+            ),
+        ];
+        for (code, text, expected) in table {
+            for by in [By::Relay, By::Receiver] {
+                assert_eq!(rules.classify(&Reply::new(code, text), by), expected, "{code} {text}");
+            }
+        }
+        let relaying = [
+            (554, "5.7.1 <awa@example.net>: Relay access denied"),
+            (550, "relay not permitted"),
+            (550, "5.7.1 <awa@example.net>... Relaying denied"),
+            (550, "5.7.64 TenantAttribution; Relay Access Denied"),
+        ];
+        for (code, text) in relaying {
+            let reply = Reply::new(code, text);
+            assert_eq!(rules.classify(&reply, By::Relay), Class::Blocked, "{code} {text}");
+            // Its servers do not know that domain: nobody else's mail waits for it.
+            assert_eq!(rules.classify(&reply, By::Receiver), Class::Policy, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn t16_what_is_said_of_our_return_path_is_not_said_of_the_reader() {
+        let rules = Rules::built_in();
+        let table = [
+            // Postfix, Exim and sendmail, in the words that a dead reader has.
+            (
+                550,
+                "5.1.0 <b.TOKEN@news.example>: Sender address rejected: User unknown in virtual mailbox table",
+                Class::Blocked,
+            ),
+            (
+                550,
+                "Verification failed for <b.TOKEN@news.example>\nCalled:   192.0.2.1\nSent:     RCPT TO:<b.TOKEN@news.example>\nResponse: 550 5.1.1 User unknown\nSender verify failed",
+                Class::Blocked,
+            ),
+            (550, "Sender verify failed", Class::Blocked),
+            (550, "Callback setup failed while verifying <b.TOKEN@news.example>", Class::Blocked),
+            (
+                553,
+                "5.1.8 <b.TOKEN@news.example>... Domain of sender address b.TOKEN@news.example does not exist",
+                Class::Blocked,
+            ),
+            (550, "5.1.7 <b.TOKEN@news.example>: user unknown", Class::Blocked),
+            (550, "5.1.8 Access denied", Class::Blocked),
+            (550, "Sender domain does not exist", Class::Blocked),
+            (550, "your reverse DNS does not exist", Class::Blocked),
+            (550, "Your IP doesn't have a PTR record", Class::Blocked),
+            (550, "Your IP doesn't have a name", Class::Policy),
+            // And what is said of readers, of whatever they are asked about.
+            (550, "Callout verification failed:\n550 5.1.1 User unknown", Class::Dead),
+            (
+                550,
+                "5.1.1 <awa@example.org>: Recipient address rejected: undeliverable address: host mx.example.org said: 550 5.1.1 User unknown (in reply to RCPT TO command)",
+                Class::Dead,
+            ),
+            (
+                550,
+                "<awa@example.org>: Recipient address rejected: User unknown in relay recipient table",
+                Class::Dead,
+            ),
+            (550, "No such user here", Class::Dead),
+            (550, "5.0.0 <awa@example.org>... User unknown", Class::Dead),
+            (550, "5.5.0 Requested action not taken: no such user", Class::Dead),
+            // Where the enhanced code speaks of a policy, or of the network, the words do not say that somebody is dead.
+            (550, "5.7.1 a policy forbids it: the name of your host does not exist", Class::Policy),
+            (550, "5.4.4 host does not exist", Class::Policy),
+        ];
+        for (code, text, expected) in table {
+            for by in [By::Relay, By::Receiver] {
+                assert_eq!(rules.classify(&Reply::new(code, text), by), expected, "{code} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn t16_a_reply_that_names_our_return_path_and_not_the_reader_is_about_us() {
+        let ours = "b.AbC123@news.example.org";
+        let table = [
+            ("5.1.1 <b.abc123@news.example.org>: User unknown", "awa@example.net", true),
+            ("the sender's domain news.example.org is unknown here", "awa@example.net", true),
+            ("5.1.1 <awa@example.net>: User unknown", "awa@example.net", false),
+            ("5.1.1 AWA@example.net from b.AbC123@news.example.org: User unknown", "Awa@example.net", false),
+            ("no mail for <awa> from b.AbC123@news.example.org", "awa@example.net", false),
+            ("5.1.1 User unknown", "awa@example.net", false),
+            ("news.example.org: User unknown", "awa@example.net", false),
+            // A reader in our own domain, and one below it.
+            ("sender or reader unknown at news.example.org", "awa@news.example.org", false),
+            ("sender or reader unknown at eu.news.example.org", "awa@eu.news.example.org", false),
+        ];
+        for (text, to, expected) in table {
+            assert_eq!(is_about_sender(&Reply::new(550, text), ours, to), expected, "{text}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::classify::{Class, Rules};
+use super::classify::{By, Class, Rules};
 use super::reply::Reply;
 use super::{DeliveryId, DeliveryState, Outcome, retry};
 use crate::config::Uncertain;
@@ -72,9 +72,9 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// What this reply means. A refusal said to MAIL speaks of us, whatever its words: it touches no address.
-    pub(super) fn of(reply: &Reply, about_us: bool, rules: &Rules) -> Self {
-        let class = (!reply.is_positive()).then(|| match rules.classify(reply) {
+    /// What this reply means. A refusal that speaks of us, whatever its words, touches no address.
+    pub(super) fn of(reply: &Reply, about_us: bool, by: By, rules: &Rules) -> Self {
+        let class = (!reply.is_positive()).then(|| match rules.classify(reply, by) {
             Class::Dead | Class::Disabled | Class::Policy | Class::Domain if about_us => {
                 if reply.is_permanent() { Class::Blocked } else { Class::System }
             }
@@ -87,6 +87,12 @@ impl Verdict {
             text: Some(reply.kept().to_owned()),
             class,
         }
+    }
+
+    /// The same refusal for now, and of this class: others say what it was about.
+    pub(super) fn taken_for(&mut self, class: Class) {
+        self.class = Some(class);
+        self.outcome = class.outcome();
     }
 
     /// What is said in the server's place.
@@ -278,7 +284,7 @@ pub(super) mod tests {
     #[test]
     fn t16_a_refusal_said_to_mail_touches_no_address() {
         let reply = Reply::new(550, "5.1.1 sender unknown");
-        let verdict = Verdict::of(&reply, true, &Rules::built_in());
+        let verdict = Verdict::of(&reply, true, By::Relay, &Rules::built_in());
         assert_eq!(verdict.class, Some(Class::Blocked));
         assert_eq!(verdict.outcome, Outcome::Deferred);
     }

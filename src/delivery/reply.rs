@@ -5,6 +5,9 @@ use std::fmt;
 /// The most of a server's words that the ledger keeps.
 const LONGEST_TEXT: usize = 1000;
 
+/// What a rule calls the enhanced code of a reply that has none.
+const NONE: &str = "none";
+
 /// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -34,6 +37,14 @@ impl Reply {
             Some(enhanced) => format!("{} {enhanced}", self.code),
             None => self.code.to_string(),
         }
+    }
+
+    /// What rules are held against: its words in lower case, on one line. Servers break their sentences anywhere, and begin
+    /// each line with the enhanced code.
+    pub fn words(&self) -> String {
+        let own = self.enhanced.as_deref().unwrap_or_default();
+        let bare = |line: &str| line.strip_prefix(own).unwrap_or(line).trim().to_lowercase();
+        self.text.lines().map(bare).collect::<Vec<_>>().join(" ")
     }
 
     /// 2xx.
@@ -78,7 +89,7 @@ fn enhanced(text: &str) -> Option<String> {
 pub(super) struct Fits {
     /// Basic codes; 4 or 5 for a whole class.
     codes: Vec<u16>,
-    /// Whole enhanced codes, or beginnings that end with a dot.
+    /// Whole enhanced codes, beginnings that end with a dot, or [`NONE`].
     enhanced: Vec<String>,
     /// Words, in lower case.
     text: Vec<String>,
@@ -94,9 +105,9 @@ impl Fits {
         self.codes.is_empty() && self.enhanced.is_empty() && self.text.is_empty()
     }
 
-    /// Whether this reply is meant; `text` is its text in lower case.
+    /// Whether this reply is meant; `text` is its words.
     pub(super) fn fit(&self, reply: &Reply, text: &str) -> bool {
-        let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+        let enhanced = reply.enhanced.as_deref().unwrap_or(NONE);
         let code = |code: &u16| if *code < 10 { reply.code / 100 == *code } else { reply.code == *code };
         let begins = |known: &String| {
             if known.ends_with('.') { enhanced.starts_with(known) } else { enhanced == known }
@@ -116,6 +127,9 @@ mod tests {
         let reply = Reply::new(550, "5.1.1 no such user");
         assert_eq!(reply.enhanced.as_deref(), Some("5.1.1"));
         assert_eq!(reply.text, "5.1.1 no such user");
+        let reply = Reply::new(550, "5.7.1 an unusual rate of\n5.7.1  Unsolicited mail");
+        assert_eq!(reply.words(), "an unusual rate of unsolicited mail");
+        assert_eq!(Reply::new(550, "No\nsuch user").words(), "no such user");
         for text in ["no such user", "5.1 x", "3.1.1 x", "5.1.1234 x", "", "5..1 x"] {
             assert_eq!(Reply::new(550, text).enhanced, None, "{text}");
         }

@@ -21,6 +21,7 @@ mod outcomes;
 mod pieces;
 mod planning;
 mod prune;
+mod refusals;
 mod relays;
 mod replies;
 mod resolver;

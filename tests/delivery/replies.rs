@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use matinale::db::Db;
 use matinale::delivery::{Mode, relay, store};
 use matinale::editions::{self, EditionState};
 use matinale::lifecycle::Shutdown;
 
-use super::ground::{at_noon, prepare_with};
-use crate::support::databases::sqlite;
+use super::ground::{Bench, at_noon, prepare_with};
+use crate::support::databases::{both, sqlite};
 use crate::support::faulty::{Fault, Faulty, Offer, Opening, Phase, Step};
 
 /// What a reply asks for.
@@ -139,6 +140,50 @@ async fn t16_every_reply_of_section_3_said_to_the_dot() {
     }
     // Who was written to by what it had offered says nothing about the mail.
     plays("554 5.5.0 Error: SMTP protocol synchronization", Phase::Dot, Wait).await;
+}
+
+/// What an edition to these came to over a server that says this to RCPT, each time that one of them is named.
+async fn refused(db: Db, readers: &[String], reply: &str, times: usize) -> (Bench, Faulty) {
+    let step = Step { phase: Phase::Rcpt, fault: Fault::Reply(format!("{reply}\r\n")), taken: false };
+    let scripts = readers.iter().map(|to| (to.clone(), vec![step.clone(); times].into())).collect();
+    let offer = Offer { pipelining: true, ..Offer::default() };
+    let server = Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await;
+    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
+    let bench = prepare_with(db, "retry = [\"30m\"]", &relay, at_noon(), readers).await;
+    let mode = Mode { once: true, ..bench.mode() };
+    bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
+    (bench, server)
+}
+
+#[tokio::test]
+async fn t16_who_refuses_our_return_path_at_rcpt_suppresses_nobody_and_is_left_alone() {
+    let readers = ["awa@example.net".to_owned(), "binta@example.net".to_owned()];
+    let replies = [
+        "550 5.1.0 <{from}>: Sender address rejected: User unknown in virtual mailbox table",
+        "550-Verification failed for <{from}>\r\n550-Called:   192.0.2.1\r\n550-Sent:     RCPT TO:<{from}>\r\n550-Response: 550 5.1.1 User unknown\r\n550 Sender verify failed",
+        "553 5.1.8 <{from}>... Domain of sender address {from} does not exist",
+        // In words that no rule has.
+        "550 5.1.1 <{from}>: no such user",
+    ];
+    for reply in replies {
+        for test in both().await {
+            let (bench, _server) = refused(test.db, &readers, reply, 1).await;
+            let counts = bench.counts().await;
+            assert_eq!((counts.deferred, counts.planned), (1, 1), "{}: {reply}: {counts:?}", test.name);
+            let mut conn = bench.db.read().await.unwrap();
+            assert!(store::dead_addresses(&mut conn, 10).await.unwrap().is_empty(), "{}: {reply}", test.name);
+            let known = relay::store::list(&mut conn).await.unwrap();
+            assert!(known.iter().any(|relay| relay.paused_until.is_some()), "{}: {reply}", test.name);
+        }
+    }
+    // And what is said of the reader goes on being believed.
+    for reply in ["550-Callout verification failed:\r\n550 550 5.1.1 User unknown", "550 No such user here"] {
+        let test = sqlite().await;
+        let (bench, _server) = refused(test.db, &readers, reply, 1).await;
+        assert_eq!(bench.counts().await.rejected, 2, "{reply}");
+        let dead = store::dead_addresses(&mut bench.db.read().await.unwrap(), 10).await.unwrap();
+        assert_eq!(dead.len(), 2, "{reply}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,6 +97,10 @@ impl Dispatch {
         for (name, relay) in &self.relays {
             let known = known.iter().find(|known| known.name == *name);
             let until = known.and_then(|known| known.paused_until);
+            // A pause that runs out stays written.
+            if relay.is_paused() && until.is_none() {
+                self.shared.refusals.begin_anew(name);
+            }
             let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
             let jobs = relay.pause_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
             back.extend(jobs.iter().map(|job| job.held.id.0));

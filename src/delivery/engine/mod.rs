@@ -23,8 +23,8 @@ use super::mx::Ways;
 use super::pace::Providers;
 use super::protocol::{self, Recent};
 use super::relay::Relay;
-use super::worker::Shared;
-use super::{Error, Result};
+use super::worker::{Losses, Refusals, Shared};
+use super::{Error, Result, retry};
 use crate::clock::{Clock, Random};
 use crate::config::{Config, Newsletter};
 use crate::db::Db;
@@ -191,7 +191,9 @@ impl Engine {
             rules: self.rules.clone(),
             timeouts: settings.timeouts,
             helo: host_name(),
-            against_us: Mutex::default(),
+            refusals: Refusals::default(),
+            losses: Losses::default(),
+            retry: retry::wait(&settings.retry, 1),
         };
         let relays = self.config.relays.iter();
         let relays =

@@ -154,7 +154,7 @@ impl Providers {
 
     /// What this reply of that provider asks for.
     pub fn asks(&self, provider: &str, reply: &Reply) -> Option<Asks> {
-        let text = reply.text.to_lowercase();
+        let text = reply.words();
         self.signals
             .iter()
             .filter(|signal| signal.provider.as_deref().is_none_or(|name| name == provider))

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use self::open::Offer;
 use self::wire::{Misread, Wire, length, stretch};
+use super::classify::is_about_sender;
 use super::reply::Reply;
 use crate::config::Timeouts;
 
@@ -82,6 +83,11 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
+    /// Whether this reply speaks of the return path, and not of the recipient.
+    pub(super) fn is_refused_as_ours(&self, reply: &Reply) -> bool {
+        !reply.is_positive() && is_about_sender(reply, &self.from, &self.to)
+    }
+
     fn needs_utf8(&self) -> bool {
         !self.to.is_ascii() || !self.from.is_ascii()
     }

@@ -1,14 +1,13 @@
 //! What replies and losses ask of everybody else: relays and providers that are down, slowed or paused, editions held.
 
-use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::refusals::{Enough, Taken, Whose};
 use super::{
-    Answer, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, STOP_AFTER,
-    Verdict, Who, Worker, editions, paces,
+    Answer, Class, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, Verdict,
+    Who, Worker, editions, paces,
 };
-use crate::delivery::classify::Class;
 use crate::delivery::pace::limit::Limit;
 use crate::delivery::pace::providers::Asks;
 use crate::delivery::relay::store;
@@ -19,6 +18,36 @@ use crate::telemetry::nameless;
 const FULL: Duration = Duration::from_secs(60);
 
 impl Worker {
+    /// A session ended with this envelope, which was not answered; `behind`: it travelled with the dot of another.
+    pub(super) async fn ended_with(
+        &mut self,
+        lost: Lost,
+        behind: bool,
+        mut pending: Pending,
+        job: Job,
+    ) -> Answer {
+        // That a session carries no more is nothing of this one.
+        let of_this = match &lost {
+            Lost::Ended(reply) => self.shared().rules.classify(reply, self.by()) != Class::Crowded,
+            _ => !behind,
+        };
+        // What a session ends with once goes back at once: a server has its own reasons. With the same again it would be the
+        // first of each next claim, and the end of each next session.
+        if !of_this || !self.shared().losses.again(job.held.id.0) {
+            return self.lost(lost, true, pending, job).await;
+        }
+        self.drop_session().await;
+        if let Some(reply) = lost.reply() {
+            self.hear_at_the_end(reply, true).await;
+        }
+        tracing::info!(relay.name = %self.relay.config.name, delivery.id = job.held.id.0, reason = %lost, "a session ended with this delivery once more; it waits");
+        let answer = self.keep(&mut pending, Vec::new()).await;
+        if answer != Answer::Fenced {
+            self.dispatch.put_off(vec![job], self.shared().retry).await;
+        }
+        answer
+    }
+
     /// The session is gone and nothing of this was tried: it goes back. `stood`: it had been there before.
     pub(super) async fn lost(&mut self, lost: Lost, stood: bool, mut pending: Pending, job: Job) -> Answer {
         self.drop_session().await;
@@ -236,7 +265,7 @@ impl Worker {
     async fn hear_at_the_end(&self, reply: &Reply, stood: bool) {
         let heard = self.hear(reply).await;
         // That a session may carry no more asks for a new one, and for nothing else.
-        if stood && !heard && self.shared().rules.classify(reply) == Class::Rate {
+        if stood && !heard && self.shared().rules.classify(reply, self.by()) == Class::Rate {
             self.slow_down().await;
         }
     }
@@ -246,18 +275,33 @@ impl Worker {
         self.dispatch.limit(&self.relay, &self.lane, slower).await;
     }
 
-    /// What a verdict asks of the rest of the run.
-    pub(super) async fn learn(&mut self, job: &Job, verdict: &Verdict) {
+    /// What a verdict asks of the rest of the run; it may be one too many of its kind, and mean something else then.
+    pub(super) async fn learn(&mut self, job: &Job, verdict: &mut Verdict) {
+        let whose = Whose::of(job, &self.relay.config.name, &self.lane.provider);
+        let mut row = String::new();
+        if verdict.class == Some(Class::Policy) {
+            match self.shared().refusals.refused(whose) {
+                Taken::Said => {}
+                Taken::Doubtful => verdict.taken_for(Class::System),
+                Taken::Ours(count) => {
+                    verdict.taken_for(Class::Blocked);
+                    row = format!("{count} readers in a row were refused, and nobody was accepted: ");
+                }
+            }
+        }
         if verdict.code.is_some() && !refuses_us(verdict) {
             self.back_again(job).await;
         }
+        if verdict.code.is_some() {
+            self.shared().losses.over(job.held.id.0);
+        }
         self.tally(verdict);
         let Some(class) = verdict.class else {
-            self.against_us().remove(&job.sending.id);
+            self.shared().refusals.accepted(whose);
             return;
         };
         let said = verdict.text.as_deref().unwrap_or_default();
-        let about = &nameless(said);
+        let about = &format!("{row}{}", nameless(said));
         let code = verdict.code.and_then(|code| u16::try_from(code).ok());
         let concerned = self.hears_the_provider(job);
         let heard = match code {
@@ -269,39 +313,15 @@ impl Worker {
             Run::Slow if heard || !concerned => {}
             Run::Slow => self.slow_down().await,
             Run::Pause if !concerned => self.out_of_reach(job.route.as_ref(), Vec::new(), about).await,
-            Run::Pause if self.lane.shared => {
-                let (name, provider) = (&self.relay.config.name, &self.lane.provider);
-                tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), "refused as a sender: pausing the provider");
-                if !heard {
-                    let asks =
-                        Asks { suspend: PAUSE, connections: None, rate: None, lasts: PAUSE, step: PAUSE };
-                    let pause = |limit: Limit, base, now| limit.heed(&asks, base, now);
-                    self.dispatch.limit(&self.relay, &self.lane, pause).await;
+            Run::Pause if self.lane.shared => self.pause_provider(class, heard, about).await,
+            Run::Pause => self.pause_relay(class, about).await,
+            Run::Stop => match self.shared().refusals.refused_as_such(whose, self.relay.is_mx()) {
+                Enough::No => {}
+                Enough::OfReceiver if !concerned => {
+                    self.out_of_reach(job.route.as_ref(), Vec::new(), about).await;
                 }
-                self.note_down(Some(about)).await;
-            }
-            Run::Pause => {
-                let name = &self.relay.config.name;
-                let (waited, anew) = self.relay.refused(PAUSE);
-                // Once, and not for each connection.
-                if anew {
-                    tracing::error!(relay.name = %name, class = class.as_str(), "refused as a sender: pausing the relay");
-                } else {
-                    tracing::debug!(relay.name = %name, class = class.as_str(), "refused as a sender once more");
-                }
-                let back = waited.iter().map(|job| job.held.id.0).collect();
-                self.dispatch.give(back, Vec::new()).await;
-                self.note_pause(about).await;
-            }
-            Run::Stop => {
-                let enough = {
-                    let mut against_us = self.against_us();
-                    let count = against_us.entry(job.sending.id).or_default();
-                    *count += 1;
-                    // Counted anew once somebody resumes it.
-                    *count >= STOP_AFTER && against_us.remove(&job.sending.id).is_some()
-                };
-                if enough {
+                Enough::OfReceiver => self.pause_provider(class, heard, about).await,
+                Enough::OfEdition => {
                     tracing::error!(
                         edition.id = job.sending.id,
                         class = class.as_str(),
@@ -309,12 +329,34 @@ impl Worker {
                     );
                     self.hold(job, about).await;
                 }
-            }
+            },
         }
     }
 
-    fn against_us(&self) -> MutexGuard<'_, HashMap<i64, u32>> {
-        self.shared().against_us.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every daemon leaves the provider alone for a while; `heard`: its own rule says for how long, and was heeded.
+    async fn pause_provider(&self, class: Class, heard: bool, about: &str) {
+        let (name, provider) = (&self.relay.config.name, &self.lane.provider);
+        tracing::error!(relay.name = %name, provider = %provider, class = class.as_str(), reason = %about, "refused as a sender: pausing the provider");
+        if !heard {
+            let asks = Asks { suspend: PAUSE, connections: None, rate: None, lasts: PAUSE, step: PAUSE };
+            let pause = |limit: Limit, base, now| limit.heed(&asks, base, now);
+            self.dispatch.limit(&self.relay, &self.lane, pause).await;
+        }
+        self.note_down(Some(about)).await;
+    }
+
+    async fn pause_relay(&self, class: Class, about: &str) {
+        let name = &self.relay.config.name;
+        let (waited, anew) = self.relay.refused(PAUSE);
+        // Once, and not for each connection.
+        if anew {
+            tracing::error!(relay.name = %name, class = class.as_str(), reason = %about, "refused as a sender: pausing the relay");
+        } else {
+            tracing::debug!(relay.name = %name, class = class.as_str(), "refused as a sender once more");
+        }
+        let back = waited.iter().map(|job| job.held.id.0).collect();
+        self.dispatch.give(back, Vec::new()).await;
+        self.note_pause(about).await;
     }
 
     async fn hold(&self, job: &Job, said: &str) {

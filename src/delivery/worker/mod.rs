@@ -1,21 +1,22 @@
 //! One connection at work: an envelope, a commit, a body and its dot, and the next envelope behind it.
 //!
 //! `held` opens and ends its sessions, `making` has its messages made; `heed` draws from replies and losses what they ask
-//! of everybody else.
+//! of everybody else, `refusals` what many of them come to, and `losses` knows what sessions ended with.
 
 mod heed;
 mod held;
+mod losses;
 mod making;
+mod refusals;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
-use super::classify::{Rules, Run};
+use super::classify::{By, Class, Rules, Run};
 use super::commit::{Answer, Committer, Request};
 use super::dispatch::Dispatch;
 use super::ledger::{Claimed, Verdict};
@@ -29,7 +30,9 @@ use crate::clock::Clock;
 use crate::config::Timeouts;
 use crate::db::Db;
 use crate::editions::{self, EditionId, EditionState, Who};
+pub(super) use losses::Losses;
 use making::following;
+pub(super) use refusals::Refusals;
 
 /// A session with nothing to do is kept so long.
 const IDLE: Duration = Duration::from_secs(5);
@@ -37,8 +40,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const TAKING: Duration = Duration::from_millis(50);
 /// A relay or provider that says it blocks us is left alone so long, where no rule says how long.
 const PAUSE: Duration = Duration::from_secs(600);
-/// So many refusals that speak of us stop the edition: every further mail would meet the same.
-const STOP_AFTER: u32 = 3;
+/// So many readers whose mail is refused as such stop the edition: every further mail would meet the same.
+const STOP_AFTER: usize = 3;
 /// While enough others are being tried that led nowhere the last time, a way that did waits so long.
 const REST: Duration = Duration::from_secs(15);
 /// While another daemon has every connection to a provider, what waits here waits so long.
@@ -54,8 +57,12 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) timeouts: Timeouts,
     pub(super) helo: String,
-    /// Refusals that speak of our authentication or our message, by edition, since something of it was accepted.
-    pub(super) against_us: Mutex<HashMap<i64, u32>>,
+    /// What refusals come to together.
+    pub(super) refusals: Refusals,
+    /// What sessions ended with.
+    pub(super) losses: Losses,
+    /// The first retry delay.
+    pub(super) retry: Duration,
 }
 
 /// A message and the delivery it belongs to.
@@ -181,7 +188,7 @@ impl Worker {
             };
             let unfit = letter.composed.unfit.as_ref();
             let beforehand = unfit
-                .map(|reply| Verdict::of(reply, false, &self.shared().rules))
+                .map(|reply| self.verdict(reply, false))
                 .or_else(|| letter.job.nowhere.as_ref().map(|(reply, class)| Verdict::ours(reply, *class)));
             if let Some(verdict) = beforehand {
                 if self.record_refusal(&mut pending, letter, verdict).await == Answer::Fenced {
@@ -208,15 +215,23 @@ impl Worker {
                 }
                 Err(NoSession::Lost(lost)) => return self.lost(lost, false, pending, letter.job).await,
             }
-            let rules = &self.dispatch.shared.rules;
-            let Some(session) = self.held.as_mut().map(|held| &mut held.session) else { break };
+            let Some(session) = self.session() else { break };
             if let Some(reply) = session.unfit(&letter.composed.envelope, letter.composed.size()) {
-                let verdict = Verdict::of(&reply, false, rules);
-                if self.refused(&mut pending, letter, verdict).await == Answer::Fenced {
+                let verdict = self.verdict(&reply, false);
+                // It was not said. What a relay has no room for it has for nobody; a receiver's server speaks for itself,
+                // and an address that needs what is not offered says nothing of others.
+                let of_all = verdict.class == Some(Class::Malformed) && !self.relay.is_mx();
+                let answer = if of_all {
+                    self.refused(&mut pending, letter, verdict).await
+                } else {
+                    self.record_refusal(&mut pending, letter, verdict).await
+                };
+                if answer == Answer::Fenced {
                     return Answer::Fenced;
                 }
                 continue;
             }
+            let Some(session) = self.session() else { break };
             let received = session.envelope(&letter.composed.envelope).await;
             match self.letters(letter, received, &mut pending).await {
                 Ok(waiting) => next = waiting,
@@ -234,15 +249,17 @@ impl Worker {
         mut received: Result<Received, Lost>,
         pending: &mut Pending,
     ) -> Result<Option<Job>, Answer> {
+        let mut behind = false;
         loop {
             match received {
                 Err(lost) => {
-                    let answer = self.lost(lost, true, pending.take(), letter.job).await;
+                    let answer = self.ended_with(lost, behind, pending.take(), letter.job).await;
                     return Err(answer);
                 }
                 Ok(Received::Refused { reply, about_us }) => {
                     letter.job.share.take().into_iter().for_each(Share::spend);
-                    let verdict = Verdict::of(&reply, about_us, &self.shared().rules);
+                    let about_us = about_us || letter.composed.envelope.is_refused_as_ours(&reply);
+                    let verdict = self.verdict(&reply, about_us);
                     return match self.refused(pending, letter, verdict).await {
                         Answer::Fenced => Err(Answer::Fenced),
                         _ => Ok(None),
@@ -301,8 +318,11 @@ impl Worker {
                 (Err(lost), _) => (Ended::Unsent(lost.to_string()), None),
                 (Ok(_), None) => (Ended::Unsent("the session is gone".to_owned()), None),
             };
-            let verdict = match &ended {
-                Ended::Answered(reply) => Verdict::of(reply, false, &self.shared().rules),
+            let mut verdict = match &ended {
+                Ended::Answered(reply) => {
+                    let about_us = letter.composed.envelope.is_refused_as_ours(reply);
+                    self.verdict(reply, about_us)
+                }
                 Ended::Unknown(why) => {
                     tracing::warn!(delivery.id = letter.job.held.id.0, reason = %why, "the dot may have left unanswered");
                     Verdict::unknown()
@@ -312,7 +332,7 @@ impl Worker {
                     Verdict::unsent()
                 }
             };
-            self.learn(&letter.job, &verdict).await;
+            self.learn(&letter.job, &mut verdict).await;
             if let Ended::Unknown(why) = &ended {
                 self.unanswered(letter.job.route.as_ref(), why).await;
             }
@@ -322,6 +342,7 @@ impl Worker {
                 (Some(next), Some(answered)) => {
                     letter = next;
                     received = answered;
+                    behind = true;
                 }
                 (Some(next), None) => {
                     self.drop_session().await;
@@ -339,6 +360,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// What this reply means, said by whoever this lane leads to.
+    fn verdict(&self, reply: &Reply, about_us: bool) -> Verdict {
+        Verdict::of(reply, about_us, self.by(), &self.shared().rules)
+    }
+
+    fn by(&self) -> By {
+        if self.relay.is_mx() { By::Receiver } else { By::Relay }
     }
 
     /// Whether the open session may carry it.
@@ -367,8 +397,8 @@ impl Worker {
         self.shared().committer.commit(Request { finished, back, ..Request::default() }).await
     }
 
-    async fn refused(&mut self, pending: &mut Pending, letter: Letter, verdict: Verdict) -> Answer {
-        self.learn(&letter.job, &verdict).await;
+    async fn refused(&mut self, pending: &mut Pending, letter: Letter, mut verdict: Verdict) -> Answer {
+        self.learn(&letter.job, &mut verdict).await;
         self.record_refusal(pending, letter, verdict).await
     }
 

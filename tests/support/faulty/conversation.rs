@@ -100,7 +100,7 @@ impl<'a> Conversation<'a> {
         if self.server.offer.starttls && !self.encrypted {
             text.push_str("250-STARTTLS\r\n");
         }
-        text.push_str("250 SIZE 10000000\r\n");
+        text.push_str(&format!("250 SIZE {}\r\n", self.server.offer.size.unwrap_or(10_000_000)));
         self.answer(&text).await
     }
 
@@ -146,11 +146,14 @@ impl<'a> Conversation<'a> {
             return self.answer("503 5.5.1 MAIL first\r\n").await;
         }
         let step = self.server.record().scripts.get(to).and_then(|steps| steps.front().cloned());
-        let Some(step) = step.filter(|step| step.phase == Phase::Rcpt) else {
+        let Some(mut step) = step.filter(|step| step.phase == Phase::Rcpt) else {
             self.to = Some(to.to_owned());
             return self.answer("250 2.1.5 ok\r\n").await;
         };
         self.pop(to);
+        if let Fault::Reply(text) = &mut step.fault {
+            *text = text.replace("{from}", &self.from);
+        }
         if step.fault.is_good() {
             self.to = Some(to.to_owned());
         } else {

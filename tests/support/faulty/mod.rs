@@ -44,7 +44,7 @@ pub enum Fault {
     Junk,
     /// 421, and the connection is closed.
     Goodbye,
-    /// This reply, whole; the conversation goes on, but after a 421.
+    /// This reply, whole, with the return path for `{from}`; the conversation goes on, but after a 421.
     Reply(String),
     /// The reply that it would be without a fault, in single bytes.
     Drip,
@@ -111,6 +111,8 @@ pub struct Offer {
     pub starttls: bool,
     /// How long the answer to a dot is kept back.
     pub pace: Duration,
+    /// No larger mail, where there is such a number.
+    pub size: Option<usize>,
     /// No more connections at a time, where there is such a number.
     pub most: Option<usize>,
 }
