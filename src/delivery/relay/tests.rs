@@ -30,7 +30,7 @@ fn sending(edition: i64, revision: i64) -> Sending {
 }
 
 /// A delivery of that edition, with what was its newest revision when it was claimed.
-fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
+pub(super) fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
     Job {
         held: Claimed { id: DeliveryId(id), edition, ..held(doubtful) },
         sending: sending(edition, revision),
