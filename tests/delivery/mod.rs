@@ -12,6 +12,7 @@ mod given_up;
 pub(crate) mod ground;
 mod keys;
 mod late;
+mod limits;
 mod lives;
 mod making;
 mod mx;
