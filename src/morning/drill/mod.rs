@@ -4,17 +4,16 @@
 //! least one of its attempts is open: a kill that interrupts nothing proves nothing. The sink's own record is held
 //! against the ledger at the end; what the drill reports is what P1 and P2 promise.
 
+mod daemons;
 mod record;
 pub mod store;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::process::{Child, Command};
 
 use super::stage::{self, Setting, Stage};
 use super::{Error, Result};
@@ -23,6 +22,7 @@ use crate::delivery::{self, Counts};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 
+use daemons::{Daemon, signal};
 use record::Recorder;
 
 /// What a drill is like.
@@ -85,14 +85,6 @@ impl Report {
             && self.doubled <= self.uncertain
             && self.counts.all_final()
     }
-}
-
-/// One daemon, alive.
-struct Daemon {
-    child: Child,
-    pid: i64,
-    /// Which of those that run side by side: one that is started again is on the same host.
-    place: u32,
 }
 
 struct Ground<'a> {
@@ -227,30 +219,9 @@ impl Ground<'_> {
         Ok(report)
     }
 
-    /// Starts one more daemon. Each is a host of its own when there are several, so that nobody can look whether its
-    /// process lives, and its lease is all that tells.
+    /// Starts one more daemon.
     fn start(&mut self, place: u32) -> Result<()> {
-        let log = self.stage.folder().join("daemons.log");
-        let mut command = Command::new(&self.drill.program);
-        command
-            .arg("--config")
-            .arg(&self.stage.file)
-            .args(["serve", "--only", "send"])
-            .env("MATINALE__LOG__LEVEL", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(append(&log)?)
-            // A terminal's signal is the drill's alone: it ends them, and none of them ends by itself.
-            .process_group(0)
-            .kill_on_drop(true);
-        if self.drill.daemons > 1 {
-            command.env("MATINALE__DELIVERY__HOST", format!("drill-{place}"));
-        }
-        let child = command
-            .spawn()
-            .map_err(|error| Error::Start(format!("{}: {error}", self.drill.program.display())))?;
-        let pid = i64::from(child.id().unwrap_or(0));
-        self.daemons.push(Daemon { child, pid, place });
+        self.daemons.push(Daemon::start(self.drill, self.stage, place)?);
         Ok(())
     }
 
@@ -334,7 +305,7 @@ impl Ground<'_> {
 
     /// What the daemons complained of, for a drill that fails.
     fn said(&self) -> String {
-        std::fs::read_to_string(self.stage.folder().join("daemons.log"))
+        std::fs::read_to_string(daemons::log(self.stage))
             .map(|text| {
                 let lines: Vec<&str> = text.lines().collect();
                 lines[lines.len().saturating_sub(10)..].join("\n")
@@ -385,25 +356,6 @@ impl Ground<'_> {
         report.counts = delivery::store::counts(&mut conn, self.edition).await?;
         Ok(())
     }
-}
-
-fn append(path: &Path) -> Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(|error| Error::Start(format!("{}: {error}", path.display())))
-}
-
-/// The kernel's signals by the shell's own command: sending them ourselves would need unsafe code.
-async fn signal(pid: i64, name: &str) -> Result<()> {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status()
-        .await
-        .map_err(|error| Error::Start(format!("kill: {error}")))?;
-    if status.success() { Ok(()) } else { Err(Error::Start(format!("a daemon ended by itself (pid {pid})"))) }
 }
 
 #[cfg(test)]
