@@ -37,7 +37,7 @@ pub use engine::{Engine, Mode};
 pub use ledger::{Attempt, Record};
 pub use message::message_id;
 pub use one::{With, send_one};
-pub use protocol::others_alive;
+pub use protocol::{others_alive, shared_clock};
 
 /// Daemons wake each other on this channel when there is something to send, or to stop.
 pub const CHANNEL: &str = "matinale_delivery";

@@ -71,8 +71,8 @@ pub(super) async fn waits(
 /// The newsletter's relays that are given nothing now, or not for everybody, each with the reason; empty where all do.
 pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> Result<Vec<String>> {
     let at = |ms: i64| words::instant(timestamp(ms), zone);
-    let now = house.clock.now_ms();
     let mut conn = house.db.read().await?;
+    let now = delivery::shared_clock(&mut conn, &house.clock).await?;
     let known = relay::store::list(&mut conn).await?;
     let paces = pace::store::list(&mut conn).await?;
     let today = house.clock.civil().to_zoned_datetime(TimeZone::UTC).date().to_string();

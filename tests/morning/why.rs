@@ -2,7 +2,7 @@
 
 use matinale::clock::{Clock, Random};
 use matinale::db::on;
-use matinale::delivery::relay;
+use matinale::delivery::{relay, shared_clock};
 use matinale::editions::{self, EditionState, Who};
 use matinale::morning::why::why;
 use matinale::morning::{House, tick};
@@ -58,7 +58,8 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
         move_to(&bench, EditionState::Sending, None).await;
 
         let mut tx = bench.db.write().await.unwrap();
-        relay::store::pause(&mut tx, "main", Some(clock.now_ms() + 60_000), Some("x")).await.unwrap();
+        let shared = shared_clock(&mut tx, &clock).await.unwrap();
+        relay::store::pause(&mut tx, "main", Some(shared + 60_000), Some("x")).await.unwrap();
         tx.commit().await.unwrap();
         let story = told("Relay main is paused until").await;
         assert!(!story.contains("when its turn comes"), "{story}");

@@ -9,6 +9,7 @@ use super::{Limit, Providers};
 use crate::clock::{Clock, timestamp};
 use crate::config::Relay;
 use crate::db::{Conn, Result};
+use crate::delivery::shared_clock;
 
 /// One relay and receiving provider; the relay as a whole where `provider` is empty.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +44,7 @@ pub struct View {
 
 /// Everything that is known of a relay's providers, and of the relay's own pace where that is limited.
 pub async fn view(conn: &mut Conn, relay: &Relay, providers: &Providers, clock: &Clock) -> Result<Vec<View>> {
-    let now = clock.now_ms();
+    let now = shared_clock(conn, clock).await?;
     let today = clock.civil().to_zoned_datetime(TimeZone::UTC).date().to_string();
     let open = store::connections(conn).await?;
     let warm = store::warm_list(conn, &today).await?;

@@ -12,8 +12,10 @@ use crate::morning::{House, Result};
 
 /// Greets each relay of the newsletter; none is given anything.
 pub(super) async fn relays(house: &House, newsletter: &Newsletter) -> Result<Vec<RelayFigures>> {
-    let known = delivery::relay::store::list(&mut house.db.read().await?).await?;
-    let now = house.clock.now_ms();
+    let mut conn = house.db.read().await?;
+    let known = delivery::relay::store::list(&mut conn).await?;
+    let now = delivery::shared_clock(&mut conn, &house.clock).await?;
+    drop(conn);
     let mut out = Vec::new();
     for name in &newsletter.relays {
         let Some(relay) = house.config.relays.get(name) else { continue };

@@ -113,32 +113,35 @@ pub async fn limited(conn: &mut Conn, since: i64) -> Result<Vec<Row>> {
     Ok(on!(conn, |c| sqlx::query_as(LIMITED).bind(since).fetch_all(c).await?))
 }
 
+// Of whom each daemon takes one block after the other.
+const TAKERS: &str = "
+SELECT COUNT(*)
+FROM daemon
+WHERE gone = 0";
+
 const TAKE: &str = "
 INSERT INTO pace (relay, provider, free_at)
 VALUES ($1, $2, $3 + $4)
 ON CONFLICT (relay, provider) DO UPDATE
--- What lies further ahead than all that could have been taken was written before a clock was set back.
+-- What lies further ahead than all that could be taken was written before the clock was set back, or at another pace.
 SET free_at = CASE WHEN pace.free_at > $3 AND pace.free_at < $3 + $5 THEN pace.free_at ELSE $3 END + $4
 RETURNING free_at - $4";
 
-/// So many blocks may be taken ahead by all daemons together, and so much time (in microseconds) at least.
-const BLOCKS_AHEAD: i64 = 50;
-const TIME_AHEAD: i64 = 300_000_000;
+/// A daemon has one block at a time: of this pace, or of the one before it, whose step back doubled it.
+const BLOCKS_AHEAD: i64 = 2;
+/// So late may be what a transaction heard of the time, in microseconds.
+const TIME_AHEAD: i64 = 5_000_000;
 
 /// Takes starts from the shared limit: `length` of it, in microseconds; returns when they begin.
-pub(in crate::delivery) async fn take(
-    conn: &mut Conn,
-    relay: &str,
-    provider: &str,
-    length: i64,
-    now: i64,
-) -> Result<i64> {
+pub async fn take(conn: &mut Conn, relay: &str, provider: &str, length: i64, now: i64) -> Result<i64> {
+    let takers: i64 = on!(conn, |c| sqlx::query_scalar(TAKERS).fetch_one(c).await?);
+    let ahead = length.saturating_mul(BLOCKS_AHEAD * takers.max(1)).saturating_add(TIME_AHEAD);
     Ok(on!(conn, |c| sqlx::query_scalar(TAKE)
         .bind(relay)
         .bind(provider)
         .bind(now)
         .bind(length)
-        .bind(length.saturating_mul(BLOCKS_AHEAD).max(TIME_AHEAD))
+        .bind(ahead)
         .fetch_one(c)
         .await?))
 }
@@ -190,6 +193,19 @@ pub(in crate::delivery) async fn change(
             .map(drop)?);
     }
     Ok(after)
+}
+
+const SET_BACK: &str = "
+UPDATE pace
+SET suspended_until = suspended_until - (signalled_at - $1), holds_until = holds_until - (signalled_at - $1),
+    signalled_at = $1
+WHERE signalled_at > 0 AND signalled_at > $1 + $2";
+
+/// Whatever signal lies so much further ahead than now was heard before the clock was set back: what it asked for holds as
+/// if it had been heard now.
+pub async fn set_back(conn: &mut Conn, now: i64, ahead: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(SET_BACK).bind(now).bind(ahead).execute(c).await.map(drop)?);
+    Ok(())
 }
 
 const FREE: &str = "

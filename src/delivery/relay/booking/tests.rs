@@ -138,11 +138,11 @@ async fn section_4_once_a_provider_bears_more_again_its_time_is_not_given_away_t
     let suspended = Limit { suspended_until: Some(500_000), signalled_at: 1, ..Limit::default() };
     for (what, before) in [("one a minute", slowed(60_000_000, 1)), ("suspended", suspended)] {
         let mut model = Model::new();
-        model.lane.bucket.renew(before);
+        model.lane.bucket.renew(before, 0);
         model.owe(0..1_000);
         model.go(Duration::from_secs(10)).await;
         // An operator lets the relay go on.
-        model.lane.bucket.renew(Limit { signalled_at: 2, ..Limit::default() });
+        model.lane.bucket.renew(Limit { signalled_at: 2, ..Limit::default() }, 0);
         let resumed = Instant::now();
         model.owe(1_000..1_500);
         model.claim();
