@@ -155,6 +155,24 @@ impl Ways {
         found
     }
 
+    /// The provider whose servers take a domain's mail; `None` where nobody can say, or none takes it.
+    pub(super) async fn provider(&self, domain: &str) -> Option<String> {
+        let hosts = match self.dns.ask(domain, RecordType::MX).await.ok()?.found {
+            Found::NoSuchName => return None,
+            Found::Records(records) => match says(records) {
+                Says::TakesNone => return None,
+                Says::Hosts(hosts) => hosts,
+            },
+            Found::Nothing => vec![itself(domain)],
+        };
+        Some(self.provider_of(&hosts))
+    }
+
+    fn provider_of(&self, hosts: &[Host]) -> String {
+        let names = hosts.iter().map(|host| host.name.as_str());
+        self.providers.of_hosts(names).map_or_else(|| order::group(hosts), str::to_owned)
+    }
+
     /// Whether no resolver answers at all.
     pub(super) async fn is_silent(&self) -> bool {
         self.dns.is_silent().await
@@ -170,27 +188,20 @@ impl Ways {
             Found::NoSuchName => {
                 return (Err(Nowhere::Missing("the domain does not exist")), holds);
             }
-            Found::Records(records) => {
-                let records = records.into_iter().filter_map(|record| match record {
-                    RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
-                    _ => None,
-                });
-                match order::says(records) {
-                    Says::TakesNone => return (Err(Nowhere::TakesNone), holds),
-                    Says::Hosts(hosts) => hosts,
-                }
-            }
+            Found::Records(records) => match says(records) {
+                Says::TakesNone => return (Err(Nowhere::TakesNone), holds),
+                Says::Hosts(hosts) => hosts,
+            },
             // Without MX the domain's own address takes its mail (RFC 5321 5.1).
             Found::Nothing => match self.dns.addresses(domain).await {
                 Err(error) => return self.unanswered(&error).await,
                 Ok((addresses, _)) if addresses.is_empty() => {
                     return (Err(Nowhere::Missing("nothing in the domain takes mail")), holds);
                 }
-                Ok(_) => vec![Host { preference: 0, name: domain.to_ascii_lowercase() }],
+                Ok(_) => vec![itself(domain)],
             },
         };
-        let names = hosts.iter().map(|host| host.name.as_str());
-        let provider = self.providers.of_hosts(names).map_or_else(|| order::group(&hosts), str::to_owned);
+        let provider = self.provider_of(&hosts);
         let mut need = match self.providers.bears(&provider).tls {
             TlsPolicy::Required => Need::Verified,
             TlsPolicy::Opportunistic => Need::Opportunistic,
@@ -230,6 +241,19 @@ impl Ways {
         };
         (Err(nowhere), UNANSWERED_HOLDS)
     }
+}
+
+/// What the MX among these records say.
+fn says(records: Vec<RData>) -> Says {
+    order::says(records.into_iter().filter_map(|record| match record {
+        RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
+        _ => None,
+    }))
+}
+
+/// The domain's own address, where it has no MX.
+fn itself(domain: &str) -> Host {
+    Host { preference: 0, name: domain.to_ascii_lowercase() }
 }
 
 #[cfg(test)]

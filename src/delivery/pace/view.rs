@@ -104,10 +104,15 @@ fn of(row: Row, base: Base, now: i64, open: i64, warm_up: Option<(i64, i64)>) ->
     }
 }
 
+/// Whether this is the relay as a whole, or a provider that there are rules for: all others are told together.
+pub fn stands_alone(provider: &str, providers: &Providers) -> bool {
+    provider.is_empty() || providers.knows(provider)
+}
+
 /// The relay as a whole and the providers that there are rules for, each for itself; all others together, as `others`.
 /// With `troubled` those of them that take nothing stand for themselves too, so many at the most.
 pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<View> {
-    let own = |view: &View| view.provider.is_empty() || providers.knows(&view.provider);
+    let own = |view: &View| stands_alone(&view.provider, providers);
     let (mut kept, others): (Vec<View>, Vec<View>) = views.into_iter().partition(own);
     let Some(first) = others.first() else { return kept };
     let sum = |of: fn(&View) -> i64| others.iter().map(of).sum::<i64>();
