@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use matinale::delivery::store;
 use matinale::editions::EditionId;
-use matinale::morning::stage::{Stage, letter};
+use matinale::morning::stage::{Stage, is_operators, letter};
 
 use super::figures::{Cpu, Run, Table};
 use super::sinks::{Kind, Sink};
@@ -84,7 +84,11 @@ async fn plan(options: &Options, stage: &Stage, size: i64) -> Result<EditionId, 
 async fn daemon(stage: &Stage, edition: EditionId, size: i64) -> Result<u64, Failure> {
     stage.start(edition).await?;
     let start = Instant::now();
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_matinale"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_matinale"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_operators(name)) {
+        command.env_remove(name);
+    }
+    let mut daemon = command
         .arg("--config")
         .arg(&stage.file)
         .args(["serve", "--only", "send"])

@@ -70,7 +70,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     } else {
         cx.out().line(&told(&report, &drill))?;
     }
-    Ok(if kept && report.kills == args.kills { Exit::Done } else { Exit::Failed })
+    Ok(if kept && report.is_whole(args.kills) { Exit::Done } else { Exit::Failed })
 }
 
 fn told(report: &Report, drill: &Drill) -> String {
@@ -98,16 +98,56 @@ fn told(report: &Report, drill: &Drill) -> String {
     }
     lines.extend([
         format!("accepted    {:>6}", report.counts.accepted),
+        format!("forgotten   {:>6}  readers without a delivery", report.forgotten),
         format!("lost        {:>6}", report.lost),
+        format!("unowed      {:>6}  mails of no delivery", report.unowed),
         format!("doubled     {:>6}  same Message-ID, same bytes", report.doubled),
         format!("  uncertain {:>6}  attempts in the ledger", report.uncertain),
         format!("  untold    {:>6}", report.untold),
         format!("  altered   {:>6}", report.altered),
-        if report.kept(drill.connections) && report.kills == drill.kills {
-            "The promises were kept.".to_owned()
-        } else {
-            "The promises were NOT kept.".to_owned()
-        },
+        verdict(report, drill),
     ]);
     lines.join("\n")
+}
+
+fn verdict(report: &Report, drill: &Drill) -> String {
+    if !report.kept(drill.connections) {
+        "The promises were NOT kept.".to_owned()
+    } else if report.is_whole(drill.kills) {
+        "The promises were kept.".to_owned()
+    } else {
+        format!(
+            "The promises were kept, but the deliveries were over after {} of {} kills: more of them prove more (--deliveries).",
+            report.kills, drill.kills
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drill_that_had_too_little_to_interrupt_says_that_and_not_that_promises_were_broken() {
+        let drill = Drill {
+            program: "matinale".into(),
+            postgres: None,
+            kills: 5,
+            deliveries: 5,
+            daemons: 1,
+            connections: 2,
+            lease: Duration::from_secs(1),
+            bytes: 2_000,
+        };
+        let whole = Report { kills: 5, ..Report::default() };
+        let idle = Report { kills: 3, idle_kills: 1, ..Report::default() };
+        let broken = Report { lost: 1, ..idle.clone() };
+        assert_eq!(verdict(&whole, &drill), "The promises were kept.");
+        let told = verdict(&idle, &drill);
+        assert!(
+            told.starts_with("The promises were kept, but the deliveries were over after 3 of 5 kills"),
+            "{told}"
+        );
+        assert_eq!(verdict(&broken, &drill), "The promises were NOT kept.");
+    }
 }

@@ -7,6 +7,7 @@ use crate::clock::timestamp;
 use crate::config::{Relay, RelayKind};
 use crate::delivery::pace::{self, Providers};
 use crate::delivery::relay::store;
+use crate::delivery::shared_clock;
 
 /// So many small providers that take nothing are shown for themselves.
 const SILENT_SHOWN: usize = 20;
@@ -53,13 +54,13 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             let providers = Providers::load(house.config.delivery.providers_file.as_deref())
                 .map_err(anyhow::Error::msg)?;
             let mut conn = house.db.read().await?;
+            let now = shared_clock(&mut conn, cx.clock()).await?;
             let states = store::list(&mut conn).await?;
             let mut out = cx.out();
             let mut table =
                 Table::new(&["relay", "host", "state", "pace", "taken", "put off", "refused", ""]);
             for (name, relay) in &house.config.relays {
                 let state = states.iter().find(|state| state.name == *name);
-                let now = cx.clock().now_ms();
                 let paused = state.and_then(|state| state.paused_until).filter(|until| *until > now);
                 let down = state.and_then(|state| state.down_since);
                 let word = match (paused, down) {
@@ -117,8 +118,10 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         }
         Args::Pause { name, length } => {
             known(name)?;
-            let until = cx.clock().now_ms() + i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2);
             let mut tx = house.db.write().await?;
+            // Every daemon counts by the same clock.
+            let now = shared_clock(&mut tx, cx.clock()).await?;
+            let until = now + i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2);
             store::pause(&mut tx, name, Some(until), Some("an operator paused it")).await?;
             tx.notify(crate::delivery::CHANNEL).await?;
             tx.commit().await?;
@@ -130,7 +133,8 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             store::pause(&mut tx, name, None, None).await?;
             // Whoever says so knows better than what was found last; the next mail tells.
             store::mark_up(&mut tx, name).await?;
-            pace::store::free(&mut tx, name, cx.clock().now_ms()).await?;
+            let now = shared_clock(&mut tx, cx.clock()).await?;
+            pace::store::free(&mut tx, name, now).await?;
             tx.notify(crate::delivery::CHANNEL).await?;
             tx.commit().await?;
             cx.say(&format!("{name} goes on."));

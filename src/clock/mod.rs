@@ -1,9 +1,10 @@
 //! Time and randomness, handed in from outside.
 //!
 //! Nobody else reads the system's clock or makes a random number generator: both are parameters, so a test
-//! can stand at half past five on a day when the clocks change. Owns the two times of the house: *real* time
-//! (attempts, leases, retries, pace) and *civil* time (lock, due, deadline, the mail's Date), which are the
-//! same but under `edition send --at`, where the civil one starts elsewhere and may jump.
+//! can stand at half past five on a day when the clocks change. Owns the times of the house: *real* time
+//! (attempts, retries) and *civil* time (lock, due, deadline, the mail's Date), which are the
+//! same but under `edition send --at`, where the civil one starts elsewhere and may jump; and *shared* time (leases, pace,
+//! pauses): the database's, by which daemons on several hosts agree though their own clocks do not.
 //!
 //! Instants are cut to milliseconds: what is read back from either database equals what was written.
 
@@ -11,7 +12,7 @@ mod zones;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rand::rngs::StdRng;
@@ -29,20 +30,35 @@ struct Inner {
     manual: Option<AtomicI64>,
     /// What is added to real time to have the civil one, in milliseconds.
     civil_shift: AtomicI64,
+    /// What was heard last of the shared time.
+    heard: Mutex<Option<Heard>>,
+}
+
+/// What the database's clock showed.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    shared_ms: i64,
+    /// When it was heard: what is counted from there heeds no step of our own clock.
+    at: Instant,
+    /// The same for a clock that is driven by hand.
+    own_ms: i64,
+}
+
+impl Inner {
+    fn new(manual: Option<AtomicI64>) -> Self {
+        Self { manual, civil_shift: AtomicI64::new(0), heard: Mutex::default() }
+    }
 }
 
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self(Arc::new(Inner { manual: None, civil_shift: AtomicI64::new(0) }))
+        Self(Arc::new(Inner::new(None)))
     }
 
     /// A clock that stands still at `at` until it is moved.
     pub fn manual(at: Timestamp) -> Self {
-        Self(Arc::new(Inner {
-            manual: Some(AtomicI64::new(at.as_millisecond())),
-            civil_shift: AtomicI64::new(0),
-        }))
+        Self(Arc::new(Inner::new(Some(AtomicI64::new(at.as_millisecond())))))
     }
 
     /// Real time, cut to milliseconds.
@@ -56,6 +72,30 @@ impl Clock {
             Some(at) => at.load(Ordering::SeqCst),
             None => system_ms(),
         }
+    }
+
+    /// Shared time, cut to milliseconds.
+    pub fn shared(&self) -> Timestamp {
+        timestamp(self.shared_ms())
+    }
+
+    /// Shared time in milliseconds since the epoch: as it was heard last, and counted on from there. Real time where nothing
+    /// was heard, because the database has no clock of its own.
+    pub fn shared_ms(&self) -> i64 {
+        let Some(heard) = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) else {
+            return self.now_ms();
+        };
+        let since = match &self.0.manual {
+            Some(_) => self.now_ms() - heard.own_ms,
+            None => i64::try_from(heard.at.elapsed().as_millis()).unwrap_or(i64::MAX / 4),
+        };
+        heard.shared_ms + since
+    }
+
+    /// The shared time is this just now.
+    pub fn hear_shared(&self, shared_ms: i64) {
+        let heard = Heard { shared_ms, at: Instant::now(), own_ms: self.now_ms() };
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
     }
 
     /// Civil time: what locks, due times, deadlines and the mail's Date are measured by.
@@ -141,6 +181,19 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         assert_eq!(clock.now().to_string(), "2026-11-24T05:01:00Z");
         assert_eq!(clock.civil().to_string(), "2026-12-01T06:31:00Z");
+    }
+
+    #[test]
+    fn the_shared_time_is_counted_from_what_was_heard_whatever_becomes_of_ones_own() {
+        let clock = Clock::system();
+        let heard = clock.now_ms() - 660_000;
+        clock.hear_shared(heard);
+        assert!((0..60_000).contains(&(clock.shared_ms() - heard)));
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        assert_eq!(clock.shared(), clock.now(), "nobody said anything else");
+        clock.hear_shared(1_000);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(clock.shared_ms(), 61_000);
     }
 
     #[test]

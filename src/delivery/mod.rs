@@ -20,6 +20,7 @@ pub mod plan;
 pub mod probe;
 mod protocol;
 pub mod prune;
+mod receiver;
 pub mod relay;
 pub mod reply;
 pub mod retry;
@@ -37,7 +38,8 @@ pub use engine::{Engine, Mode};
 pub use ledger::{Attempt, Record};
 pub use message::message_id;
 pub use one::{With, send_one};
-pub use protocol::others_alive;
+pub use protocol::{others_alive, shared_clock};
+pub use receiver::provider_of;
 
 /// Daemons wake each other on this channel when there is something to send, or to stop.
 pub const CHANNEL: &str = "matinale_delivery";

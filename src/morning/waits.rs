@@ -1,13 +1,18 @@
 //! What a delivery waits for that is not final: the true cause, in words. Who asks sees what a daemon would see.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 
 use super::{House, Result, words};
 use crate::clock::timestamp;
 use crate::config::Newsletter;
+use crate::db::Conn;
+use crate::delivery::pace::Providers;
 use crate::delivery::store::Found;
 use crate::delivery::{self, DeliveryState, pace, relay};
 use crate::editions::{Edition, EditionState};
+use crate::readers::Address;
 
 /// What stands between an owed delivery and its relay.
 pub(super) async fn waits(
@@ -15,6 +20,7 @@ pub(super) async fn waits(
     newsletter: &Newsletter,
     edition: &Edition,
     owed: &Found,
+    address: &Address,
     zone: &TimeZone,
 ) -> Result<Vec<String>> {
     let at = |ms: i64| words::instant(timestamp(ms), zone);
@@ -61,7 +67,7 @@ pub(super) async fn waits(
                 .to_owned(),
         );
     }
-    out.extend(relays(house, newsletter, zone).await?);
+    out.extend(relays(house, newsletter, Some(address.as_str()), zone).await?);
     if out.is_empty() {
         out.push("It is due, and leaves when its turn comes.".to_owned());
     }
@@ -69,15 +75,34 @@ pub(super) async fn waits(
 }
 
 /// The newsletter's relays that are given nothing now, or not for everybody, each with the reason; empty where all do.
-pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> Result<Vec<String>> {
+///
+/// Of the receiving providers those that there are rules for are told one by one, and the others together. With a reader's
+/// `address` only its own provider is told, where somebody knows which that is: the troubles of others are not its own.
+pub async fn relays(
+    house: &House,
+    newsletter: &Newsletter,
+    address: Option<&str>,
+    zone: &TimeZone,
+) -> Result<Vec<String>> {
     let at = |ms: i64| words::instant(timestamp(ms), zone);
-    let now = house.clock.now_ms();
     let mut conn = house.db.read().await?;
+    let now = delivery::shared_clock(&mut conn, &house.clock).await?;
     let known = relay::store::list(&mut conn).await?;
-    let paces = pace::store::list(&mut conn).await?;
-    let today = house.clock.civil().to_zoned_datetime(TimeZone::UTC).date().to_string();
-    let warm = pace::store::warm_list(&mut conn, &today).await?;
+    let mut troubles = troubles(house, newsletter, &mut conn, now, zone).await?;
     drop(conn);
+    let providers =
+        Providers::load(house.config.delivery.providers_file.as_deref()).map_err(delivery::Error::Rules)?;
+    let own = match address {
+        // Nobody is asked about a domain where that would tell nothing apart.
+        Some(address) if troubles.iter().any(|trouble| !trouble.provider.is_empty()) => {
+            let of = (&house.db, &house.clock, &house.random);
+            delivery::provider_of(of, &house.config, &providers, address).await
+        }
+        _ => None,
+    };
+    if let Some(own) = &own {
+        troubles.retain(|trouble| trouble.provider.is_empty() || trouble.provider == *own);
+    }
     let mut out = Vec::new();
     for name in &newsletter.relays {
         let one = known.iter().find(|known| known.name == *name);
@@ -96,24 +121,63 @@ pub async fn relays(house: &House, newsletter: &Newsletter, zone: &TimeZone) -> 
                 reason.unwrap_or("no reason known")
             ));
         }
-        for row in paces.iter().filter(|row| row.relay == *name) {
-            let to = |word| {
-                if row.provider.is_empty() { String::new() } else { format!(" {word} {}", row.provider) }
-            };
-            if let Some(until) = row.suspended_until.filter(|until| *until > now) {
-                let said = row.reply.as_deref().map(|said| format!(" ({said})")).unwrap_or_default();
-                out.push(format!("Relay {name} sends nothing{} until {}{said}.", to("to"), at(until)));
-            } else if let Some(since) = row.down_since {
-                let why = row.reason.as_deref().unwrap_or("no reason known");
-                out.push(format!("Relay {name} has had trouble{} since {} ({why}).", to("with"), at(since)));
-            }
-        }
-        for day in warm.iter().filter(|day| day.relay == *name && day.taken >= day.cap) {
+        let of_it = troubles.iter().filter(|trouble| trouble.relay == *name);
+        let (alone, others): (Vec<&Trouble>, Vec<&Trouble>) =
+            of_it.partition(|trouble| own.is_some() || pace::stands_alone(&trouble.provider, &providers));
+        out.extend(alone.into_iter().map(|trouble| trouble.told.clone()));
+        let others: BTreeSet<&str> = others.into_iter().map(|trouble| trouble.provider.as_str()).collect();
+        if !others.is_empty() {
             out.push(format!(
-                "Relay {name} warms up: {} had today's {} mails, and has more tomorrow (UTC).",
-                day.provider, day.cap
+                "Relay {name} sends nothing just now to {} of the smaller receiving providers; `matinale relay list` tells which.",
+                others.len()
             ));
         }
     }
+    Ok(out)
+}
+
+/// Why one receiving provider, or everybody behind a relay, is given nothing.
+struct Trouble {
+    relay: String,
+    /// Empty for the relay as a whole.
+    provider: String,
+    told: String,
+}
+
+async fn troubles(
+    house: &House,
+    newsletter: &Newsletter,
+    conn: &mut Conn,
+    now: i64,
+    zone: &TimeZone,
+) -> Result<Vec<Trouble>> {
+    let at = |ms: i64| words::instant(timestamp(ms), zone);
+    let today = house.clock.civil().to_zoned_datetime(TimeZone::UTC).date().to_string();
+    let mut out = Vec::new();
+    for row in pace::store::list(conn).await?.into_iter().filter(|row| newsletter.relays.contains(&row.relay))
+    {
+        let name = &row.relay;
+        let to = |word| {
+            if row.provider.is_empty() { String::new() } else { format!(" {word} {}", row.provider) }
+        };
+        let told = if let Some(until) = row.suspended_until.filter(|until| *until > now) {
+            let said = row.reply.as_deref().map(|said| format!(" ({said})")).unwrap_or_default();
+            format!("Relay {name} sends nothing{} until {}{said}.", to("to"), at(until))
+        } else if let Some(since) = row.down_since {
+            let why = row.reason.as_deref().unwrap_or("no reason known");
+            format!("Relay {name} has had trouble{} since {} ({why}).", to("with"), at(since))
+        } else {
+            continue;
+        };
+        out.push(Trouble { relay: row.relay, provider: row.provider, told });
+    }
+    let spent = pace::store::warm_list(conn, &today).await?.into_iter().filter(|day| day.taken >= day.cap);
+    out.extend(spent.map(|day| {
+        let told = format!(
+            "Relay {} warms up: {} had today's {} mails, and has more tomorrow (UTC).",
+            day.relay, day.provider, day.cap
+        );
+        Trouble { relay: day.relay, provider: day.provider, told }
+    }));
     Ok(out)
 }

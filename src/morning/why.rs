@@ -102,7 +102,7 @@ pub async fn why(
         ),
     }
     if let Some(owed) = waiting {
-        out.extend(waits::waits(house, newsletter, &edition, &owed, &zone).await?);
+        out.extend(waits::waits(house, newsletter, &edition, &owed, address, &zone).await?);
     }
     Ok(out)
 }

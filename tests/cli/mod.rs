@@ -1,5 +1,6 @@
 //! Tests of the room `cli`.
 
+mod drill;
 mod files;
 mod refusals;
 mod relay;

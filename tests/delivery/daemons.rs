@@ -10,7 +10,7 @@ use matinale::clock::Clock;
 use matinale::db::{Db, Engine, on};
 use matinale::delivery::{Counts, Record, store};
 use matinale::editions::{EditionId, EditionState};
-use matinale::morning::stage::{NEWSLETTER, Setting, Stage, letter};
+use matinale::morning::stage::{NEWSLETTER, Setting, Stage, is_operators, letter};
 use secrecy::ExposeSecret as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -75,6 +75,9 @@ impl Ground {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_matinale"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_operators(name)) {
+            command.env_remove(name);
+        }
         command
             .arg("--config")
             .arg(&self.stage.file)

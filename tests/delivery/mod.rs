@@ -14,6 +14,7 @@ mod greetings;
 pub(crate) mod ground;
 mod keys;
 mod late;
+mod limits;
 mod lives;
 mod making;
 mod mx;

@@ -2,19 +2,24 @@
 
 use matinale::clock::{Clock, Random};
 use matinale::db::on;
-use matinale::delivery::relay;
+use matinale::delivery::{relay, shared_clock};
 use matinale::editions::{self, EditionState, Who};
 use matinale::morning::why::why;
 use matinale::morning::{House, dead};
 
 use crate::delivery::ground::{Bench, prepare_with};
 use crate::support::databases::both;
+use crate::support::names;
 
 const READER: &str = "awa@example.org";
 
 async fn story(house: &House) -> String {
+    story_of(house, READER).await
+}
+
+async fn story_of(house: &House, address: &str) -> String {
     let newsletter = &house.config.newsletters["test"];
-    let (date, address) = ("2026-11-24".parse().unwrap(), READER.parse().unwrap());
+    let (date, address) = ("2026-11-24".parse().unwrap(), address.parse().unwrap());
     why(house, newsletter, date, &address).await.unwrap().join("\n")
 }
 
@@ -39,7 +44,9 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
     for test in both().await {
         let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
         let relay = "url = \"smtp://127.0.0.1:1?tls=none\"";
-        let bench = prepare_with(test.db, "", relay, clock.clone(), &[READER.to_owned()]).await;
+        let resolver = names::start(&[("example.org", "MX 10 aspmx.l.google.com")]).await;
+        let delivery = format!("resolver = \"{resolver}\"");
+        let bench = prepare_with(test.db, &delivery, relay, clock.clone(), &[READER.to_owned()]).await;
         let house = House::new((*bench.config).clone(), bench.db.clone(), clock.clone(), Random::seeded(1));
         let told = async |what: &str| {
             let story = story(&house).await;
@@ -58,7 +65,8 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
         move_to(&bench, EditionState::Sending, None).await;
 
         let mut tx = bench.db.write().await.unwrap();
-        relay::store::pause(&mut tx, "main", Some(clock.now_ms() + 60_000), Some("x")).await.unwrap();
+        let shared = shared_clock(&mut tx, &clock).await.unwrap();
+        relay::store::pause(&mut tx, "main", Some(shared + 60_000), Some("x")).await.unwrap();
         tx.commit().await.unwrap();
         let story = told("Relay main is paused until").await;
         assert!(!story.contains("when its turn comes"), "{story}");
@@ -85,6 +93,41 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
         told("It waits for its hour").await;
         write(&bench, "UPDATE delivery SET deadline = $1", clock.now_ms()).await;
         told("Its deadline has passed").await;
+    }
+}
+
+#[tokio::test]
+async fn p6_the_troubles_of_other_receiving_providers_are_not_told_as_a_readers_own() {
+    const STRANGER: &str = "ben@elsewhere.example";
+    for test in both().await {
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        let resolver = names::start(&[("example.org", "MX 10 mx.slow.example")]).await;
+        let delivery = format!("resolver = \"{resolver}\"");
+        let readers = [READER, STRANGER].map(str::to_owned);
+        let bench = prepare_with(test.db, &delivery, "url = \"mx:\"", clock.clone(), &readers).await;
+        let house = House::new((*bench.config).clone(), bench.db.clone(), clock.clone(), Random::seeded(1));
+        let mut tx = bench.db.write().await.unwrap();
+        let shared = shared_clock(&mut tx, &clock).await.unwrap();
+        tx.rollback().await.unwrap();
+        let suspended = "INSERT INTO pace (relay, provider, suspended_until, signalled_at)
+                         SELECT 'main', name, $1, 1 FROM (SELECT 'slow.example' AS name UNION ALL SELECT 'yahoo'
+                         UNION ALL SELECT 'small.example' UNION ALL SELECT 'other.example') AS names";
+        write(&bench, suspended, shared + 3_600_000).await;
+        let warm = "INSERT INTO warm_up (relay, provider, day, cap, taken) VALUES ('main', 'google', '2026-11-24', $1, 500)";
+        write(&bench, warm, 500).await;
+        let own = story(&house).await;
+        assert!(own.contains("Relay main sends nothing to slow.example until"), "{}: {own}", test.name);
+        for other in ["yahoo", "google", "small", "other"] {
+            assert!(!own.contains(other), "{}: {other}\n{own}", test.name);
+        }
+        // Nobody says where the other's mail goes.
+        let story = story_of(&house, STRANGER).await;
+        for told in ["sends nothing to yahoo until", "google had today's", "to 3 of the smaller"] {
+            assert!(story.contains(told), "{}: {told}\n{story}", test.name);
+        }
+        for other in ["slow.example", "small.example", "other.example"] {
+            assert!(!story.contains(other), "{}: {other}\n{story}", test.name);
+        }
     }
 }
 

@@ -418,7 +418,7 @@ async fn send(args: &Send, cx: &Context) -> anyhow::Result<Exit> {
     out.finish()?;
     if !how.wait && !counts.all_final() {
         // Nobody waits for it here: whoever asked for one pass is told what stood in its way.
-        let waits = morning::waits::relays(&place.house, place.newsletter, &place.newsletter.timezone);
+        let waits = morning::waits::relays(&place.house, place.newsletter, None, &place.newsletter.timezone);
         for told in place.house.db.answered(waits).await? {
             cx.say(&told);
         }

@@ -19,7 +19,7 @@ pub(super) struct Connections {
 impl Dispatch {
     /// One of the connections that all daemons together may have to a lane's provider; `None` when all are taken.
     pub(in crate::delivery) async fn connect(&self, relay: &Relay, lane: &Lane) -> Result<Option<i64>> {
-        let limit = lane.bucket.now(self.shared.clock.now_ms()).connections;
+        let limit = lane.bucket.now(self.shared.clock.shared_ms()).connections;
         let (name, provider) = (relay.config.name.as_str(), lane.provider.as_str());
         // Kept until the ledger answers: whoever takes what is left over must know of this one.
         let mut known = self.connections.held.lock().await;

@@ -14,7 +14,7 @@ use crate::delivery::{Error, Result, protocol};
 impl Dispatch {
     /// Takes the next block of starts, where a relay's or a lane's is used up.
     pub(in crate::delivery) async fn take(&self, relay: &Relay, lane: &Lane) {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.shared_ms();
         for (bucket, provider) in [(&lane.bucket, lane.provider.as_str()), (&relay.bucket, "")] {
             let Some(block) = bucket.wants(now) else { continue };
             let taken = async {
@@ -47,21 +47,22 @@ impl Dispatch {
         let (bucket, provider) =
             if lane.shared { (&lane.bucket, lane.provider.as_str()) } else { (&relay.bucket, "") };
         let base = bucket.base();
-        let now = self.shared.clock.now_ms();
         let changed = async {
             let mut tx = self.shared.db.write().await?;
+            let now = protocol::shared_clock(&mut tx, &self.shared.clock).await?;
             let limit =
                 paces::change(&mut tx, &relay.config.name, provider, |limit| make(limit, base, now)).await?;
             tx.commit().await?;
             Ok::<_, crate::db::Error>(limit)
         };
         match self.shared.db.answered(changed).await {
-            Ok(limit) => bucket.renew(limit),
+            Ok(limit) => bucket.renew(limit, self.shared.clock.shared_ms()),
             Err(error) => {
                 tracing::error!(%error, relay.name = %relay.config.name, "the pace could not be changed");
                 return;
             }
         }
+        let now = self.shared.clock.shared_ms();
         let holds = bucket.now(now);
         if let Some(until) = holds.suspended_until {
             let wait = Duration::from_millis(u64::try_from(until - now).unwrap_or(0));
@@ -74,7 +75,7 @@ impl Dispatch {
     /// it had given out, and cannot leave soon any more, goes elsewhere; and where more connections may be than there
     /// are, because a limit rose or another daemon's ended, there are more.
     pub(in crate::delivery) async fn relieve(self: &Arc<Self>) {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.shared_ms();
         for relay in self.relays.values() {
             for lane in relay.lanes() {
                 let jobs = relay.surplus(&lane, now);
@@ -92,7 +93,7 @@ impl Dispatch {
         let turn = self.looking.lock().await;
         let listed = async { relays::list(&mut self.shared.db.read().await?).await };
         let known = self.shared.db.answered(listed).await?;
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.shared_ms();
         let mut back = Vec::new();
         for (name, relay) in &self.relays {
             let known = known.iter().find(|known| known.name == *name);
@@ -115,10 +116,11 @@ impl Dispatch {
 
     /// What other daemons and commands made of the limits.
     pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) {
+        let now = self.shared.clock.shared_ms();
         for relay in self.relays.values() {
-            relay.bucket.renew(limit_of(&rows, relay, ""));
+            relay.bucket.renew(limit_of(&rows, relay, ""), now);
             for lane in relay.lanes().iter().filter(|lane| lane.shared) {
-                lane.bucket.renew(limit_of(&rows, relay, &lane.provider));
+                lane.bucket.renew(limit_of(&rows, relay, &lane.provider), now);
             }
             relay.tidy();
         }
@@ -129,7 +131,7 @@ impl Dispatch {
     pub(super) fn heed_for(&self, relay: &Relay, lane: &Lane) {
         if lane.shared {
             let rows = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            lane.bucket.renew(limit_of(&rows, relay, &lane.provider));
+            lane.bucket.renew(limit_of(&rows, relay, &lane.provider), self.shared.clock.shared_ms());
         }
     }
 }

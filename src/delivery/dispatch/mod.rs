@@ -119,14 +119,14 @@ impl Dispatch {
 
     /// The newsletter's relays that take mail.
     pub(super) fn up(&self, newsletter: &Newsletter) -> Vec<Arc<Relay>> {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.shared_ms();
         let relays = newsletter.relays.iter().filter_map(|name| self.relays.get(name));
         relays.filter(|relay| relay.is_up(now)).cloned().collect()
     }
 
     /// So many workers as the lane's work and limits ask for.
     pub(super) fn staff(self: &Arc<Self>, relay: &Arc<Relay>, lane: &Arc<Lane>) {
-        for _ in 0..lane.wanted_workers(relay.config.connections, self.shared.clock.now_ms()) {
+        for _ in 0..lane.wanted_workers(relay.config.connections, self.shared.clock.shared_ms()) {
             self.tasks.spawn(worker::work(self.clone(), relay.clone(), lane.clone()));
         }
     }

@@ -139,7 +139,7 @@ impl Dispatch {
 
     /// Offers these to one lane; gives back those that it does not take.
     async fn offer(self: &Arc<Self>, relay: &Arc<Relay>, provider: &str, jobs: Vec<Waited>) -> Vec<Waited> {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.shared_ms();
         if relay.is_closed() {
             return jobs;
         }
@@ -169,7 +169,7 @@ impl Dispatch {
         if civil.date() < plan.from || jobs.iter().all(|job| job.nowhere.is_some()) {
             return (jobs, Vec::new());
         }
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.shared_ms();
         // What would only come back is not taken: as long as it is on its way, nobody else can have it.
         let (mut jobs, mut others) = relay.sift(lane, jobs, now);
         let mut shares = lane.taken_back(civil.date(), jobs.len());

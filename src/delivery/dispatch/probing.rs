@@ -13,7 +13,7 @@ impl Dispatch {
         // Other runs than a daemon's are about an edition, and it tells.
         if self.mode.edition.is_some()
             || !known.may_be_back()
-            || !relay.may_be_asked(self.shared.clock.now_ms())
+            || !relay.may_be_asked(self.shared.clock.shared_ms())
         {
             return;
         }
@@ -34,7 +34,7 @@ impl Dispatch {
             self.found_resolver(ways.is_silent().await);
             return;
         }
-        let asked_at = self.shared.clock.now_ms();
+        let asked_at = self.shared.clock.shared_ms();
         let helo = relay.config.helo.as_deref().unwrap_or(&self.shared.helo);
         if let Err(why) = probe(&relay.config, helo, self.shared.timeouts).await {
             tracing::debug!(relay.name = %name, reason = %why, "the relay is still away");

@@ -81,7 +81,7 @@ impl Dispatch {
     fn found(&self, silent: Option<&str>) {
         // Another relay asks for the limits of receivers alone: its mail goes where it always goes.
         let needed = self.relays.values().any(|relay| relay.is_mx());
-        if self.resolver.found(silent, self.shared.clock.now()) && needed {
+        if self.resolver.found(silent, self.shared.clock.shared()) && needed {
             if let Some(why) = silent {
                 tracing::warn!(reason = %why, "nobody says where mail goes: it waits, and nothing of it was tried");
             } else {

@@ -183,6 +183,22 @@ impl Ways {
         found
     }
 
+    /// The provider whose servers take a domain's mail; `None` where nobody can say, or none takes it.
+    pub(super) async fn provider(&self, domain: &str) -> Option<String> {
+        let hosts = match self.dns.ask(domain, RecordType::MX).await.ok()?.found {
+            Found::NoSuchName => return None,
+            Found::Records(records) => match says(records) {
+                Says::TakesNone => return None,
+                Says::Hosts(hosts) => hosts,
+            },
+            Found::Nothing => vec![itself(domain)],
+        };
+        let domain = domain.to_ascii_lowercase();
+        let host = |named| self.host(named, Need::Opportunistic, &domain);
+        let hosts: Vec<Host> = hosts.into_iter().map(host).collect();
+        Some(order::provider(&hosts, &domain))
+    }
+
     /// Whether no resolver answers, or finds anything out.
     pub(super) async fn is_silent(&self) -> bool {
         self.dns.is_silent().await
@@ -198,23 +214,17 @@ impl Ways {
         let own = Domain(own.into_iter().flatten().filter(|_| secure).collect());
         let mut hosts = match answer.found {
             Found::NoSuchName => return self.missing(domain, "the domain does not exist", holds),
-            Found::Records(records) => {
-                let records = records.into_iter().filter_map(|record| match record {
-                    RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
-                    _ => None,
-                });
-                match order::says(records) {
-                    Says::TakesNone => return (Err(Nowhere::TakesNone), holds),
-                    Says::Hosts(hosts) => hosts,
-                }
-            }
+            Found::Records(records) => match says(records) {
+                Says::TakesNone => return (Err(Nowhere::TakesNone), holds),
+                Says::Hosts(hosts) => hosts,
+            },
             // Without MX the domain's own address takes its mail (RFC 5321 5.1).
             Found::Nothing => match self.dns.addresses(domain).await {
                 Err(error) => return self.unanswered(&error).await,
                 Ok(addresses) if addresses.is_empty() => {
                     return self.missing(domain, "nothing in the domain takes mail", holds);
                 }
-                Ok(_) => vec![(0, domain.to_ascii_lowercase())],
+                Ok(_) => vec![itself(domain)],
             },
         };
         self.missing.is_there(domain);
@@ -276,6 +286,19 @@ impl Ways {
         };
         (Err(nowhere), UNANSWERED_HOLDS)
     }
+}
+
+/// What the MX among these records say.
+fn says(records: Vec<RData>) -> Says {
+    order::says(records.into_iter().filter_map(|record| match record {
+        RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
+        _ => None,
+    }))
+}
+
+/// The domain's own address, where it has no MX.
+fn itself(domain: &str) -> (u16, String) {
+    (0, domain.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limit::{Base, Limit, Now};
+use super::limit::{AHEAD, Base, Limit, Now};
 
 /// So much of a rate is taken at a time, in microseconds.
 const BLOCK: i64 = 500_000;
@@ -72,16 +72,18 @@ impl Bucket {
         self.base
     }
 
-    /// What holds now; `now` in milliseconds of real time.
+    /// What holds now; `now` in milliseconds of shared time.
     pub fn now(&self, now: i64) -> Now {
         self.inner().limit.at(self.base, now)
     }
 
     /// The limit as somebody read or wrote it, unless that is older than what is known; starts of another pace are
-    /// given up.
-    pub fn renew(&self, limit: Limit) {
+    /// given up. `now` in milliseconds of shared time.
+    pub fn renew(&self, limit: Limit, now: i64) {
         let mut inner = self.inner();
-        if limit.signalled_at < inner.limit.signalled_at {
+        // What is known may itself be from before the clock was set back.
+        let known = inner.limit.signalled_at;
+        if limit.signalled_at < known && known <= now.saturating_add(AHEAD) {
             return;
         }
         if inner.limit != limit {
@@ -172,16 +174,27 @@ mod tests {
         let block = bucket.wants(0).unwrap();
         bucket.took(Some((block, 0)));
         assert_eq!(bucket.ready(0), Start::Now);
-        bucket.renew(Limit {
-            interval: Some(60_000_000),
-            holds_until: 1000,
-            signalled_at: 1,
-            ..Limit::default()
-        });
+        bucket.renew(
+            Limit { interval: Some(60_000_000), holds_until: 1000, signalled_at: 1, ..Limit::default() },
+            0,
+        );
         assert_eq!(bucket.ready(0), Start::Take);
         assert_eq!(bucket.wants(0), Some(Block { count: 1, interval: 60_000_000 }));
-        bucket.renew(Limit { suspended_until: Some(5000), signalled_at: 2, ..Limit::default() });
+        bucket.renew(Limit { suspended_until: Some(5000), signalled_at: 2, ..Limit::default() }, 0);
         assert_eq!(bucket.ready(1000), Start::NotBefore(Instant::now() + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn what_was_known_before_the_clock_was_set_back_gives_way_to_what_is_heard_now() {
+        const HOUR: i64 = 3_600_000;
+        let bucket = Bucket::new(Base { connections: 1, interval: None });
+        let until = |at| Limit { suspended_until: Some(at + 600_000), signalled_at: at, ..Limit::default() };
+        bucket.renew(until(2 * HOUR), 2 * HOUR);
+        bucket.renew(until(HOUR), 2 * HOUR);
+        let known = |now| bucket.now(now).suspended_until;
+        assert_eq!(known(2 * HOUR), Some(2 * HOUR + 600_000), "an older word says nothing");
+        bucket.renew(until(1), 1);
+        assert_eq!(known(1), Some(600_001), "two hours back");
     }
 
     #[test]

@@ -16,6 +16,9 @@ const SLOWER_STEP: i64 = 30_000;
 /// Signals within so long of the last one were caused by what was on the wire already, in milliseconds.
 const SAME_SIGNAL: i64 = 5_000;
 
+/// A signal that lies further ahead than this was heard before the clock was set back, in milliseconds.
+pub const AHEAD: i64 = 5_000;
+
 /// The limits where nothing has gone wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -25,7 +28,7 @@ pub struct Base {
     pub interval: Option<i64>,
 }
 
-/// What signals asked for, as it is kept. All instants are real time, in milliseconds.
+/// What signals asked for, as it is kept. All instants are shared time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
     /// Nothing is sent until then.

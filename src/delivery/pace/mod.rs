@@ -15,4 +15,4 @@ pub mod warm_up;
 pub use bucket::{Bucket, Start};
 pub use limit::{Base, Limit};
 pub use providers::{Providers, TlsPolicy};
-pub use view::{View, folded, view};
+pub use view::{View, folded, stands_alone, view};

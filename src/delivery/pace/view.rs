@@ -9,6 +9,7 @@ use super::{Limit, Providers};
 use crate::clock::{Clock, timestamp};
 use crate::config::Relay;
 use crate::db::{Conn, Result};
+use crate::delivery::shared_clock;
 
 /// One relay and receiving provider; the relay as a whole where `provider` is empty.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +44,7 @@ pub struct View {
 
 /// Everything that is known of a relay's providers, and of the relay's own pace where that is limited.
 pub async fn view(conn: &mut Conn, relay: &Relay, providers: &Providers, clock: &Clock) -> Result<Vec<View>> {
-    let now = clock.now_ms();
+    let now = shared_clock(conn, clock).await?;
     let today = clock.civil().to_zoned_datetime(TimeZone::UTC).date().to_string();
     let open = store::connections(conn).await?;
     let warm = store::warm_list(conn, &today).await?;
@@ -103,10 +104,15 @@ fn of(row: Row, base: Base, now: i64, open: i64, warm_up: Option<(i64, i64)>) ->
     }
 }
 
+/// Whether this is the relay as a whole, or a provider that there are rules for: all others are told together.
+pub fn stands_alone(provider: &str, providers: &Providers) -> bool {
+    provider.is_empty() || providers.knows(provider)
+}
+
 /// The relay as a whole and the providers that there are rules for, each for itself; all others together, as `others`.
 /// With `troubled` those of them that take nothing stand for themselves too, so many at the most.
 pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<View> {
-    let own = |view: &View| view.provider.is_empty() || providers.knows(&view.provider);
+    let own = |view: &View| stands_alone(&view.provider, providers);
     let (mut kept, others): (Vec<View>, Vec<View>) = views.into_iter().partition(own);
     let Some(first) = others.first() else { return kept };
     let sum = |of: fn(&View) -> i64| others.iter().map(of).sum::<i64>();

@@ -12,8 +12,8 @@ mod turns;
 pub(super) use claim::{
     Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
 };
-pub use life::others_alive;
-pub(super) use life::{Doubt, heartbeat, join, leave, shared_clock, take_over};
+pub(super) use life::{Doubt, heartbeat, join, leave, take_over};
+pub use life::{others_alive, shared_clock};
 pub(super) use release::{Group, Kept, Later, Recent, release};
 pub(super) use turns::{Round, Turn, Turns};
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
+use super::booking::{Booking, LONGEST_WAIT, gap};
 use super::health::Healths;
 use super::{Job, Share};
 use crate::delivery::mx::{Peer, Route};
@@ -24,10 +25,6 @@ use crate::delivery::pace::{Bucket, Start};
 const LOOK_AHEAD: usize = 256;
 /// A lane holds what it can do in so long, and what its connections are at, twice.
 const HELD: Duration = Duration::from_secs(2);
-/// The wait from one to the next that is counted with where nothing limits the rate.
-const USUAL_GAP: Duration = Duration::from_millis(10);
-/// Nothing waits longer than this before it is looked at again: what made it wait may be over.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// So many that wait are worth another connection to a provider.
 const MESSAGES_WORTH_A_CONNECTION: u32 = 5;
 
@@ -47,11 +44,6 @@ impl Carried {
             _ => false,
         }
     }
-}
-
-/// From one start to the next.
-fn gap(holds: &Now) -> Duration {
-    holds.interval.map_or(USUAL_GAP, |wait| Duration::from_micros(u64::try_from(wait).unwrap_or(0)))
 }
 
 /// A connection on one way, open or being opened, for as long as this lives.
@@ -95,8 +87,7 @@ struct State {
     health: Healths,
     /// How many connections there are on each way.
     connections: HashMap<Option<Arc<Route>>, u32>,
-    /// Up to when this lane's time is given away to what was put off.
-    booked: Instant,
+    booked: Booking,
     crowded_until: Option<Instant>,
     idle_since: Instant,
     said: Said,
@@ -131,7 +122,7 @@ impl Lane {
             workers: 0,
             health: Healths::default(),
             connections: HashMap::new(),
-            booked: Instant::now(),
+            booked: Booking::new(Instant::now()),
             crowded_until: None,
             idle_since: Instant::now(),
             said: Said::default(),
@@ -194,26 +185,19 @@ impl Lane {
     ) -> Vec<(Job, Duration)> {
         let holds = self.bucket.now(now);
         let moment = Instant::now();
-        let gap = gap(&holds);
         let room = self.room(&holds);
         let suspended = holds.suspended_until.and_then(|until| u64::try_from(until - now).ok());
         let suspended = suspended.map(|left| moment + Duration::from_millis(left));
         let (mut fitting, mut later) = (Vec::new(), Vec::new());
         let mut state = self.state();
         state.idle_since = moment;
+        state.booked.heed(&holds, moment, now);
         for job in jobs {
             if let Some(until) = state.health.down_until(job.route.as_ref(), moment) {
                 later.push((job, (until - moment).min(LONGEST_WAIT)));
             } else if suspended.is_some() || state.waiting.len() + fitting.len() >= room {
                 let soonest = suspended.unwrap_or(moment + HELD);
-                state.booked = state.booked.max(soonest) + gap;
-                let wait = state.booked - moment;
-                // Far beyond, one moment is as good as another: they are spread so as not to come all at once.
-                let wait = if wait > LONGEST_WAIT {
-                    LONGEST_WAIT.mul_f64(1.0 - 0.2 * f64::from(job.spread) / 1000.0)
-                } else {
-                    wait
-                };
+                let wait = state.booked.wait(soonest, moment, job.spread);
                 later.push((job, wait));
             } else {
                 fitting.push(job);

@@ -4,6 +4,7 @@
 //! another relay of the newsletter takes it where there is one. Where the receivers' own servers are written to, that
 //! holds for each way to them, and the relay itself is never down.
 
+mod booking;
 mod health;
 mod lane;
 mod share;

@@ -31,7 +31,7 @@ fn sending(edition: i64, revision: i64) -> Sending {
 }
 
 /// A delivery of that edition, with what was its newest revision when it was claimed.
-fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
+pub(super) fn job(id: i64, edition: i64, revision: i64, doubtful: bool) -> Job {
     Job {
         held: Claimed { id: DeliveryId(id), edition, ..held(doubtful) },
         sending: sending(edition, revision),
@@ -177,14 +177,14 @@ async fn p1_what_a_lane_cannot_do_soon_any_more_does_not_wait_for_it() {
         signalled_at: 1,
         ..limit::Limit::default()
     };
-    lane.bucket.renew(slowed);
+    lane.bucket.renew(slowed, 0);
     let (ids, waits) = surplus();
     assert_eq!(ids, (21..=100).collect::<Vec<_>>(), "ten a second");
     assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "each has a moment of its own: {waits:?}");
     assert_eq!(waits[0], Duration::from_millis(2_100), "behind those that stay");
     assert_eq!(surplus().0, [0; 0], "the rest can stay");
     let suspended = limit::Limit { suspended_until: Some(60_000), signalled_at: 2, ..slowed };
-    lane.bucket.renew(suspended);
+    lane.bucket.renew(suspended, 0);
     let (ids, waits) = surplus();
     assert_eq!(ids, (1..=20).collect::<Vec<_>>());
     assert!(waits[0] >= Duration::from_secs(60), "nothing before it may go on: {waits:?}");
@@ -267,7 +267,7 @@ async fn p1_of_the_workers_of_a_lane_that_is_slowed_no_more_end_than_are_too_man
         signalled_at: 1,
         ..limit::Limit::default()
     };
-    lane.bucket.renew(slowed);
+    lane.bucket.renew(slowed, 0);
     // Both looked before either of them ended.
     assert!(lane.is_crowded(0));
     assert!(lane.retire_if_crowded(0));
@@ -385,10 +385,10 @@ async fn p1_what_a_slow_relay_cannot_begin_soon_leaves_by_another_where_there_is
         signalled_at: 1,
         ..limit::Limit::default()
     };
-    relay.bucket.renew(slowed);
-    other.bucket.renew(slowed);
+    relay.bucket.renew(slowed, 0);
+    other.bucket.renew(slowed, 0);
     assert!(relay.surplus(&lane, 0).is_empty(), "the other one is as slow");
-    other.bucket.renew(limit::Limit { signalled_at: 2, ..limit::Limit::default() });
+    other.bucket.renew(limit::Limit { signalled_at: 2, ..limit::Limit::default() }, 0);
     let (jobs, waits): (Vec<Job>, Vec<Duration>) = relay.surplus(&lane, 0).into_iter().unzip();
     assert_eq!(
         ids(&jobs),

@@ -8,10 +8,11 @@ use super::{
     Answer, Class, EditionId, EditionState, Job, Letter, Lost, PAUSE, Pending, Reply, Route, Run, Verdict,
     Who, Worker, editions, paces,
 };
+use crate::clock::timestamp;
 use crate::delivery::pace::limit::Limit;
 use crate::delivery::pace::providers::Asks;
 use crate::delivery::relay::store;
-use crate::delivery::{CHANNEL, Outcome};
+use crate::delivery::{CHANNEL, Outcome, shared_clock};
 use crate::telemetry::nameless;
 
 /// Where a server lets no more of us in, no further connection is tried for so long.
@@ -174,7 +175,7 @@ impl Worker {
         let (name, provider) = (&self.relay.config.name, &self.lane.provider);
         let noted = async {
             let mut tx = self.shared().db.write().await?;
-            paces::down(&mut tx, name, provider, why, self.shared().clock.now_ms()).await?;
+            paces::down(&mut tx, name, provider, why, self.shared().clock.shared_ms()).await?;
             tx.commit().await
         };
         if let Err(error) = self.shared().db.answered(noted).await {
@@ -188,10 +189,10 @@ impl Worker {
             let mut tx = self.shared().db.write().await?;
             match down {
                 Some(why) => {
-                    store::mark_down(&mut tx, name, self.shared().clock.now(), why).await?;
+                    store::mark_down(&mut tx, name, self.shared().clock.shared(), why).await?;
                 }
                 // Another connection may have been refused meanwhile: that is not over.
-                None => store::mark_answered(&mut tx, name, self.shared().clock.now_ms()).await?,
+                None => store::mark_answered(&mut tx, name, self.shared().clock.shared_ms()).await?,
             }
             tx.commit().await
         };
@@ -203,9 +204,9 @@ impl Worker {
     /// Every daemon leaves the relay alone, until the pause is over or an operator ends it.
     async fn note_pause(&self, why: &str) {
         let name = &self.relay.config.name;
-        let now = self.shared().clock.now();
         let noted = async {
             let mut tx = self.shared().db.write().await?;
+            let now = timestamp(shared_clock(&mut tx, &self.shared().clock).await?);
             store::block(&mut tx, name, now, now + PAUSE, why).await?;
             tx.notify(CHANNEL).await?;
             tx.commit().await
@@ -230,7 +231,7 @@ impl Worker {
     }
 
     fn tally(&self, verdict: &Verdict) {
-        let now = self.shared().clock.now_ms();
+        let now = self.shared().clock.shared_ms();
         self.lane.note(|said| {
             if verdict.code.is_some() && !refuses_us(verdict) {
                 said.answered_at = Some(now);

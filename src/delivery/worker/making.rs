@@ -67,7 +67,7 @@ pub(super) fn following(
     lane: &Lane,
     carried: &Carried,
 ) -> Option<Letter> {
-    let now = dispatch.shared.clock.now_ms();
+    let now = dispatch.shared.clock.shared_ms();
     if lane.is_crowded(now) {
         return None;
     }

@@ -87,7 +87,7 @@ pub(super) async fn work(dispatch: Arc<Dispatch>, relay: Arc<Relay>, lane: Arc<L
     let mut idle = Instant::now() + IDLE;
     loop {
         let woken = lane.woken();
-        let now = worker.dispatch.shared.clock.now_ms();
+        let now = worker.dispatch.shared.clock.shared_ms();
         if lane.retire_if_crowded(now) {
             worker.hang_up().await;
             return;
@@ -379,7 +379,7 @@ impl Worker {
     }
 
     fn waiting(&self) -> Option<Job> {
-        let now = self.shared().clock.now_ms();
+        let now = self.shared().clock.shared_ms();
         if self.lane.is_crowded(now) {
             return None;
         }

@@ -4,17 +4,17 @@
 //! least one of its attempts is open: a kill that interrupts nothing proves nothing. The sink's own record is held
 //! against the ledger at the end; what the drill reports is what P1 and P2 promise.
 
+mod daemons;
+mod judge;
 mod record;
 pub mod store;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::process::{Child, Command};
 
 use super::stage::{self, Setting, Stage};
 use super::{Error, Result};
@@ -23,6 +23,7 @@ use crate::delivery::{self, Counts};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 
+use daemons::{Daemon, signal};
 use record::Recorder;
 
 /// What a drill is like.
@@ -55,10 +56,14 @@ pub struct Report {
     pub not_restarted: u32,
     /// How many open attempts were interrupted, and by how many of the kills.
     pub open_at_kill: BTreeMap<u64, u32>,
-    /// Kills that interrupted nothing: none of these may be.
+    /// Kills that found nothing to interrupt: the deliveries were over before them.
     pub idle_kills: u32,
+    /// Readers of whom there is no delivery: none of these may be.
+    pub forgotten: u64,
     /// Deliveries that the ledger does not call accepted, or calls so though the sink never had them.
     pub lost: u64,
+    /// Mails the sink had that belong to no delivery: none of these may be.
+    pub unowed: u64,
     /// Mails the sink had more than once, each copy beyond the first.
     pub doubled: u64,
     /// Attempts of which the ledger says that nobody knows.
@@ -74,25 +79,24 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the promises were kept: nobody lost, every double told, no more of them than open connections.
+    /// Whether the promises were kept: nobody forgotten, nobody lost, every double told, no more of them than open
+    /// connections, and no mail that nobody was owed.
     pub fn kept(&self, connections: u32) -> bool {
         let most = u64::from(self.kills) * u64::from(connections);
-        self.lost == 0
+        self.forgotten == 0
+            && self.lost == 0
+            && self.unowed == 0
             && self.untold == 0
             && self.altered == 0
-            && self.idle_kills == 0
             && self.uncertain <= most
             && self.doubled <= self.uncertain
             && self.counts.all_final()
     }
-}
 
-/// One daemon, alive.
-struct Daemon {
-    child: Child,
-    pid: i64,
-    /// Which of those that run side by side: one that is started again is on the same host.
-    place: u32,
+    /// Whether every kill that was asked for interrupted something: fewer prove less.
+    pub fn is_whole(&self, kills: u32) -> bool {
+        self.idle_kills == 0 && self.kills == kills
+    }
 }
 
 struct Ground<'a> {
@@ -142,7 +146,8 @@ async fn on_stage(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Option<Report>> {
     let Some(edition) = unless_ended(shutdown, furnish(drill, stage)).await else { return Ok(None) };
-    let mut ground = Ground { drill, stage, edition: edition?, random, daemons: Vec::new() };
+    let edition = edition?;
+    let mut ground = Ground { drill, stage, edition, random, daemons: Vec::new() };
     let start = Instant::now();
     let played = unless_ended(shutdown, ground.play(recorder, say)).await;
     for daemon in &mut ground.daemons {
@@ -152,7 +157,7 @@ async fn on_stage(
     let Some(played) = played else { return Ok(None) };
     let mut report = played?;
     report.seconds = start.elapsed().as_secs_f64();
-    let judged = unless_ended(shutdown, ground.judge(recorder, &mut report)).await;
+    let judged = unless_ended(shutdown, judge::judge(drill, stage, edition, recorder, &mut report)).await;
     judged.map(|judged| judged.map(|()| report)).transpose()
 }
 
@@ -227,30 +232,9 @@ impl Ground<'_> {
         Ok(report)
     }
 
-    /// Starts one more daemon. Each is a host of its own when there are several, so that nobody can look whether its
-    /// process lives, and its lease is all that tells.
+    /// Starts one more daemon.
     fn start(&mut self, place: u32) -> Result<()> {
-        let log = self.stage.folder().join("daemons.log");
-        let mut command = Command::new(&self.drill.program);
-        command
-            .arg("--config")
-            .arg(&self.stage.file)
-            .args(["serve", "--only", "send"])
-            .env("MATINALE__LOG__LEVEL", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(append(&log)?)
-            // A terminal's signal is the drill's alone: it ends them, and none of them ends by itself.
-            .process_group(0)
-            .kill_on_drop(true);
-        if self.drill.daemons > 1 {
-            command.env("MATINALE__DELIVERY__HOST", format!("drill-{place}"));
-        }
-        let child = command
-            .spawn()
-            .map_err(|error| Error::Start(format!("{}: {error}", self.drill.program.display())))?;
-        let pid = i64::from(child.id().unwrap_or(0));
-        self.daemons.push(Daemon { child, pid, place });
+        self.daemons.push(Daemon::start(self.drill, self.stage, place)?);
         Ok(())
     }
 
@@ -334,76 +318,13 @@ impl Ground<'_> {
 
     /// What the daemons complained of, for a drill that fails.
     fn said(&self) -> String {
-        std::fs::read_to_string(self.stage.folder().join("daemons.log"))
+        std::fs::read_to_string(daemons::log(self.stage))
             .map(|text| {
                 let lines: Vec<&str> = text.lines().collect();
                 lines[lines.len().saturating_sub(10)..].join("\n")
             })
             .unwrap_or_default()
     }
-
-    /// Holds the ledger against what the sink had.
-    async fn judge(&self, recorder: &Recorder, report: &mut Report) -> Result<()> {
-        let house = &self.stage.house;
-        let newsletter = self.stage.newsletter();
-        let had = recorder.had();
-        let mut after = 0;
-        loop {
-            let mut conn = house.db.read().await?;
-            let page = delivery::store::page(
-                &mut conn,
-                self.edition,
-                after,
-                None,
-                1000,
-                &house.links,
-                newsletter.domain(),
-            )
-            .await?;
-            drop(conn);
-            let Some((records, last)) = page else { break };
-            after = last;
-            for record in records {
-                let uncertain = record
-                    .attempts
-                    .iter()
-                    .filter(|attempt| attempt.outcome.as_deref() == Some("uncertain"))
-                    .count() as u64;
-                report.uncertain += uncertain;
-                let copies = had.get(&record.message_id);
-                let count = copies.map_or(0, |copies| copies.count);
-                if record.state != "accepted" || count == 0 {
-                    report.lost += 1;
-                }
-                let doubled = count.saturating_sub(1);
-                report.doubled += doubled;
-                report.untold += doubled.saturating_sub(uncertain);
-                report.altered += u64::from(copies.is_some_and(|copies| copies.altered));
-            }
-        }
-        let mut conn = house.db.read().await?;
-        report.counts = delivery::store::counts(&mut conn, self.edition).await?;
-        Ok(())
-    }
-}
-
-fn append(path: &Path) -> Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(|error| Error::Start(format!("{}: {error}", path.display())))
-}
-
-/// The kernel's signals by the shell's own command: sending them ourselves would need unsafe code.
-async fn signal(pid: i64, name: &str) -> Result<()> {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status()
-        .await
-        .map_err(|error| Error::Start(format!("kill: {error}")))?;
-    if status.success() { Ok(()) } else { Err(Error::Start(format!("a daemon ended by itself (pid {pid})"))) }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::morning::stage::sink::{Observer, Taken};
 pub(super) struct Copies {
     pub(super) count: u64,
     pub(super) altered: bool,
-    hash: [u8; 32],
+    pub(super) hash: [u8; 32],
 }
 
 /// Notes every mail, and answers as slowly as it is told to.

@@ -1,5 +1,10 @@
 //! What stands in the way of the morning: faults of the edition, the list and the relays, each with what mends it.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::forecast::Pace;
 use super::freeze::Frozen;
 use super::report::{Fault, RelayFigures, Report, Weight};
 use super::store::Unfit;
@@ -12,8 +17,11 @@ use crate::morning::{House, Result};
 
 /// Greets each relay of the newsletter; none is given anything.
 pub(super) async fn relays(house: &House, newsletter: &Newsletter) -> Result<Vec<RelayFigures>> {
-    let known = delivery::relay::store::list(&mut house.db.read().await?).await?;
-    let now = house.clock.now_ms();
+    let mut conn = house.db.read().await?;
+    let known = delivery::relay::store::list(&mut conn).await?;
+    let now = delivery::shared_clock(&mut conn, &house.clock).await?;
+    let civil = house.clock.civil_ms();
+    drop(conn);
     let mut out = Vec::new();
     for name in &newsletter.relays {
         let Some(relay) = house.config.relays.get(name) else { continue };
@@ -42,17 +50,30 @@ pub(super) async fn relays(house: &House, newsletter: &Newsletter) -> Result<Vec
                 .find(|known| known.name == *name)
                 .and_then(|known| known.paused_until)
                 .filter(|until| *until > now)
-                .map(|until| timestamp(until).to_string()),
+                .map(|until| timestamp((until - now).saturating_add(civil))),
             held_back: relay.providers || relay.kind == RelayKind::Mx || relay.warm_up.is_some(),
         });
     }
     Ok(out)
 }
 
-/// How many messages a second leave at the best: what this machine does, or what the relays take. Work is shared by
-/// weight, so the relay that is the slowest for its share decides.
-pub(super) fn capacity(relays: &[RelayFigures], machine: f64) -> f64 {
-    let up: Vec<&RelayFigures> = relays.iter().filter(|relay| relay.silent.is_none()).collect();
+/// How many messages a second leave at the best from now on, and from the end of each relay's pause on; `now` in civil
+/// time.
+pub(super) fn paces(relays: &[RelayFigures], machine: f64, now: Timestamp) -> Vec<Pace> {
+    let ends = relays.iter().filter_map(|relay| relay.paused_until).filter(|until| *until > now);
+    let moments: BTreeSet<Timestamp> = ends.chain([now]).collect();
+    moments
+        .into_iter()
+        .map(|at| Pace { from: at.as_millisecond(), per_second: capacity(relays, machine, at) })
+        .collect()
+}
+
+/// How many messages a second leave at the best at a moment: what this machine does, or what the relays take. Work is
+/// shared by weight, so the relay that is the slowest for its share decides.
+fn capacity(relays: &[RelayFigures], machine: f64, at: Timestamp) -> f64 {
+    let takes =
+        |relay: &&RelayFigures| relay.silent.is_none() && relay.paused_until.is_none_or(|until| until <= at);
+    let up: Vec<&RelayFigures> = relays.iter().filter(takes).collect();
     let weighted: Vec<&RelayFigures> = up.iter().filter(|relay| relay.weight > 0).copied().collect();
     let first = if weighted.is_empty() { up } else { weighted };
     let total: f64 = first.iter().map(|relay| f64::from(relay.weight.max(1))).sum();
@@ -215,10 +236,17 @@ fn of_relays(report: &Report, out: &mut Vec<Fault>) {
             ));
         }
         if let Some(until) = &relay.paused_until {
+            // Where others take all of it meanwhile, nobody waits for this one.
+            let waited_for =
+                report.due_at.is_some_and(|due| *until > due) && report.first_at != report.due_at;
             out.push(Fault::new(
-                Weight::Warning,
+                if waited_for { Weight::Error } else { Weight::Warning },
                 format!("relay.{}", relay.name),
-                format!("is paused until {until}"),
+                if waited_for {
+                    format!("is paused until {until}, and nothing leaves when the first is due")
+                } else {
+                    format!("is paused until {until}")
+                },
                 format!("matinale relay resume {}", relay.name),
             ));
         }
@@ -246,7 +274,7 @@ mod tests {
     #[test]
     fn what_leaves_a_second_is_the_least_of_machine_rate_and_wire() {
         let close = |relays: &[RelayFigures], expected: f64| {
-            let got = capacity(relays, 3000.0);
+            let got = capacity(relays, 3000.0, Timestamp::UNIX_EPOCH);
             assert!((got - expected).abs() < 1e-6, "{got} for {relays:?}, expected {expected}");
         };
         close(&[relay(1, None, None, false)], 3000.0);
@@ -258,5 +286,21 @@ mod tests {
         close(&[relay(1, Some(10.0), None, true), relay(1, Some(80.0), None, false)], 80.0);
         close(&[relay(0, Some(10.0), None, false), relay(1, Some(80.0), None, false)], 80.0);
         close(&[relay(1, None, None, true)], 0.0);
+    }
+
+    #[test]
+    fn p5_a_relay_counts_from_the_end_of_its_pause_on() {
+        let at = |minute: i64| timestamp(minute * 60_000);
+        let paused = RelayFigures { paused_until: Some(at(30)), ..relay(1, Some(80.0), None, false) };
+        let told = |relays: &[RelayFigures], now| -> Vec<(i64, String)> {
+            let paces = paces(relays, 3000.0, at(now));
+            paces.iter().map(|pace| (pace.from / 60_000, pace.per_second.to_string())).collect()
+        };
+        let step = |minute, per_second: &str| (minute, per_second.to_owned());
+        assert_eq!(told(std::slice::from_ref(&paused), 10), [step(10, "0"), step(30, "80")]);
+        assert_eq!(told(std::slice::from_ref(&paused), 40), [step(40, "80")], "it is over");
+        let other = relay(1, Some(50.0), None, false);
+        // Half of a hundred goes to each.
+        assert_eq!(told(&[paused, other], 10), [step(10, "50"), step(30, "100")]);
     }
 }

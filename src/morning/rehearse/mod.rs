@@ -26,7 +26,7 @@ use crate::delivery::{self, Engine, Mode};
 use crate::editions::{self, Edition, EditionId, EditionState, NewRevision, Who, schedule};
 use crate::lifecycle::Shutdown;
 
-use forecast::Forecast;
+use forecast::{Forecast, Slot};
 use freeze::Frozen;
 use sink::Scales;
 
@@ -141,9 +141,13 @@ async fn play(
         relays = judge::relays(house, newsletter) => relays?,
         () = shutdown.draining() => return Ok(Err(interrupted())),
     };
-    let capacity = judge::capacity(&relays, rate);
-    let slots = store::slots(&mut conn, trial).await?;
-    let forecast = Forecast::of(&slots, capacity);
+    // Of a morning under way only what is owed still: who has it already is not written to again.
+    let under_way = edition.locked_at.is_some() && wanted.subscribers.is_none();
+    let (slots, served) =
+        if under_way { owed(house, edition).await? } else { (store::slots(&mut conn, trial).await?, 0) };
+    let now = house.clock.civil();
+    let due_at = slots.first().map(|slot| crate::clock::timestamp(slot.due_at).max(now));
+    let forecast = Forecast::of(&slots, &judge::paces(&relays, rate, now));
     let mut report = Report {
         newsletter: newsletter.name.clone(),
         date: edition.date.to_string(),
@@ -155,6 +159,7 @@ async fn play(
         renderings: frozen.renderings.iter().map(|(tag, _)| tag.clone()).collect(),
         made_up: wanted.subscribers.is_some(),
         readers: planned,
+        served,
         languages: store::languages(&mut conn, trial, &newsletter.language).await?,
         zones: store::zones(&mut conn, trial, newsletter.timezone.iana_name().unwrap_or("UTC")).await?,
         providers: store::providers(&mut conn, trial).await?,
@@ -168,9 +173,10 @@ async fn play(
         rate,
         peak_memory: peak_memory(),
         relays,
-        capacity,
-        first_at: forecast.first.map(|at| crate::clock::timestamp(at).to_string()),
-        last_at: forecast.last.map(|at| crate::clock::timestamp(at).to_string()),
+        capacity: forecast.per_second,
+        due_at,
+        first_at: forecast.first.map(crate::clock::timestamp),
+        last_at: forecast.last.map(crate::clock::timestamp),
         late: forecast.late,
         faults: Vec::new(),
     };
@@ -178,6 +184,15 @@ async fn play(
     drop(conn);
     report.faults = judge::faults(house, newsletter, edition, frozen, &report, &counts, &unfit);
     Ok(Ok(report))
+}
+
+/// What an edition that is locked owes still, and how many it owes nothing any more.
+async fn owed(house: &House, edition: &Edition) -> Result<(Vec<Slot>, i64)> {
+    let mut conn = house.db.read().await?;
+    let slots = store::owed(&mut conn, edition.id).await?;
+    let all = delivery::store::counts(&mut conn, edition.id).await?.total();
+    let left: i64 = slots.iter().map(|slot| slot.count).sum();
+    Ok((slots, all - left))
 }
 
 /// When it is locked: when it was, or when it will be, or now where that has passed.

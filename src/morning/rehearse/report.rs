@@ -39,8 +39,8 @@ pub struct RelayFigures {
     pub wire: Option<f64>,
     /// Why it did not answer.
     pub silent: Option<String>,
-    /// Until when an operator, or its own replies, paused it.
-    pub paused_until: Option<String>,
+    /// Until when an operator, or its own replies, paused it, in civil time.
+    pub paused_until: Option<Timestamp>,
     /// Whether the receiving providers' limits or a warm-up hold it back, which no forecast knows.
     pub held_back: bool,
 }
@@ -122,6 +122,8 @@ pub struct Report {
     pub made_up: bool,
     /// How many readers are owed a delivery.
     pub readers: i64,
+    /// How many of an edition that is locked have theirs already, or will not have it.
+    pub served: i64,
     /// In which languages they read.
     pub languages: Vec<Share>,
     /// Where they live.
@@ -150,10 +152,12 @@ pub struct Report {
     pub relays: Vec<RelayFigures>,
     /// Mails a second that may be expected in earnest, at the best.
     pub capacity: f64,
-    /// When the first leaves, in civil time.
-    pub first_at: Option<String>,
+    /// When the first is due, or now where that has passed; in civil time.
+    pub due_at: Option<Timestamp>,
+    /// When the first leaves.
+    pub first_at: Option<Timestamp>,
     /// When the last has left.
-    pub last_at: Option<String>,
+    pub last_at: Option<Timestamp>,
     /// How many would find their deadline passed.
     pub late: i64,
     /// What stands in the way, the worst first.
@@ -188,9 +192,14 @@ impl Report {
                 self.renderings.join(", ")
             ),
             format!(
-                "readers    {}{}: {}",
+                "readers    {}{}{}: {}",
                 grouped(self.readers.unsigned_abs()),
                 if self.made_up { ", made up" } else { "" },
+                if self.served > 0 {
+                    format!(", {} served already", grouped(self.served.unsigned_abs()))
+                } else {
+                    String::new()
+                },
                 shares(&self.languages, self.readers)
             ),
             format!("zones      {}", shares(&self.zones, self.readers)),
@@ -215,11 +224,12 @@ impl Report {
         if self.relays.len() > RELAYS {
             out.push(format!("           and {} relays more", self.relays.len() - RELAYS));
         }
-        let at = |at: &Option<String>| at.as_deref().map_or_else(|| "never".to_owned(), civil);
-        out.push(format!("first      {}", at(&self.first_at)));
+        let at =
+            |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| words::instant(at, &zone));
+        out.push(format!("first      {}", at(self.first_at)));
         out.push(format!(
             "last       {}, at {}/s; {} past their deadline",
-            at(&self.last_at),
+            at(self.last_at),
             figure(self.capacity),
             grouped(self.late.unsigned_abs())
         ));
@@ -315,6 +325,7 @@ mod tests {
             renderings: vec!["fr".to_owned(), "en".to_owned()],
             made_up: false,
             readers: 12_345,
+            served: 0,
             languages: vec![share("fr", 12_000), share("en", 345)],
             zones: (0..9).map(|n| share(&format!("Africa/Zone{n}"), 1000)).collect(),
             providers: vec![share("mail.example", 9)],
@@ -341,8 +352,9 @@ mod tests {
                 })
                 .collect(),
             capacity: 50.0,
-            first_at: Some("2026-11-24T06:30:00Z".to_owned()),
-            last_at: Some("2026-11-24T06:34:07Z".to_owned()),
+            due_at: Some("2026-11-24T06:30:00Z".parse().unwrap()),
+            first_at: Some("2026-11-24T06:30:00Z".parse().unwrap()),
+            last_at: Some("2026-11-24T06:34:07Z".parse().unwrap()),
             late: 0,
             faults: (0..faults)
                 .map(|n| Fault::new(Weight::Error, format!("item {n}"), "is\nodd", "edit it"))

@@ -1,4 +1,4 @@
-//! Figures of the scratch ledger: who the readers are, when they are due. Reads `delivery`, `attempt` and `subscriber`.
+//! Figures of the scratch ledger, and of the real one for a morning under way: who the readers are, when they are due. Reads `delivery`, `attempt` and `subscriber`.
 
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -17,6 +17,18 @@ ORDER BY due_at, deadline";
 /// How many deliveries are due when, in the order in which they are claimed.
 pub(super) async fn slots(conn: &mut Conn, edition: EditionId) -> Result<Vec<Slot>> {
     Ok(on!(conn, |c| sqlx::query_as(SLOTS).bind(edition.0).fetch_all(c).await?))
+}
+
+const OWED: &str = "
+SELECT due_at, deadline, COUNT(*) AS count
+FROM delivery
+WHERE edition = $1 AND state IN ('planned', 'claimed', 'deferred')
+GROUP BY due_at, deadline
+ORDER BY due_at, deadline";
+
+/// The same of those that are not final.
+pub(super) async fn owed(conn: &mut Conn, edition: EditionId) -> Result<Vec<Slot>> {
+    Ok(on!(conn, |c| sqlx::query_as(OWED).bind(edition.0).fetch_all(c).await?))
 }
 
 const LANGUAGES: &str = "

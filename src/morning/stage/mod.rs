@@ -8,6 +8,7 @@ pub mod sink;
 pub mod store;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -69,6 +70,12 @@ struct Ground {
     /// The PostgreSQL server and the schema that is dropped at the end.
     schema: Option<(String, String)>,
     folder: TempDir,
+}
+
+/// Whether a variable of this name would go before a stage's file: a process that is started on a stage and hears of it
+/// might open the real database, and send what is owed there.
+pub fn is_operators(variable: &OsStr) -> bool {
+    variable.to_string_lossy().starts_with("MATINALE_")
 }
 
 fn cannot(what: &str) -> impl Fn(std::io::Error) -> Error + '_ {

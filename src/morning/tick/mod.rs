@@ -80,7 +80,7 @@ pub async fn tick(house: &House) -> std::result::Result<(), Undone> {
 
 /// Raises the alarms about relays that take nothing.
 async fn watch_relays(house: &House) -> Result<()> {
-    let now = house.clock.now();
+    let now = house.clock.shared();
     let relays = delivery::relay::store::list(&mut house.db.read().await?).await?;
     let down = |relay: delivery::relay::store::Known| {
         let since = relay.down_since.map(crate::clock::timestamp)?;
@@ -92,7 +92,7 @@ async fn watch_relays(house: &House) -> Result<()> {
 
 /// Raises the alarms about receiving providers that take nothing.
 async fn watch_providers(house: &House) -> Result<()> {
-    let now = house.clock.now();
+    let now = house.clock.shared();
     let rows = delivery::pace::store::list(&mut house.db.read().await?).await?;
     let mut causes = Vec::new();
     for row in rows.into_iter().filter(|row| !row.provider.is_empty()) {

@@ -15,6 +15,7 @@ use crate::clock::timestamp;
 use crate::db::Notices;
 use crate::delivery::dispatch::Dispatch;
 use crate::delivery::ledger::Me;
+use crate::delivery::pace::limit::AHEAD;
 use crate::delivery::protocol::{self, Doubt, Sending};
 use crate::delivery::{CHANNEL, Error, Result, pace, store};
 use crate::lifecycle::Shutdown;
@@ -187,10 +188,27 @@ impl<'a> Life<'a> {
     /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
     async fn heed_others(&self) -> Result<()> {
         self.dispatch.heed_pauses().await?;
-        let since = self.engine.clock.now_ms() - LONGEST_LIMIT;
-        let limited =
-            async { Ok(pace::store::limited(&mut self.engine.db.read().await?, since.max(0)).await?) };
-        self.dispatch.heed(self.ask(limited).await?);
+        let now = self.engine.clock.shared_ms();
+        let mut rows = self.ask(self.limited(now)).await?;
+        if rows.iter().any(|row| row.signalled_at > now + AHEAD) {
+            self.ask(self.set_back()).await?;
+            rows = self.ask(self.limited(now)).await?;
+        }
+        self.dispatch.heed(rows);
+        Ok(())
+    }
+
+    async fn limited(&self, now: i64) -> Result<Vec<pace::store::Row>> {
+        let since = (now - LONGEST_LIMIT).max(0);
+        Ok(pace::store::limited(&mut self.engine.db.read().await?, since).await?)
+    }
+
+    /// The shared clock was set back: what was asked for by it before holds no longer than if it had been asked for now.
+    async fn set_back(&self) -> Result<()> {
+        let mut tx = self.engine.db.write().await?;
+        let now = protocol::shared_clock(&mut tx, &self.engine.clock).await?;
+        pace::store::set_back(&mut tx, now, AHEAD).await?;
+        tx.commit().await?;
         Ok(())
     }
 

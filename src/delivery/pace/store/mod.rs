@@ -105,40 +105,43 @@ const LIMITED: &str = "
 SELECT relay, provider, suspended_until, connections, gap, holds_until, step, signalled_at, down_since, reason,
        reply, replied_at, accepted, deferred, rejected
 FROM pace
-WHERE signalled_at > $1
-ORDER BY relay, provider";
+-- The first half is the index's own condition: no planner knows what is bound.
+WHERE signalled_at > 0 AND signalled_at > $1";
 
-/// Whom signals were heard of since then, in milliseconds: few, however many are written to.
-pub(in crate::delivery) async fn limited(conn: &mut Conn, since: i64) -> Result<Vec<Row>> {
+/// Whom signals were heard of since then, in milliseconds, in no order: few, however many are written to.
+pub async fn limited(conn: &mut Conn, since: i64) -> Result<Vec<Row>> {
     Ok(on!(conn, |c| sqlx::query_as(LIMITED).bind(since).fetch_all(c).await?))
 }
+
+// Of whom each daemon takes one block after the other.
+const TAKERS: &str = "
+SELECT COUNT(*)
+FROM daemon
+WHERE gone = 0";
 
 const TAKE: &str = "
 INSERT INTO pace (relay, provider, free_at)
 VALUES ($1, $2, $3 + $4)
 ON CONFLICT (relay, provider) DO UPDATE
--- What lies further ahead than all that could have been taken was written before a clock was set back.
+-- What lies further ahead than all that could be taken was written before the clock was set back, or at another pace.
 SET free_at = CASE WHEN pace.free_at > $3 AND pace.free_at < $3 + $5 THEN pace.free_at ELSE $3 END + $4
 RETURNING free_at - $4";
 
-/// So many blocks may be taken ahead by all daemons together, and so much time (in microseconds) at least.
-const BLOCKS_AHEAD: i64 = 50;
-const TIME_AHEAD: i64 = 300_000_000;
+/// A daemon has one block at a time: of this pace, or of the one before it, whose step back doubled it.
+const BLOCKS_AHEAD: i64 = 2;
+/// So late may be what a transaction heard of the time, in microseconds.
+const TIME_AHEAD: i64 = 5_000_000;
 
 /// Takes starts from the shared limit: `length` of it, in microseconds; returns when they begin.
-pub(in crate::delivery) async fn take(
-    conn: &mut Conn,
-    relay: &str,
-    provider: &str,
-    length: i64,
-    now: i64,
-) -> Result<i64> {
+pub async fn take(conn: &mut Conn, relay: &str, provider: &str, length: i64, now: i64) -> Result<i64> {
+    let takers: i64 = on!(conn, |c| sqlx::query_scalar(TAKERS).fetch_one(c).await?);
+    let ahead = length.saturating_mul(BLOCKS_AHEAD * takers.max(1)).saturating_add(TIME_AHEAD);
     Ok(on!(conn, |c| sqlx::query_scalar(TAKE)
         .bind(relay)
         .bind(provider)
         .bind(now)
         .bind(length)
-        .bind(length.saturating_mul(BLOCKS_AHEAD).max(TIME_AHEAD))
+        .bind(ahead)
         .fetch_one(c)
         .await?))
 }
@@ -192,11 +195,25 @@ pub(in crate::delivery) async fn change(
     Ok(after)
 }
 
+const SET_BACK: &str = "
+UPDATE pace
+SET suspended_until = suspended_until - (signalled_at - $1), holds_until = holds_until - (signalled_at - $1),
+    signalled_at = $1
+WHERE signalled_at > 0 AND signalled_at > $1 + $2";
+
+/// Whatever signal lies so much further ahead than now was heard before the clock was set back: what it asked for holds as
+/// if it had been heard now.
+pub async fn set_back(conn: &mut Conn, now: i64, ahead: i64) -> Result<()> {
+    on!(conn, |c| sqlx::query(SET_BACK).bind(now).bind(ahead).execute(c).await.map(drop)?);
+    Ok(())
+}
+
 const FREE: &str = "
 UPDATE pace
 SET suspended_until = NULL, connections = NULL, gap = NULL, holds_until = 0, step = 0,
-    -- Daemons heed what is newer than what they know, though the clock was set back meanwhile.
-    signalled_at = CASE WHEN signalled_at >= $2 THEN signalled_at + 1 ELSE $2 END,
+    -- Daemons heed what is newer than what they know, though the clock was set back meanwhile. Of whom no signal was heard
+    -- they know nothing, and look at nothing many times a second.
+    signalled_at = CASE WHEN signalled_at = 0 THEN 0 WHEN signalled_at >= $2 THEN signalled_at + 1 ELSE $2 END,
     down_since = NULL, reason = NULL
 WHERE relay = $1";
 
@@ -303,4 +320,25 @@ pub(in crate::delivery) async fn down(
         None => on!(conn, |c| sqlx::query(UP).bind(relay).bind(provider).execute(c).await.map(drop)?),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+    use crate::db::{Db, Options, Side};
+
+    #[tokio::test]
+    async fn what_is_looked_at_many_times_a_second_reads_only_whom_signals_were_heard_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("plan.db").display());
+        let db = Db::open(&Options::new(&url)).await.unwrap();
+        db.migrate().await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        let Side::Sqlite(c) = tx.side() else { unreachable!("it was opened as SQLite") };
+        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {LIMITED}"))).fetch_all(c).await;
+        let steps: Vec<String> = rows.unwrap().iter().map(|row| row.get("detail")).collect();
+        assert_eq!(steps, ["SEARCH pace USING INDEX pace_signalled (signalled_at>?)"]);
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Delivery, Uncertain};
-use crate::db::{Conn, Db};
+use crate::db::{self, Conn, Db};
 use crate::delivery::ledger::Me;
 use crate::delivery::{Error, Result};
 pub(super) use store::fence;
@@ -113,7 +113,7 @@ pub(in crate::delivery) async fn join(
     host: Option<&str>,
 ) -> Result<Me> {
     let mut tx = db.write().await?;
-    let now = lease_clock(&mut tx, clock).await?;
+    let now = shared_clock(&mut tx, clock).await?;
     let beginning = Beginning::of_this_process(host);
     let me = store::join(&mut tx, &beginning, now + millis(lease), clock.now_ms()).await?;
     tx.commit().await?;
@@ -126,7 +126,7 @@ pub(in crate::delivery) async fn join(
 /// [`Error::Fenced`] when another daemon took over.
 pub(in crate::delivery) async fn heartbeat(db: &Db, clock: &Clock, me: Me, lease: Duration) -> Result<()> {
     let mut tx = db.write().await?;
-    let now = lease_clock(&mut tx, clock).await?;
+    let now = shared_clock(&mut tx, clock).await?;
     let alive = store::heartbeat(&mut tx, me, now + millis(lease)).await?;
     tx.commit().await?;
     if alive { Ok(()) } else { Err(Error::Fenced) }
@@ -179,13 +179,14 @@ impl Doubt {
     }
 }
 
-async fn lease_clock(conn: &mut Conn, clock: &Clock) -> Result<i64> {
-    Ok(store::database_clock(conn).await?.unwrap_or_else(|| clock.now_ms()))
-}
-
-/// The clock that all daemons agree on, in milliseconds.
-pub(in crate::delivery) async fn shared_clock(conn: &mut Conn, clock: &Clock) -> Result<i64> {
-    lease_clock(conn, clock).await
+/// The clock that all daemons agree on, in milliseconds: the database's, or our own where it has none. Every heartbeat asks,
+/// and what is heard is counted on from until the next ([`Clock::shared_ms`]).
+pub async fn shared_clock(conn: &mut Conn, clock: &Clock) -> db::Result<i64> {
+    let heard = store::database_clock(conn).await?;
+    if let Some(shared) = heard {
+        clock.hear_shared(shared);
+    }
+    Ok(heard.unwrap_or_else(|| clock.now_ms()))
 }
 
 /// Whether a daemon that has not left is dead: its process is gone from this host, or its lease ran out.
@@ -198,7 +199,7 @@ fn is_dead(other: &store::Other, now: i64, host: &str) -> bool {
 pub async fn others_alive(db: &Db, clock: &Clock, host: Option<&str>) -> Result<usize> {
     let host = this_host(host);
     let mut conn = db.read().await?;
-    let now = lease_clock(&mut conn, clock).await?;
+    let now = shared_clock(&mut conn, clock).await?;
     Ok(store::others(&mut conn, 0).await?.iter().filter(|other| !is_dead(other, now, &host)).count())
 }
 
@@ -212,7 +213,7 @@ pub(in crate::delivery) async fn take_over(
 ) -> Result<(u64, u64)> {
     let host = this_host(host);
     let mut conn = db.read().await?;
-    let now = lease_clock(&mut conn, clock).await?;
+    let now = shared_clock(&mut conn, clock).await?;
     let dead: Vec<store::Other> = store::others(&mut conn, me.daemon)
         .await?
         .into_iter()
@@ -223,7 +224,7 @@ pub(in crate::delivery) async fn take_over(
     for other in dead {
         let mut tx = db.write().await?;
         let Some(lease_until) = store::lock_lease(&mut tx, other.id, other.epoch).await? else { continue };
-        let now = lease_clock(&mut tx, clock).await?;
+        let now = shared_clock(&mut tx, clock).await?;
         // It may have renewed its lease since we looked.
         if !is_dead(&store::Other { lease_until, ..other.clone() }, now, &host) {
             continue;
