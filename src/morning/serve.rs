@@ -23,7 +23,7 @@ const CLOCK: Duration = Duration::from_secs(1);
 /// How often feeds are looked at; each has its own `every`.
 const INGEST: Duration = Duration::from_secs(5);
 /// How often it is looked for addresses that do not exist.
-const DEAD: Duration = Duration::from_secs(300);
+const DEAD: Duration = Duration::from_secs(15);
 /// After a failure a loop waits so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 

@@ -171,7 +171,8 @@ async fn t16_who_refuses_our_return_path_at_rcpt_suppresses_nobody_and_is_left_a
             let counts = bench.counts().await;
             assert_eq!((counts.deferred, counts.planned), (1, 1), "{}: {reply}: {counts:?}", test.name);
             let mut conn = bench.db.read().await.unwrap();
-            assert!(store::dead_addresses(&mut conn, 10).await.unwrap().is_empty(), "{}: {reply}", test.name);
+            let dead = store::dead_addresses(&mut conn, 10, bench.clock.now_ms()).await.unwrap();
+            assert!(dead.is_empty(), "{}: {reply}", test.name);
             let known = relay::store::list(&mut conn).await.unwrap();
             assert!(known.iter().any(|relay| relay.paused_until.is_some()), "{}: {reply}", test.name);
         }
@@ -181,7 +182,8 @@ async fn t16_who_refuses_our_return_path_at_rcpt_suppresses_nobody_and_is_left_a
         let test = sqlite().await;
         let (bench, _server) = refused(test.db, &readers, reply, 1).await;
         assert_eq!(bench.counts().await.rejected, 2, "{reply}");
-        let dead = store::dead_addresses(&mut bench.db.read().await.unwrap(), 10).await.unwrap();
+        let mut conn = bench.db.read().await.unwrap();
+        let dead = store::dead_addresses(&mut conn, 10, bench.clock.now_ms()).await.unwrap();
         assert_eq!(dead.len(), 2, "{reply}");
     }
 }

@@ -100,8 +100,8 @@ impl<'a> Conversation<'a> {
         if self.server.offer.starttls && !self.encrypted {
             text.push_str("250-STARTTLS\r\n");
         }
-        text.push_str(&format!("250 SIZE {}\r\n", self.server.offer.size.unwrap_or(10_000_000)));
-        self.answer(&text).await
+        let size = self.server.offer.size.unwrap_or(10_000_000);
+        self.answer(&format!("{text}250 SIZE {size}\r\n")).await
     }
 
     async fn starttls(&mut self) -> Goes {
