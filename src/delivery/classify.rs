@@ -4,9 +4,11 @@
 //! and no reply that speaks of the sender does. The rules stand in `replies.toml`, compiled in and replaceable.
 
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use super::Outcome;
-use super::reply::{Fits, Reply};
+use super::reply::Reply;
+use super::rules::{Fits, at};
 
 const RULES: &str = include_str!("replies.toml");
 
@@ -111,7 +113,7 @@ pub enum By {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    rule: Vec<RuleText>,
+    rule: Vec<Spanned<RuleText>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -153,12 +155,15 @@ impl Rules {
         if file.rule.is_empty() {
             return Err("holds no [[rule]]".to_owned());
         }
-        let rule = |rule: RuleText| Rule {
-            class: rule.class,
-            by: rule.by,
-            fits: Fits::new(rule.codes, rule.enhanced, &rule.text),
-        };
-        Ok(Self(file.rule.into_iter().map(rule).collect()))
+        let mut rules = Vec::new();
+        for (nth, rule) in (1..).zip(file.rule) {
+            let place = rule.span();
+            let rule = rule.into_inner();
+            let fits = Fits::new(rule.codes, &rule.enhanced, &rule.text)
+                .map_err(|why| at(text, place, &format!("rule {nth} ({}): {why}", rule.class.as_str())))?;
+            rules.push(Rule { class: rule.class, by: rule.by, fits });
+        }
+        Ok(Self(rules))
     }
 
     /// What a refusal means; a reply that no rule fits is the recipient's own policy, or trouble on their side.
@@ -221,6 +226,8 @@ mod tests {
             ),
             (550, "5.7.28 unusual rate of unsolicited mail", Class::Blocked),
             (550, "5.7.606 Access denied, banned sending IP", Class::Blocked),
+            (550, "5.7.612 Access denied", Class::Blocked),
+            (550, "5.7.649 Access denied", Class::Blocked),
             (550, "Service refuse. Veuillez essayer plus tard", Class::Blocked),
             (550, "5.7.26 Unauthenticated email is not accepted", Class::Authentication),
             (421, "5.7.32 From header not aligned", Class::Authentication),
@@ -371,5 +378,15 @@ mod tests {
     fn p10_rules_that_do_not_parse_are_told_with_their_line() {
         assert!(Rules::parse("[[rule]]\nclass = \"bad\"\n").unwrap_err().contains("line 2"));
         assert!(Rules::parse("[[rule]]\nclass = \"dead\"\ncode = 5\n").unwrap_err().contains("code"));
+        let second = |rule: &str| {
+            Rules::parse(&format!("[[rule]]\nclass = \"full\"\ncodes = [4]\n\n[[rule]]\n{rule}\n"))
+        };
+        assert!(second("class = \"dead\"\ncodes = [5]").is_ok(), "it says that it means all of them");
+        let told = second("class = \"dead\"").unwrap_err();
+        assert!(told.starts_with("line 5: rule 2 (dead): fits every reply"), "{told}");
+        let told = second("class = \"dead\"\ncodes = [55]").unwrap_err();
+        assert!(told.starts_with("line 5: rule 2 (dead): codes: 55 is"), "{told}");
+        let told = second("class = \"blocked\"\nenhanced = [\"5.7.61\", \"5.7\"]").unwrap_err();
+        assert!(told.starts_with("line 5: rule 2 (blocked): enhanced: \"5.7\" is no"), "{told}");
     }
 }

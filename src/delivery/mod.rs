@@ -24,6 +24,7 @@ mod receiver;
 pub mod relay;
 pub mod reply;
 pub mod retry;
+mod rules;
 mod session;
 mod signing;
 pub mod store;

@@ -5,9 +5,6 @@ use std::fmt;
 /// The most of a server's words that the ledger keeps.
 const LONGEST_TEXT: usize = 1000;
 
-/// What a rule calls the enhanced code of a reply that has none.
-const NONE: &str = "none";
-
 /// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -70,7 +67,7 @@ impl fmt::Display for Reply {
 }
 
 /// The enhanced code that a text begins with: class 2, 4 or 5, then one to three digits twice.
-fn enhanced(text: &str) -> Option<String> {
+pub(super) fn enhanced(text: &str) -> Option<String> {
     let word = text.split_ascii_whitespace().next()?;
     let parts: Vec<&str> = word.split('.').collect();
     let digits = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
@@ -81,40 +78,6 @@ fn enhanced(text: &str) -> Option<String> {
             Some(word.to_owned())
         }
         _ => None,
-    }
-}
-
-/// Which replies a rule is about: every part that is given must fit.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fits {
-    /// Basic codes; 4 or 5 for a whole class.
-    codes: Vec<u16>,
-    /// Whole enhanced codes, beginnings that end with a dot, or [`NONE`].
-    enhanced: Vec<String>,
-    /// Words, in lower case.
-    text: Vec<String>,
-}
-
-impl Fits {
-    pub(super) fn new(codes: Vec<u16>, enhanced: Vec<String>, text: &[String]) -> Self {
-        Self { codes, enhanced, text: text.iter().map(|words| words.to_lowercase()).collect() }
-    }
-
-    /// Whether nothing is asked for at all.
-    pub(super) fn fits_everything(&self) -> bool {
-        self.codes.is_empty() && self.enhanced.is_empty() && self.text.is_empty()
-    }
-
-    /// Whether this reply is meant; `text` is its words.
-    pub(super) fn fit(&self, reply: &Reply, text: &str) -> bool {
-        let enhanced = reply.enhanced.as_deref().unwrap_or(NONE);
-        let code = |code: &u16| if *code < 10 { reply.code / 100 == *code } else { reply.code == *code };
-        let begins = |known: &String| {
-            if known.ends_with('.') { enhanced.starts_with(known) } else { enhanced == known }
-        };
-        (self.codes.is_empty() || self.codes.iter().any(code))
-            && (self.enhanced.is_empty() || self.enhanced.iter().any(begins))
-            && (self.text.is_empty() || self.text.iter().any(|words| text.contains(words)))
     }
 }
 

@@ -26,10 +26,10 @@ async fn server(refused: &[String], reply: &str) -> Faulty {
     Faulty::start(offer, scripts, VecDeque::new(), Vec::new()).await
 }
 
-/// An edition to these over one connection to this server.
+/// An edition to these over one connection to this server, claimed one by one: in the order in which they are due.
 async fn over(server: &Faulty, db: Db, retry: &str, readers: &[String]) -> Bench {
     let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 1", server.address);
-    prepare_with(db, &format!("retry = [\"{retry}\"]"), &relay, at_noon(), readers).await
+    prepare_with(db, &format!("retry = [\"{retry}\"]\nbatch = 1"), &relay, at_noon(), readers).await
 }
 
 /// Has those whose address begins so go before everybody else.
@@ -155,7 +155,7 @@ async fn t16_one_reader_who_is_tried_three_times_holds_no_edition() {
             shutdown.drain();
             tokio::time::timeout(MINUTE, daemon).await.expect(&what).unwrap();
             let counts = bench.counts().await;
-            assert_eq!((counts.deferred, counts.total()), (1, 1), "{what}: {counts:?}");
+            assert_eq!((counts.deferred + counts.expired, counts.total()), (1, 1), "{what}: {counts:?}");
             assert!(!is_held(&bench).await, "{what}");
             assert!(suspended(&bench).await.is_empty(), "{what}");
         }
@@ -169,7 +169,11 @@ async fn t16_a_receiver_that_refuses_the_mail_as_such_is_left_alone_and_two_hold
             let what = format!("{}: d1 and {second}", test.name);
             let mut readers: Vec<String> = (0..2).map(|n| format!("no{n}@d1.example")).collect();
             readers.push(format!("no2@{second}.example"));
-            let server = server(&readers, "554 5.6.0 malformed\r\n").await;
+            let server = server(&[], "").await;
+            let malformed = Fault::Reply("554 5.6.0 malformed\r\n".to_owned());
+            let step = Step { phase: Phase::Rcpt, fault: malformed, taken: false };
+            // At each try.
+            readers.iter().for_each(|to| server.script(to, vec![step.clone(); 20].into()));
             readers.extend((0..10).map(|n| format!("r{n}@d3.example")));
             let (bench, _folder) = straight(test.db, server.address.port(), "", &readers).await;
             // They are due only once the others were heard.
@@ -182,7 +186,7 @@ async fn t16_a_receiver_that_refuses_the_mail_as_such_is_left_alone_and_two_hold
             let counts = bench.counts().await;
             assert_eq!(is_held(&bench).await, held, "{what}: {counts:?}");
             assert_eq!(suspended(&bench).await, if held { vec![] } else { vec!["d1.example"] }, "{what}");
-            assert_eq!((counts.deferred, counts.rejected), (3, 0), "{what}: {counts:?}");
+            assert_eq!((counts.planned, counts.accepted, counts.rejected), (10, 0, 0), "{what}: {counts:?}");
         }
     }
 }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::{Rate, values};
-use crate::delivery::reply::{Fits, Reply};
+use crate::delivery::reply::Reply;
+use crate::delivery::rules::{Fits, at};
 
 const RULES: &str = include_str!("providers.toml");
 
@@ -172,12 +173,6 @@ fn fits_host(mx: &str, host: &str) -> bool {
     if mx.starts_with('.') { host.ends_with(mx) } else { host == mx }
 }
 
-/// A fault with the line that it stands on.
-fn at(text: &str, span: Range<usize>, why: &str) -> String {
-    let line = text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1);
-    format!("line {line}: {why}")
-}
-
 /// The file as it is written.
 mod file {
     use super::{
@@ -301,13 +296,8 @@ mod file {
                     "signal: asks for nothing: suspend, connections or rate is missing".to_owned(),
                 ));
             }
-            let fits = Fits::new(self.codes, self.enhanced, &self.text);
-            if fits.fits_everything() {
-                return Err((
-                    place,
-                    "signal: fits every reply: text, enhanced or codes is missing".to_owned(),
-                ));
-            }
+            let fits = Fits::new(self.codes, &self.enhanced, &self.text)
+                .map_err(|why| (place, format!("signal: {why}")))?;
             Ok(Signal { provider: self.provider.map(Spanned::into_inner), fits, asks })
         }
     }
@@ -395,5 +385,7 @@ mod tests {
         );
         assert!(rules("[[signal]]\ntext = [\"slow\"]\n").unwrap_err().contains("asks for nothing"));
         assert!(rules("[[signal]]\nsuspend = \"1m\"\n").unwrap_err().contains("fits every reply"));
+        let told = rules("[[signal]]\nenhanced = [\"4.7\"]\nsuspend = \"1m\"\n").unwrap_err();
+        assert!(told.starts_with("line 4: signal: enhanced: \"4.7\" is no"), "{told}");
     }
 }
