@@ -209,7 +209,8 @@ async fn t16_receivers_that_take_no_mail_of_that_size_hold_no_edition_and_a_rela
             once(&bench).await;
             let counts = bench.counts().await;
             assert_eq!(is_held(&bench).await, held, "{what}: {counts:?}");
-            assert!(counts.deferred >= 3, "{what}: {counts:?}");
+            // The third wait is as long as what is left of the morning, more or less.
+            assert!(counts.deferred + counts.expired >= 3, "{what}: {counts:?}");
             assert!(suspended(&bench).await.is_empty(), "{what}");
         }
     }
