@@ -343,6 +343,7 @@ mod tests {
             (550, "No such user here", Class::Dead),
             (550, "5.0.0 <awa@example.org>... User unknown", Class::Dead),
             (550, "5.5.0 Requested action not taken: no such user", Class::Dead),
+            (550, "5.7.1 No such user!", Class::Dead),
             // Where the enhanced code speaks of a policy, or of the network, the words do not say that somebody is dead.
             (550, "5.7.1 a policy forbids it: the name of your host does not exist", Class::Policy),
             (550, "5.4.4 host does not exist", Class::Policy),
