@@ -28,6 +28,8 @@ pub(super) struct Health {
     /// Sessions in a row that ended without an answer about a message, before it or after its dot.
     gone: u32,
     down_until: Option<Instant>,
+    /// Nothing is tried for want of room, which says nothing of them.
+    rests_until: Option<Instant>,
 }
 
 impl Health {
@@ -38,14 +40,14 @@ impl Health {
 
     /// Until when nothing is tried.
     pub(super) fn down_until(&self, now: Instant) -> Option<Instant> {
-        self.down_until.filter(|until| *until > now)
+        self.down_until.max(self.rests_until).filter(|until| *until > now)
     }
 
     /// They are left alone; for how long, and whether that is new since they answered last. Every connection that is open
     /// finds out by itself: what fails while they are left alone already makes it no longer.
     pub(super) fn down(&mut self, longest: Duration) -> (Duration, bool) {
         let now = Instant::now();
-        if let Some(until) = self.down_until(now) {
+        if let Some(until) = self.down_until.filter(|until| *until > now) {
             return (until - now, false);
         }
         let delay = FIRST_DELAY.saturating_mul(1 << self.failures.min(16)).min(longest);
@@ -101,7 +103,7 @@ impl Healths {
     /// Nothing is tried on this way for so long, which says nothing of those who are there.
     pub(super) fn rests(&mut self, route: Option<Arc<Route>>, length: Duration) {
         let health = self.of.entry(route).or_default();
-        health.down_until = health.down_until.max(Some(Instant::now() + length));
+        health.rests_until = health.rests_until.max(Some(Instant::now() + length));
     }
 
     /// A session on this way ended without an answer about a message; `true` when that happened too often.
@@ -138,6 +140,23 @@ mod tests {
         assert!(health.up(), "it is back");
         assert!(!health.up(), "once");
         assert_eq!(health.down(LONGEST_DELAY), (Duration::from_secs(1), true), "as if for the first time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_a_rest_neither_hides_a_failure_nor_is_one() {
+        const REST: Duration = Duration::from_secs(15);
+        let mut healths = Healths::default();
+        for length in [1, 2, 4] {
+            healths.rests(None, REST);
+            assert!(healths.down_until(None, Instant::now()).is_some());
+            assert_eq!(
+                healths.down(None).0,
+                Duration::from_secs(length),
+                "while others of that way had a rest"
+            );
+            tokio::time::advance(REST).await;
+            assert_eq!(healths.down_until(None, Instant::now()), None);
+        }
     }
 
     #[tokio::test(start_paused = true)]
