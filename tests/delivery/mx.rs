@@ -213,8 +213,12 @@ async fn section_4_who_stands_behind_a_providers_host_is_not_heard_for_that_prov
             ["421 4.7.0 [slow] wait\r\n", "450 4.7.1 too many messages\r\n", "550 5.7.1 [BL21] blocked\r\n"];
         let step =
             |words: &str| Step { phase: Phase::Rcpt, fault: Fault::Reply(words.to_owned()), taken: false };
-        let scripts =
-            behind.iter().zip(words).map(|(to, words)| (to.clone(), [step(words)].into())).collect();
+        // The first ends its session, and does so again: it is tried at once, and waits then.
+        let scripts = behind
+            .iter()
+            .zip(words)
+            .map(|(to, words)| (to.clone(), [step(words), step(words)].into()))
+            .collect();
         let server = Faulty::start(Offer::default(), scripts, VecDeque::new(), Vec::new()).await;
         let addresses: Vec<String> = behind.iter().cloned().chain(readers("slow.example", 5)).collect();
         let (bench, _folder) = straight(test.db, server.address.port(), "", &addresses).await;

@@ -118,6 +118,46 @@ async fn t16_where_somebody_lets_a_relay_go_on_the_row_begins_anew() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t16_where_somebody_lets_a_provider_go_on_its_row_begins_anew() {
+    for test in both().await {
+        let readers: Vec<String> = (0..30).map(|n| format!("no{n}@d1.example")).collect();
+        let server = server(&[], "").await;
+        let step = Step { phase: Phase::Rcpt, fault: Fault::Reply(ODD.to_owned()), taken: false };
+        readers.iter().for_each(|to| server.script(to, vec![step.clone(); 3].into()));
+        let (bench, _folder) = straight(test.db, server.address.port(), "", &readers).await;
+        let (engine, mode) = (bench.engine(), bench.mode());
+        let daemon = tokio::spawn(async move { engine.run_edition(mode, &Shutdown::new()).await.unwrap() });
+        let paused = async {
+            while suspended(&bench).await.is_empty() || bench.counts().await.claimed > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(MINUTE, paused).await.expect(test.name);
+        assert!(bench.counts().await.rejected < 30, "{}: the others wait", test.name);
+        let mut tx = bench.db.write().await.unwrap();
+        pace::store::free(&mut tx, "main", bench.clock.shared_ms()).await.unwrap();
+        tx.commit().await.unwrap();
+        // Those who wait went back to the ledger until the end of that pause, and it comes.
+        let sql =
+            "UPDATE delivery SET next_at = 0 WHERE COALESCE(state, 'planned') IN ('planned', 'deferred')";
+        let over = async {
+            while !daemon.is_finished() {
+                let mut tx = bench.db.write().await.unwrap();
+                on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+                tx.commit().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(MINUTE, over).await.expect(test.name);
+        daemon.await.unwrap();
+        // Fewer than twenty were left, and each is refused for good: it was their own policy after all.
+        let counts = bench.counts().await;
+        assert_eq!((counts.rejected, counts.total()), (30, 30), "{}: {counts:?}", test.name);
+        assert!(suspended(&bench).await.is_empty(), "{}", test.name);
+    }
+}
+
 /// Whether the edition is held.
 async fn is_held(bench: &Bench) -> bool {
     let edition = editions::store::load(&mut bench.db.read().await.unwrap(), bench.edition).await.unwrap();

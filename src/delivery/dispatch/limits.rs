@@ -98,10 +98,7 @@ impl Dispatch {
         for (name, relay) in &self.relays {
             let known = known.iter().find(|known| known.name == *name);
             let until = known.and_then(|known| known.paused_until);
-            // A pause that runs out stays written.
-            if relay.is_paused() && until.is_none() {
-                self.shared.refusals.begin_anew(name);
-            }
+            self.shared.refusals.heed_pause(name, until);
             let left = until.and_then(|until| u64::try_from(until - now).ok()).filter(|left| *left > 0);
             let jobs = relay.pause_until(left.map(|left| Instant::now() + Duration::from_millis(left)));
             back.extend(jobs.iter().map(|job| job.held.id.0));
@@ -118,10 +115,16 @@ impl Dispatch {
     pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) {
         let now = self.shared.clock.shared_ms();
         for relay in self.relays.values() {
-            relay.bucket.renew(limit_of(&rows, relay, ""), now);
-            for lane in relay.lanes().iter().filter(|lane| lane.shared) {
-                lane.bucket.renew(limit_of(&rows, relay, &lane.provider), now);
+            let lanes: Vec<_> = relay.lanes().into_iter().filter(|lane| lane.shared).collect();
+            let limits: Vec<_> = lanes.iter().map(|lane| limit_of(&rows, relay, &lane.provider)).collect();
+            let freed =
+                |(lane, limit): (&Arc<Lane>, &Limit)| limit.is_free() && lane.bucket.knows_less_than(*limit);
+            // Before anything of it can be refused once more.
+            if lanes.iter().zip(&limits).any(freed) {
+                self.shared.refusals.begin_anew(&relay.config.name);
             }
+            relay.bucket.renew(limit_of(&rows, relay, ""), now);
+            lanes.iter().zip(limits).for_each(|(lane, limit)| lane.bucket.renew(limit, now));
             relay.tidy();
         }
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = rows;

@@ -86,6 +86,11 @@ impl Limit {
         }
     }
 
+    /// Whether nothing is asked for: no signal came yet, or somebody let it go on since.
+    pub fn is_free(&self) -> bool {
+        *self == Self { signalled_at: self.signalled_at, ..Self::default() }
+    }
+
     fn next_signal(&self, now: i64) -> i64 {
         now.max(self.signalled_at.saturating_add(1))
     }

@@ -330,11 +330,6 @@ impl Relay {
         (state.drain(), anew)
     }
 
-    /// Whether the ledger was last seen to say that nothing is given to it for a while.
-    pub(super) fn is_paused(&self) -> bool {
-        self.state().paused_until.is_some()
-    }
-
     /// The ledger says that nothing is given to it until then, or that it goes on. Returns what waited, to go back.
     pub(super) fn pause_until(&self, until: Option<Instant>) -> Vec<Job> {
         let mut state = self.state();

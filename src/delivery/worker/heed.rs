@@ -38,7 +38,7 @@ impl Worker {
             return self.lost(lost, true, pending, job).await;
         }
         self.drop_session().await;
-        if let Some(reply) = lost.reply() {
+        if let Some(reply) = lost.reply().filter(|_| self.hears_the_provider(&job)) {
             self.hear_at_the_end(reply, true).await;
         }
         tracing::info!(relay.name = %self.relay.config.name, delivery.id = job.held.id.0, reason = %lost, "a session ended with this delivery once more; it waits");
@@ -298,7 +298,10 @@ impl Worker {
         }
         self.tally(verdict);
         let Some(class) = verdict.class else {
-            self.shared().refusals.accepted(whose);
+            // Nobody knows of a dot that was not answered.
+            if verdict.outcome == Outcome::Accepted {
+                self.shared().refusals.accepted(whose);
+            }
             return;
         };
         let said = verdict.text.as_deref().unwrap_or_default();
