@@ -4,7 +4,7 @@ mod store;
 
 pub(super) use store::{CLAIM_FRESH_SQLITE, claimed_of, take_fresh};
 pub(in crate::delivery) use store::{
-    Due, Found, Sending, claimed, first_deadline, next_instants, read_planned, sending,
+    Due, Found, Looked, Sending, claimed, first_deadline, next_instants, read_planned, sending,
 };
 
 use super::{Recent, Turn, life};
