@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::engine::Troubles;
 use super::ledger::{self, Claimed, Me, Move, Policy, Release, Verdict};
-use super::protocol::{self, Doubt, Group, Kept, Later, Recent, Round, Turns};
+use super::protocol::{self, Doubt, Group, Kept, Later, Looked, Recent, Round, Turns};
 use super::{Error, Result};
 use crate::clock::{Clock, Random};
 use crate::config::Delivery;
@@ -36,10 +36,10 @@ pub(super) struct Request {
     pub(super) due: Option<Claims>,
 }
 
-/// Deliveries to be claimed.
+/// Deliveries to be claimed as they were when they were looked at.
 #[derive(Debug)]
 pub(super) struct Claims {
-    due: Vec<i64>,
+    due: Vec<Looked>,
     taken: oneshot::Sender<Vec<i64>>,
 }
 
@@ -111,12 +111,12 @@ impl Committer {
         answered.await.unwrap_or(Answer::Fenced)
     }
 
-    /// Has the next commit claim these; returns those that are ours now. Whoever gives the waiting up leaves claims that
-    /// only the end of this life gives back.
+    /// Has the next commit claim these where they are still what they were; returns those that are ours now. Whoever
+    /// gives the waiting up leaves claims that only the end of this life gives back.
     ///
     /// # Errors
     /// [`Error::Fenced`]: this life is over.
-    pub(super) async fn claim(&self, due: Vec<i64>) -> Result<Vec<i64>> {
+    pub(super) async fn claim(&self, due: Vec<Looked>) -> Result<Vec<i64>> {
         let (taken, told) = oneshot::channel();
         match self.commit(Request { due: Some(Claims { due, taken }), ..Request::default() }).await {
             Answer::Fenced => Err(Error::Fenced),

@@ -10,7 +10,7 @@ mod release;
 mod turns;
 
 pub(super) use claim::{
-    Due, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
+    Due, Looked, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
 };
 pub(super) use life::{Doubt, heartbeat, join, leave, take_over};
 pub use life::{others_alive, shared_clock};
@@ -73,7 +73,7 @@ pub(super) mod tests {
 
     async fn found(db: &Db) -> Group {
         let found = claim::look(db, DUE).await.unwrap();
-        Group { due: found.wanted.iter().map(|held| held.id.0).collect(), ..Group::default() }
+        Group { due: found.looked(DUE), ..Group::default() }
     }
 
     #[tokio::test]
@@ -82,7 +82,7 @@ pub(super) mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (db, first, second) = ledger(folder.path()).await;
             let group = found(&db).await;
-            assert_eq!(group.due, [1, 2, 3]);
+            assert_eq!(group.due.iter().map(|looked| looked.0).collect::<Vec<_>>(), [1, 2, 3]);
             let (held, _) = claim_of(&db, second, Due { limit: 1, ..DUE }, &Turns::default()).await.unwrap();
             assert_eq!(held[0].id.0, 1);
             let mut tx = db.write().await.unwrap();
@@ -96,6 +96,33 @@ pub(super) mod tests {
             let Kept { claimed, .. } =
                 release(&db, first, &group, 0, &mut round, &Recent::default()).await.unwrap();
             assert_eq!(claimed, [2, 3]);
+        }
+    }
+
+    #[tokio::test]
+    async fn p5_what_was_moved_or_put_off_meanwhile_is_not_claimed_as_what_it_was() {
+        let moves = [
+            "UPDATE delivery SET due_at = 500, next_at = 500 WHERE id = 2",
+            "UPDATE delivery SET deadline = 900 WHERE id = 2",
+            "UPDATE delivery SET deadline = 1100 WHERE id = 2",
+            "UPDATE delivery SET due_at = 500, next_at = 500, deadline = 1500 WHERE id = 2",
+        ];
+        for (again, moved) in moves.iter().flat_map(|moved| [(false, *moved), (true, *moved)]) {
+            let folder = tempfile::tempdir().unwrap();
+            let (db, me, _) = ledger(folder.path()).await;
+            let group = found(&db).await;
+            let mut tx = db.write().await.unwrap();
+            on!(&mut tx, |c| sqlx::query(moved).execute(c).await.map(drop).unwrap());
+            tx.commit().await.unwrap();
+            let mut round = Round::new(&Turns::default());
+            if again {
+                round.repeat();
+            }
+            let Kept { claimed, .. } =
+                release(&db, me, &group, 0, &mut round, &Recent::default()).await.unwrap();
+            assert_eq!(claimed, [1, 3], "{moved}");
+            let held = claim::claimed(&mut db.read().await.unwrap(), 1).await.unwrap();
+            assert_eq!(held, 2, "{moved}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::pieces::{self, Piece, Place};
+use super::pieces::{self, Piece, Place, Walk};
 use super::{come_nearer, json, listed};
 use crate::db::{Conn, Db, Error, on};
 use crate::delivery::{CHANNEL, Result};
@@ -160,21 +160,24 @@ pub(in crate::delivery) async fn cancelled_not_over(conn: &mut Conn) -> Result<V
     Ok(found.into_iter().map(EditionId).collect())
 }
 
-/// Withdraws what was not accepted of a cancelled edition; what is claimed is its owner's to give back.
+/// Withdraws a piece of what was not accepted of a cancelled edition; what is claimed is its owner's to give back. Returns
+/// where the walk goes on.
+pub(in crate::delivery) async fn withdraw(db: &Db, edition: EditionId, walk: Walk) -> Result<Option<Walk>> {
+    let (ids, next) = pieces::waiting(&mut db.read().await?, edition.0, i64::MAX, walk).await?;
+    if !ids.is_empty() {
+        let mut tx = db.write().await?;
+        let (sql, ids) = (listed(&tx, WITHDRAW), json(&pieces::hold(&mut tx, ids, false).await?));
+        on!(&mut tx, |c| sqlx::query(sql).bind(&ids).execute(c).await.map(drop)).map_err(Error::from)?;
+        tx.commit().await?;
+    }
+    Ok(next)
+}
+
+/// Withdraws all of it.
 pub async fn withdraw_all(db: &Db, edition: EditionId) -> Result<()> {
-    for fresh in [true, false] {
-        let mut behind = Some(Place::FIRST);
-        while let Some(place) = behind {
-            let found = pieces::waiting(&mut db.read().await?, edition.0, fresh, i64::MAX, place).await?;
-            behind = found.next;
-            if found.ids.is_empty() {
-                break;
-            }
-            let mut tx = db.write().await?;
-            let (sql, ids) = (listed(&tx, WITHDRAW), json(&pieces::hold(&mut tx, found.ids, false).await?));
-            on!(&mut tx, |c| sqlx::query(sql).bind(&ids).execute(c).await.map(drop)).map_err(Error::from)?;
-            tx.commit().await?;
-        }
+    let mut walk = Some(Walk::START);
+    while let Some(so_far) = walk {
+        walk = withdraw(db, edition, so_far).await?;
     }
     Ok(())
 }

@@ -19,11 +19,11 @@ use super::{Counts, DeliveryState, Result};
 use crate::db::{Conn, Engine, Error, on};
 use crate::editions::EditionId;
 use crate::readers::SubscriberId;
-pub(in crate::delivery) use by_hand::cancelled_not_over;
 pub use by_hand::{Settle, retry, settle, uncertain, uncertain_piece, withdraw_all};
+pub(in crate::delivery) use by_hand::{cancelled_not_over, withdraw};
 pub use page::page;
 pub use pieces::{Piece, Place};
-pub(super) use pieces::{hold, waiting};
+pub(super) use pieces::{Walk, hold, waiting};
 pub(super) use plan::{
     Kept, come_nearer, keep, movable, nearest, nowhere, place, plan, slots, wait_for_planning,
 };

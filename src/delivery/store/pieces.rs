@@ -31,6 +31,26 @@ pub struct Piece {
     pub next: Option<Place>,
 }
 
+/// How far somebody came through what nobody holds of an edition: what was never tried, and then what is to be tried
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) struct Walk {
+    fresh: bool,
+    behind: Place,
+}
+
+impl Walk {
+    pub(in crate::delivery) const START: Self = Self { fresh: true, behind: Place::FIRST };
+
+    /// Where it goes on; `None` behind the last piece.
+    fn on(self, next: Option<Place>) -> Option<Self> {
+        match next {
+            Some(behind) => Some(Self { behind, ..self }),
+            None => self.fresh.then_some(Self { fresh: false, behind: Place::FIRST }),
+        }
+    }
+}
+
 const WAITING: &str = "
 SELECT next_at, id
 FROM delivery
@@ -40,15 +60,16 @@ LIMIT $5";
 
 static WAITING_AGAIN: LazyLock<String> = LazyLock::new(|| WAITING.replace("'planned'", "'deferred'"));
 
-/// A piece of what nobody holds of an edition and is too late at this moment: never tried (`fresh`), or to be tried again.
+/// The next piece of what nobody holds of an edition and is too late at this moment, and where the walk goes on.
 pub(in crate::delivery) async fn waiting(
     conn: &mut Conn,
     edition: i64,
-    fresh: bool,
     late: i64,
-    behind: Place,
-) -> Result<Piece> {
-    find(conn, if fresh { WAITING } else { &WAITING_AGAIN }, edition, late, behind).await
+    walk: Walk,
+) -> Result<(Vec<i64>, Option<Walk>)> {
+    let sql = if walk.fresh { WAITING } else { &WAITING_AGAIN };
+    let piece = find(conn, sql, edition, late, walk.behind).await?;
+    Ok((piece.ids, walk.on(piece.next)))
 }
 
 /// A piece by a statement about edition $1, a bound $2, a place ($3, $4) and a limit $5, which gives places.

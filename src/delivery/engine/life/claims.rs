@@ -84,10 +84,10 @@ impl Life<'_> {
             let mut found = self.ask(protocol::look(db, due)).await?;
             if found.unwanted.is_empty() {
                 let seen = found.seen();
-                let ids: Vec<i64> = found.wanted.iter().map(|held| held.id.0).collect();
-                if !ids.is_empty() {
+                let looked = found.looked(due);
+                if !looked.is_empty() {
                     let taken = tokio::select! {
-                        taken = committer.claim(ids) => taken?,
+                        taken = committer.claim(looked) => taken?,
                         () = shutdown.draining() => Vec::new(),
                     };
                     let taken: HashSet<i64> = taken.into_iter().collect();

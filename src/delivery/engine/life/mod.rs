@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use self::sweeps::Deadlines;
+use self::sweeps::{Deadlines, Passes};
 use super::{Engine, Mode, pause};
 use crate::clock::timestamp;
 use crate::db::Notices;
@@ -54,6 +54,7 @@ pub(super) struct Life<'a> {
     dispatch: Arc<Dispatch>,
     next_sweep: Instant,
     deadlines: Deadlines,
+    passes: Passes,
     next_look: Instant,
     next_telling: Instant,
     /// The last reader whose delivery was read, where nothing is claimed.
@@ -71,6 +72,7 @@ impl<'a> Life<'a> {
             dispatch,
             next_sweep: now,
             deadlines: Deadlines::default(),
+            passes: Passes::default(),
             next_look: now,
             next_telling: now + TELL,
             last_seen: 0,
@@ -153,11 +155,12 @@ impl<'a> Life<'a> {
                     tracing::warn!(%error, "connections could not be given back; trying again");
                 }
             }
-            self.sweep(&editions, shutdown).await?;
+            // With more to end the next turn comes at once, and claims and operators are looked at before it.
+            busy |= self.sweep(&editions).await?;
             if !busy && idle && !self.dispatch.is_busy() {
                 if self.ask(self.finished(&editions)).await? {
                     // Its edition may have been cancelled, and nobody else be there.
-                    return self.withdraw_the_cancelled().await;
+                    return self.withdraw_the_cancelled(shutdown).await;
                 }
                 self.ask(self.jump(&editions)).await?;
             }

@@ -2,17 +2,19 @@
 //!
 //! An edition's deliveries are looked through only once the first of them may be late: until then a look is at one row. Of
 //! a million that wait for their hour, or for a relay, each look through all of them would keep the writer from whoever
-//! can send.
+//! can send. What is found is ended by one piece at each turn of a life, for the same reason.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::mem::discriminant;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Life;
+use crate::db::Db;
 use crate::delivery::Result;
 use crate::delivery::protocol::{self, Sending};
-use crate::delivery::store::{self, Place};
+use crate::delivery::store::{self, Walk};
 use crate::editions::EditionId;
 use crate::lifecycle::Shutdown;
 
@@ -58,23 +60,82 @@ impl Deadlines {
     }
 }
 
+/// Why deliveries of an edition end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// They are too late at this moment.
+    Late(i64),
+    /// Their edition is cancelled.
+    Cancelled,
+}
+
+/// An edition that is gone through, and how far.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    edition: i64,
+    why: Why,
+    walk: Walk,
+}
+
+impl Pass {
+    /// Ends a piece of it; returns where it goes on.
+    async fn piece(self, db: &Db) -> Result<Option<Walk>> {
+        match self.why {
+            Why::Late(civil) => protocol::expire(db, self.edition, civil, self.walk).await,
+            Why::Cancelled => store::withdraw(db, EditionId(self.edition), self.walk).await,
+        }
+    }
+}
+
+/// Editions that are gone through, by turns: none waits for the last piece of another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passes(VecDeque<Pass>);
+
+impl Passes {
+    /// An edition is gone through from its start, if it is not yet.
+    fn begin(&mut self, edition: i64, why: Why) {
+        let same = |pass: &Pass| pass.edition == edition && discriminant(&pass.why) == discriminant(&why);
+        if !self.0.iter().any(same) {
+            self.0.push_back(Pass { edition, why, walk: Walk::START });
+        }
+    }
+
+    /// What is late of editions that are not being sent any more waits until they are.
+    fn keep(&mut self, editions: &[Sending]) {
+        let is_sent = |edition| editions.iter().any(|sending| sending.id == edition);
+        self.0.retain(|pass| pass.why == Why::Cancelled || is_sent(pass.edition));
+    }
+}
+
 impl Life<'_> {
-    /// Ends what is late, whether there is work meanwhile or not: that may last for hours where a relay is slow.
-    pub(super) async fn sweep(&mut self, editions: &[Sending], shutdown: &Shutdown) -> Result<()> {
+    /// Ends a piece of what is late or cancelled, whether there is work meanwhile or not: that may last for hours where
+    /// a relay is slow. `true` while there is more.
+    pub(super) async fn sweep(&mut self, editions: &[Sending]) -> Result<bool> {
         let again = Instant::now() >= self.next_sweep;
         if again {
             self.next_sweep = Instant::now() + SWEEP;
             self.hear(editions).await?;
+            for edition in self.ask(self.cancelled()).await? {
+                self.passes.begin(edition.0, Why::Cancelled);
+            }
         }
+        self.passes.keep(editions);
         let civil = self.engine.clock.civil_ms();
         for sending in editions {
             if self.deadlines.may_be_late(sending.id, civil, again) {
-                self.expire(sending.id, civil, shutdown).await?;
-                let first = self.ask_at_length(self.first_deadline(sending)).await?;
-                self.deadlines.ended(sending.id, first, civil);
+                self.passes.begin(sending.id, Why::Late(civil));
             }
         }
-        if again { self.withdraw_the_cancelled().await } else { Ok(()) }
+        let Some(pass) = self.passes.0.pop_front() else { return Ok(false) };
+        match (self.ask_at_length(pass.piece(&self.engine.db)).await?, pass.why) {
+            (Some(walk), _) => self.passes.0.push_back(Pass { walk, ..pass }),
+            (None, Why::Late(civil)) => {
+                let first = self.ask_at_length(self.first_deadline(pass.edition)).await?;
+                self.deadlines.ended(pass.edition, first, civil);
+            }
+            (None, Why::Cancelled) => {}
+        }
+        Ok(!self.passes.0.is_empty())
     }
 
     async fn hear(&mut self, editions: &[Sending]) -> Result<()> {
@@ -88,30 +149,22 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Piece by piece; whoever is told to leave waits for one of them at most.
-    async fn expire(&self, edition: i64, civil: i64, shutdown: &Shutdown) -> Result<()> {
-        for fresh in [true, false] {
-            let mut behind = Some(Place::FIRST);
-            while let Some(place) = behind.filter(|_| !shutdown.is_draining()) {
-                let ended = protocol::expire(&self.engine.db, edition, fresh, civil, place);
-                behind = self.ask_at_length(ended).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn first_deadline(&self, sending: &Sending) -> Result<Option<i64>> {
-        Ok(protocol::first_deadline(&mut self.engine.db.read().await?, sending.id).await?)
+    async fn first_deadline(&self, edition: i64) -> Result<Option<i64>> {
+        Ok(protocol::first_deadline(&mut self.engine.db.read().await?, edition).await?)
     }
 
     async fn cancelled(&self) -> Result<Vec<EditionId>> {
         store::cancelled_not_over(&mut self.engine.db.read().await?).await
     }
 
-    /// What was on its way when its edition was cancelled, and came back since, leaves no more.
-    pub(super) async fn withdraw_the_cancelled(&self) -> Result<()> {
+    /// What was on its way when its edition was cancelled, and came back since, leaves no more. To the end, for a life
+    /// that has nothing else to do; whoever is told to leave waits for one piece at most.
+    pub(super) async fn withdraw_the_cancelled(&self, shutdown: &Shutdown) -> Result<()> {
         for edition in self.ask(self.cancelled()).await? {
-            self.ask_at_length(store::withdraw_all(&self.engine.db, edition)).await?;
+            let mut walk = Some(Walk::START);
+            while let Some(so_far) = walk.filter(|_| !shutdown.is_draining()) {
+                walk = self.ask_at_length(store::withdraw(&self.engine.db, edition, so_far)).await?;
+            }
         }
         Ok(())
     }

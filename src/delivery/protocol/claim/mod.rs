@@ -4,13 +4,13 @@ mod store;
 
 pub(super) use store::{CLAIM_FRESH_SQLITE, claimed_of, take_fresh};
 pub(in crate::delivery) use store::{
-    Due, Found, Sending, claimed, first_deadline, next_instants, read_planned, sending,
+    Due, Found, Looked, Sending, claimed, first_deadline, next_instants, read_planned, sending,
 };
 
 use super::{Recent, Turn, life};
 use crate::db::{Db, expect_rows};
 use crate::delivery::ledger::{Claimed, Me};
-use crate::delivery::store::{Place, waiting};
+use crate::delivery::store::{Walk, waiting};
 use crate::delivery::{Error, Result};
 
 /// C: claims what is due, and sets aside what nobody wants any more, in a transaction of its own; returns what was
@@ -49,22 +49,21 @@ pub(in crate::delivery) async fn look(db: &Db, due: Due) -> Result<Found> {
     Ok(store::due(&mut db.read().await?, due).await?)
 }
 
-/// Ends a piece of what came too late and nobody holds, of what was never tried (`fresh`) or of what is to be tried again;
-/// returns where the next one begins. It is looked for beside the writer.
+/// Ends a piece of what came too late and nobody holds; returns where the walk goes on. It is looked for beside the
+/// writer.
 pub(in crate::delivery) async fn expire(
     db: &Db,
     edition: i64,
-    fresh: bool,
     civil: i64,
-    behind: Place,
-) -> Result<Option<Place>> {
-    let piece = waiting(&mut db.read().await?, edition, fresh, civil, behind).await?;
-    if !piece.ids.is_empty() {
+    walk: Walk,
+) -> Result<Option<Walk>> {
+    let (ids, next) = waiting(&mut db.read().await?, edition, civil, walk).await?;
+    if !ids.is_empty() {
         let mut tx = db.write().await?;
-        store::expire(&mut tx, piece.ids, civil).await?;
+        store::expire(&mut tx, ids, civil).await?;
         tx.commit().await?;
     }
-    Ok(piece.next)
+    Ok(next)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod store;
 
 pub(in crate::delivery) use recent::Recent;
 
-use super::{Round, claim, life};
+use super::{Looked, Round, claim, life};
 use crate::db::{self, Conn, Db};
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
 use crate::delivery::{DeliveryState, Error, Result};
@@ -24,9 +24,9 @@ pub(in crate::delivery) struct Group {
     pub(in crate::delivery) back: Vec<i64>,
     /// Claims that go back and wait.
     pub(in crate::delivery) later: Vec<Later>,
-    /// What was found to be due and was never tried, to be claimed. On SQLite alone, where a claim of its own would hold up
-    /// every dot; PostgreSQL has no statement for it.
-    pub(in crate::delivery) due: Vec<i64>,
+    /// What was found to be due and was never tried, to be claimed where it is still so. On SQLite alone, where a claim
+    /// of its own would hold up every dot; PostgreSQL has no statement for it.
+    pub(in crate::delivery) due: Vec<Looked>,
 }
 
 /// What a commit came to.

@@ -6,7 +6,7 @@ mod sending;
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::db::{Conn, Result, Side, on};
@@ -114,10 +114,19 @@ SET state = 'claimed', daemon = $1, epoch = $2
 WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($3 AS JSONB)))
   AND state IN ('planned', 'deferred')";
 
-/// The same for what was looked at a moment ago, on SQLite: one that was tried since is no longer what it was then, and
-/// its next attempt would bear the number of another.
-pub(in crate::delivery::protocol) static CLAIM_FRESH_SQLITE: LazyLock<String> =
-    LazyLock::new(|| CLAIM_SQLITE.replace("IN ('planned', 'deferred')", "= 'planned'"));
+// The same for what was looked at a moment ago, on SQLite ($3: each a `Looked`), where it is still what it was then. The
+// next attempt of one that was tried since would bear the number of another; one that was moved to another hour or zone,
+// or put off, would leave before it is due, or by a deadline that it no longer has.
+pub(in crate::delivery::protocol) const CLAIM_FRESH_SQLITE: &str = "
+WITH due AS MATERIALIZED (
+    SELECT value ->> 0 AS id, value ->> 1 AS deadline, value ->> 2 AS until
+    FROM json_each($3)
+)
+UPDATE delivery
+SET state = 'claimed', daemon = $1, epoch = $2
+FROM due
+WHERE delivery.id = due.id AND delivery.deadline = due.deadline AND delivery.next_at <= due.until
+  AND COALESCE(delivery.state, '') = 'planned'";
 
 const CLAIMED_OF_SQLITE: &str = "
 SELECT id
@@ -146,6 +155,10 @@ pub(in crate::delivery) struct Due {
     pub(in crate::delivery) limit: i64,
 }
 
+/// One that was found to be due and is to be claimed as it was then: which, its deadline, and until when it was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(in crate::delivery) struct Looked(pub(in crate::delivery) i64, i64, i64);
+
 /// What is due, and those among it that nobody wants any more.
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct Found {
@@ -157,6 +170,11 @@ impl Found {
     /// How many rows that is.
     pub(in crate::delivery) fn seen(&self) -> usize {
         self.wanted.len() + self.unwanted.len()
+    }
+
+    /// What of it is to be claimed, as it was when this was asked.
+    pub(in crate::delivery) fn looked(&self, due: Due) -> Vec<Looked> {
+        self.wanted.iter().map(|held| Looked(held.id.0, held.deadline, due.until)).collect()
     }
 
     fn add(&mut self, wanted: bool, held: Claimed) {
@@ -228,18 +246,17 @@ pub(super) async fn take(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<u64> {
         .rows_affected()))
 }
 
-/// Claims, on SQLite, what was found a moment ago and was not tried since; returns what of it is ours now.
+/// Claims, on SQLite, what was found a moment ago and is still what it was; returns what of it is ours now.
 pub(in crate::delivery::protocol) async fn take_fresh(
     conn: &mut Conn,
     me: Me,
-    due: &[i64],
+    due: &[Looked],
 ) -> Result<Vec<i64>> {
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = AssertSqlSafe(CLAIM_FRESH_SQLITE.as_str());
-    let ids = json(due);
-    on!(conn, |c| sqlx::query(sql).bind(me.daemon).bind(me.epoch).bind(&ids).execute(c).await.map(drop)?);
+    let (sql, list) = (CLAIM_FRESH_SQLITE, json(due));
+    on!(conn, |c| sqlx::query(sql).bind(me.daemon).bind(me.epoch).bind(&list).execute(c).await.map(drop)?);
     claimed_of(conn, me, due).await
 }
 
@@ -247,9 +264,9 @@ pub(in crate::delivery::protocol) async fn take_fresh(
 pub(in crate::delivery::protocol) async fn claimed_of(
     conn: &mut Conn,
     me: Me,
-    due: &[i64],
+    due: &[Looked],
 ) -> Result<Vec<i64>> {
-    let ids = json(due);
+    let ids = json(&due.iter().map(|looked| looked.0).collect::<Vec<_>>());
     Ok(on!(conn, |c| sqlx::query_scalar(CLAIMED_OF_SQLITE)
         .bind(&ids)
         .bind(me.daemon)
@@ -354,7 +371,7 @@ pub(in crate::delivery) async fn expire(conn: &mut Conn, ids: Vec<i64>, civil: i
 #[cfg(test)]
 /// Each statement of a morning, and what its plan must find its rows by.
 pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
-    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE.as_str(), CLAIMED_OF_SQLITE, UNWANTED_SQLITE, EXPIRE]
+    let by_key = [CLAIM_SQLITE, CLAIM_FRESH_SQLITE, CLAIMED_OF_SQLITE, UNWANTED_SQLITE, EXPIRE]
         .map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
     let planned = [(FRESH_SQLITE.as_str(), "delivery_planned")];
     let read = [(PLANNED, "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber>?)")];

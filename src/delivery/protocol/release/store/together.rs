@@ -34,7 +34,7 @@ fn together_sqlite(me: Me, rows: usize, due: bool) -> Arc<str> {
         let moved = moved(&[]).as_values(rows);
         let asked = asked(&[].iter()).as_values(rows);
         let release = RELEASE.trim_end_matches("\nRETURNING delivery");
-        let claim = if due { format!("{}{ALIVE};\n", CLAIM_FRESH_SQLITE.as_str()) } else { String::new() };
+        let claim = if due { format!("{CLAIM_FRESH_SQLITE}{ALIVE};\n") } else { String::new() };
         let all = format!(
             "BEGIN IMMEDIATE;\nWITH told {told}{FINISH}{ALIVE};\nWITH moved {moved}{MOVE};\nWITH asked {asked}{release};\n{claim}COMMIT"
         );
@@ -138,7 +138,7 @@ pub(in crate::delivery::protocol::release) async fn together(
             let count = |at: usize| counts.get(at).copied().unwrap_or(0);
             // Where nothing is due, that is COMMIT's count.
             let claimed = if due.is_empty() || count(AT_CLAIMS) == due.len() as u64 {
-                due.clone()
+                due.iter().map(|looked| looked.0).collect()
             } else {
                 claimed_of(conn, me, due).await?
             };
