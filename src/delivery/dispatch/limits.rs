@@ -1,6 +1,7 @@
 //! Limits that all daemons keep together: blocks of starts, pauses, and what signals asked for.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -111,31 +112,50 @@ impl Dispatch {
         Ok(())
     }
 
-    /// What other daemons and commands made of the limits.
-    pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) {
+    /// What other daemons and commands made of the limits; `true` where somebody let a relay or providers of it go on
+    /// since this was called last.
+    pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) -> bool {
         let now = self.shared.clock.shared_ms();
+        let let_go_on = self.let_go_on(&rows);
         for relay in self.relays.values() {
-            let lanes: Vec<_> = relay.lanes().into_iter().filter(|lane| lane.shared).collect();
-            let limits: Vec<_> = lanes.iter().map(|lane| limit_of(&rows, relay, &lane.provider)).collect();
-            let freed =
-                |(lane, limit): (&Arc<Lane>, &Limit)| limit.is_free() && lane.bucket.knows_less_than(*limit);
             // Before anything of it can be refused once more.
-            if lanes.iter().zip(&limits).any(freed) {
+            if let_go_on.contains(&relay.config.name) {
                 self.shared.refusals.begin_anew(&relay.config.name);
             }
             relay.bucket.renew(limit_of(&rows, relay, ""), now);
-            lanes.iter().zip(limits).for_each(|(lane, limit)| lane.bucket.renew(limit, now));
+            for lane in relay.lanes().iter().filter(|lane| lane.shared) {
+                lane.bucket.renew(limit_of(&rows, relay, &lane.provider), now);
+            }
             relay.tidy();
         }
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+        *self.limits() = Some(rows);
+        !let_go_on.is_empty()
+    }
+
+    /// Of which relays somebody forgot what signals asked for since the limits were heeded last. A daemon that begins has
+    /// nothing that waits for that.
+    fn let_go_on(&self, rows: &[Row]) -> BTreeSet<String> {
+        let known = self.limits();
+        let Some(known) = known.as_ref() else { return BTreeSet::new() };
+        let known: HashMap<_, _> =
+            known.iter().map(|row| ((&row.relay, &row.provider), row.signalled_at)).collect();
+        let is_new =
+            |row: &&Row| known.get(&(&row.relay, &row.provider)).is_none_or(|at| *at < row.signalled_at);
+        let freed = rows.iter().filter(|row| row.limit().is_free()).filter(is_new);
+        freed.map(|row| row.relay.clone()).collect()
     }
 
     /// What is known already of a lane's limit, however new the lane is.
     pub(super) fn heed_for(&self, relay: &Relay, lane: &Lane) {
         if lane.shared {
-            let rows = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            lane.bucket.renew(limit_of(&rows, relay, &lane.provider), self.shared.clock.shared_ms());
+            let limits = self.limits();
+            let limit = limit_of(limits.as_deref().unwrap_or_default(), relay, &lane.provider);
+            lane.bucket.renew(limit, self.shared.clock.shared_ms());
         }
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Option<Vec<Row>>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

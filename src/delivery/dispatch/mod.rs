@@ -62,8 +62,8 @@ pub(super) struct Dispatch {
     /// Whoever looks which relays are paused.
     looking: tokio::sync::Mutex<()>,
     connections: Connections,
-    /// Limits as they were read last: a lane begins with its own.
-    limits: Mutex<Vec<Row>>,
+    /// Limits as they were read last, if they were: a lane begins with its own.
+    limits: Mutex<Option<Vec<Row>>>,
     /// Cancelled when this life ends.
     closing: CancellationToken,
 }

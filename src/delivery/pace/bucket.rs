@@ -72,11 +72,6 @@ impl Bucket {
         self.base
     }
 
-    /// Whether this limit was asked for later than what is known.
-    pub fn knows_less_than(&self, limit: Limit) -> bool {
-        limit.signalled_at > self.inner().limit.signalled_at
-    }
-
     /// What holds now; `now` in milliseconds of shared time.
     pub fn now(&self, now: i64) -> Now {
         self.inner().limit.at(self.base, now)
