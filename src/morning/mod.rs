@@ -6,6 +6,7 @@
 pub mod alert;
 mod content;
 pub mod demo;
+pub mod doctor;
 pub mod drill;
 mod ears;
 pub mod inbox;

@@ -1,5 +1,6 @@
 //! Tests of the room `cli`.
 
+mod doctor;
 mod files;
 mod refusals;
 mod relay;

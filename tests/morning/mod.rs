@@ -1,6 +1,7 @@
 //! Tests of the room `morning`.
 
 mod clock;
+mod doctor;
 mod links;
 mod preview;
 mod rehearse;

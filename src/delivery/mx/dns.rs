@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What a resolver found.
 #[derive(Clone, Debug)]
-pub(super) enum Found {
+pub(in crate::delivery) enum Found {
     /// These, of the asked type.
     Records(Vec<RData>),
     /// The name exists, and has none.
@@ -40,27 +40,27 @@ pub(super) enum Found {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) found: Found,
+pub(in crate::delivery) struct Answer {
+    pub(in crate::delivery) found: Found,
     /// Whether a resolver that we believe has validated it.
-    pub(super) secure: bool,
-    pub(super) holds: Duration,
+    pub(in crate::delivery) secure: bool,
+    pub(in crate::delivery) holds: Duration,
 }
 
 /// Nobody could say; asking later may help.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{name} {kind}: {why}")]
-pub(super) struct Unanswered {
+pub(in crate::delivery) struct Unanswered {
     name: String,
     kind: RecordType,
     why: String,
     /// Whether a resolver said so, in place of saying nothing.
-    pub(super) heard: bool,
+    pub(in crate::delivery) heard: bool,
 }
 
 /// The resolvers that are asked.
 #[derive(Clone, Debug)]
-pub(super) struct Dns {
+pub(in crate::delivery) struct Dns {
     servers: Vec<SocketAddr>,
     random: Random,
 }
@@ -70,7 +70,7 @@ impl Dns {
     ///
     /// # Errors
     /// The system names none that can be read.
-    pub(super) fn new(resolver: Option<SocketAddr>, random: Random) -> Result<Self, String> {
+    pub(in crate::delivery) fn new(resolver: Option<SocketAddr>, random: Random) -> Result<Self, String> {
         let servers = match resolver {
             Some(address) => vec![address],
             None => hickory_resolver::system_conf::read_system_conf()
@@ -88,7 +88,7 @@ impl Dns {
     }
 
     /// What there is of this type at this name, an alias followed.
-    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
+    pub(in crate::delivery) async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
         let told = |why: String, heard| Unanswered { name: name.to_owned(), kind, why, heard };
         let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.')))
             .map_err(|error| told(error.to_string(), true))?;
@@ -109,7 +109,7 @@ impl Dns {
     }
 
     /// Whether no resolver answers at all, whatever it is asked: then nothing is known of anybody.
-    pub(super) async fn is_silent(&self) -> bool {
+    pub(in crate::delivery) async fn is_silent(&self) -> bool {
         for server in &self.servers {
             if let Ok(Ok(_)) = timeout(ALIVE, self.ask_one(*server, &Name::root(), RecordType::NS)).await {
                 return false;
@@ -119,7 +119,7 @@ impl Dns {
     }
 
     /// The addresses of a host, those that mail reaches most surely first, and whether all of them are vouched for.
-    pub(super) async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, bool), Unanswered> {
+    pub(in crate::delivery) async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, bool), Unanswered> {
         let (four, six) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
         let mut addresses = Vec::new();
         let mut secure = true;

@@ -59,7 +59,7 @@ pub(in crate::delivery) async fn open(
             match reach(&host, SocketAddr::new(ip, going.port), &trust, going).await {
                 Ok(session) => return Ok((session, host.name)),
                 Err(Lost::Down(why) | Lost::Gone(why)) => unreachable.push(why),
-                Err(Lost::Misfit(why) | Lost::Handshake(why)) => not_safe.push(why),
+                Err(Lost::Misfit(why) | Lost::Handshake(why) | Lost::Denied(why)) => not_safe.push(why),
                 Err(lost @ Lost::Ended(_)) => return Err(lost),
                 Err(Lost::Refused(reply, why)) => {
                     unreachable.push(why);
