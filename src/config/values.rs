@@ -98,7 +98,7 @@ fn is_given(owner: u32, us: Option<u32>) -> bool {
 }
 
 /// The user whose rights this process has.
-fn us() -> Option<u32> {
+pub(crate) fn us() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     // Real, effective, saved, of the file system.
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;

@@ -1,0 +1,163 @@
+//! The ledger: whether it is there and of this version, what a commit is worth, how much room it has.
+
+mod postgres;
+mod sqlite;
+
+use std::time::Duration;
+
+use super::finding::{Area, Finding};
+use super::{Check, Patient, store};
+use crate::db::{Db, Facts, Place, Schema};
+
+const URL: &str = "database.url";
+const AREA: Area = Area::Database;
+
+/// Opens the database for looking alone, and says where that fails.
+pub(super) async fn open(patient: &Patient) -> (Option<Db>, Vec<Finding>) {
+    let options = patient.config.database.options();
+    match Db::reach(&options, patient.limits.answer).await {
+        Ok(true) => {}
+        Ok(false) => return (None, vec![missing()]),
+        Err(error) => return (None, vec![away(&error.to_string())]),
+    }
+    match Db::open_read_only(&options).await {
+        Ok(db) => (Some(db), Vec::new()),
+        Err(error) => (None, vec![away(&error.to_string())]),
+    }
+}
+
+fn missing() -> Finding {
+    Finding::bad(AREA, URL, "There is no such file yet.", "Run `matinale migrate`: it makes the database.")
+}
+
+fn away(why: &str) -> Finding {
+    let advice = "Mend database.url (or its url_file), or start the server; `matinale migrate` makes a SQLite \
+        file.";
+    Finding::bad(AREA, URL, format!("The database cannot be opened: {why}."), advice)
+}
+
+/// It did not answer.
+pub(super) fn silent(limit: Duration) -> Finding {
+    away(&format!("no answer within {} s", limit.as_secs()))
+}
+
+/// It could not even be tried.
+pub(super) fn broken(why: &str) -> Finding {
+    away(&format!("the attempt broke ({why})"))
+}
+
+/// The checks of a database that is there.
+pub(super) fn checks(patient: &Patient, db: Option<&Db>) -> Vec<Check> {
+    let Some(db) = db else { return Vec::new() };
+    let engine = {
+        let (patient, db) = (patient.clone(), db.clone());
+        async move { look(&patient, &db).await }
+    };
+    let schema = {
+        let (db, manual) = (db.clone(), !patient.config.database.migrate);
+        async move {
+            match db.schema().await {
+                Ok(schema) => vec![judge_schema(&schema, manual)],
+                Err(error) => vec![away(&error.to_string())],
+            }
+        }
+    };
+    let mut checks =
+        vec![Check::start(patient, AREA, URL, engine), Check::start(patient, AREA, "schema", schema)];
+    if let Ok(Some(file)) = patient.config.database.options().file() {
+        // Aside: a disk that is away keeps a thread waiting, and not this check.
+        let place = async move {
+            let shown = file.display().to_string();
+            match tokio::task::spawn_blocking(move || Place::of(&file)).await {
+                Ok(Ok(place)) => sqlite::judge_place(&shown, &place, crate::config::values::us()),
+                Ok(Err(error)) => vec![away(&format!("{shown}: {error}"))],
+                Err(error) => vec![away(&error.to_string())],
+            }
+        };
+        checks.push(Check::start(patient, AREA, "file", place));
+    }
+    checks
+}
+
+async fn look(patient: &Patient, db: &Db) -> Vec<Finding> {
+    let config = &patient.config.database;
+    match db.look().await {
+        Err(error) => vec![away(&error.to_string())],
+        Ok(Facts::Sqlite(facts)) => sqlite::judge(&facts, config.synchronous),
+        Ok(Facts::Postgres(facts)) => {
+            // Where the schema is older than this question the engine's own answers stand all the same.
+            let daemons = async { store::daemons(&mut db.read().await?).await }.await.unwrap_or(0);
+            postgres::judge(&facts, config.synchronous, config.connections, daemons)
+        }
+    }
+}
+
+/// How the schema stands to this version's.
+fn judge_schema(schema: &Schema, manual: bool) -> Finding {
+    let list = |versions: &[i64]| versions.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let subject = "schema";
+    if let Some(step) = schema.broken {
+        return Finding::bad(
+            AREA,
+            subject,
+            format!("Migration {step} broke off half-way."),
+            "Restore the newest copy of the database, then run `matinale migrate`.",
+        );
+    }
+    if !schema.unknown.is_empty() {
+        return Finding::bad(
+            AREA,
+            subject,
+            format!(
+                "It is newer than this program: migrations it does not know are applied ({}).",
+                list(&schema.unknown)
+            ),
+            "Start the newer program, or restore a copy from before it; this one leaves the database alone.",
+        );
+    }
+    if !schema.changed.is_empty() {
+        return Finding::bad(
+            AREA,
+            subject,
+            format!("Migrations read otherwise than when they were applied ({}).", list(&schema.changed)),
+            "Use a released program: this one was built of other migrations than the database.",
+        );
+    }
+    match (schema.pending.len(), schema.newest, manual) {
+        (0, newest, _) => Finding::good(
+            AREA,
+            subject,
+            format!("It is at this version (migration {}).", newest.unwrap_or_default()),
+        ),
+        (pending, _, true) => Finding::bad(
+            AREA,
+            subject,
+            format!(
+                "It is older than this program by {pending} migrations, and database.migrate is \
+                 \"manual\"."
+            ),
+            "Run `matinale migrate` (--dry-run shows what it would do).",
+        ),
+        (pending, ..) => Finding::doubtful(
+            AREA,
+            subject,
+            format!(
+                "It is older than this program by {pending} migrations, which `matinale serve` will apply."
+            ),
+            "Run `matinale migrate` at an hour that suits you, with a copy at hand.",
+        ),
+    }
+}
+
+fn doubtful_commits() -> Finding {
+    Finding::doubtful(
+        AREA,
+        "database.synchronous",
+        "\"normal\": a commit survives a killed process, and not a power cut; after one, readers whose mail was \
+         accepted in the last moments are written to again, and P2 does not hold.",
+        "Set database.synchronous = \"full\", which is the default.",
+    )
+}
+
+#[cfg(test)]
+mod tests;
