@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::config::DEFAULTS;
+
 /// What is looked at, in the order in which it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -144,7 +146,15 @@ impl Finding {
     pub fn of_faults(faults: &[crate::config::Fault]) -> Vec<Self> {
         let finding = |fault: &crate::config::Fault| {
             let subject = if fault.key.is_empty() { &fault.origin } else { &fault.key };
-            let advice = format!("Mend it in {}; nothing else was looked at.", fault.origin);
+            let what = match fault.origin.as_str() {
+                _ if fault.key.is_empty() => "See to it".to_owned(),
+                // Nobody can mend what is compiled in.
+                DEFAULTS => {
+                    format!("See to it, or set {subject} in matinale.toml (`matinale init` writes one)")
+                }
+                origin => format!("Mend it in {origin}"),
+            };
+            let advice = format!("{what}; nothing else was looked at.");
             Self::bad(Area::Configuration, subject, format!("{}.", fault.message), advice)
         };
         faults.iter().map(finding).collect()
@@ -178,6 +188,22 @@ mod tests {
         let strings: Vec<&str> = record.split('"').skip(1).step_by(2).collect();
         assert_eq!(strings.iter().map(|string| string.len()).collect::<Vec<_>>(), [255, 255, 90]);
         assert_eq!(strings.concat(), long);
+    }
+
+    #[test]
+    fn p10_a_fault_is_mended_where_it_stands_and_what_is_compiled_in_by_a_file_of_ones_own() {
+        let advice = |key: &str, origin: &str| {
+            let fault = crate::config::Fault {
+                key: key.to_owned(),
+                origin: origin.to_owned(),
+                message: "no".to_owned(),
+            };
+            Finding::of_faults(&[fault]).remove(0).advice.unwrap()
+        };
+        assert!(advice("web.listen", "my.toml").starts_with("Mend it in my.toml; "));
+        assert!(advice("", "my.toml").starts_with("See to it; "));
+        let defaults = advice("keys.secret_file", DEFAULTS);
+        assert!(!defaults.contains("in the defaults") && defaults.contains("`matinale init`"), "{defaults}");
     }
 
     #[test]
