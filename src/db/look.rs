@@ -1,5 +1,6 @@
 //! What a database says of itself, for `doctor`: nothing is written, and nothing waits for long.
 
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -101,8 +102,14 @@ impl Db {
     /// Why it cannot.
     pub async fn reach(options: &Options, within: Duration) -> Result<bool> {
         let url = options.url.expose_secret();
-        if url.starts_with("sqlite:") {
-            return sqlite::is_there(options);
+        if let Some(file) = options.file()? {
+            // Aside: a disk that is away keeps a thread waiting, and not whoever asked.
+            let looked = timeout(within, tokio::task::spawn_blocking(move || file.try_exists())).await;
+            return match looked {
+                Ok(Ok(is_there)) => is_there.map_err(|error| sqlx::Error::Io(error).into()),
+                Ok(Err(broke)) => Err(sqlx::Error::Io(broke.into()).into()),
+                Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),
+            };
         }
         let connect = PgConnectOptions::from_str(url).map_err(|error| Error::Url(error.to_string()))?;
         match timeout(within, PgConnection::connect_with(&connect)).await {

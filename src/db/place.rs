@@ -1,20 +1,23 @@
 //! Where a database's file stands: whose it is, who may read it, how much room there is, and on what kind of disk.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
 /// A file and the folder around it, as the system tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file's mode.
+    /// What its mode lets anybody do, or that of the write-ahead log beside it.
     pub mode: u32,
     /// Whose it is.
     pub owner: u32,
-    /// Whether this user may write to it, and make the write-ahead log beside it.
+    /// Whether this user may write to it and to its write-ahead log, and make that beside it.
     pub is_writable: bool,
+    /// Whether every folder above it lets everybody through.
+    pub is_reached: bool,
     /// How many bytes there is room for.
     pub free: u64,
     /// What kind of file system it is on, where that is known.
@@ -31,12 +34,23 @@ impl Place {
         let meta = file.metadata()?;
         let folder = file.parent().unwrap_or(Path::new("/"));
         let room = statvfs(folder)?;
+        // SQLite's own, which have the mode that the file had when they were made.
+        let beside = ["-wal", "-shm"].map(|end| {
+            let mut name = file.clone().into_os_string();
+            name.push(end);
+            PathBuf::from(name)
+        });
+        let beside: Vec<(PathBuf, Metadata)> =
+            beside.into_iter().filter_map(|file| file.metadata().ok().map(|meta| (file, meta))).collect();
+        let is_closed = |folder: &Path| folder.metadata().is_ok_and(|meta| meta.mode() & 0o001 == 0);
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Ok(Self {
-            mode: meta.mode() & 0o777,
+            mode: beside.iter().fold(meta.mode(), |mode, (_, own)| mode | own.mode()) & 0o777,
             owner: meta.uid(),
             is_writable: access(&file, Access::WRITE_OK).is_ok()
+                && beside.iter().all(|(file, _)| access(file, Access::WRITE_OK).is_ok())
                 && access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+            is_reached: !folder.ancestors().any(is_closed),
             free: room.f_bavail.saturating_mul(room.f_frsize),
             file_system: file_system(&mounts, &file),
         })
@@ -91,5 +105,20 @@ mod tests {
             assert_eq!((place.mode, place.is_writable, place.free > 0), (mode, true, true));
         }
         assert!(Place::of(Path::new("/nowhere/at/all")).is_err());
+    }
+
+    #[test]
+    fn a_log_that_is_open_counts_as_the_file_does_and_a_closed_folder_keeps_both() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.db");
+        let modes = [(file.clone(), 0o600), (folder.path().join("m.db-wal"), 0o644)];
+        for (file, mode) in modes {
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let place = Place::of(&file).unwrap();
+        assert_eq!((place.mode, place.is_reached), (0o644, false));
     }
 }

@@ -125,6 +125,7 @@ pub async fn examine(patient: &Patient) -> Vec<Finding> {
         let patient = patient.clone();
         async move { database::open(&patient).await }
     };
+    let file = database::check_file(patient);
     let mut findings = Vec::new();
     let opened = tokio::spawn(timeout(patient.limits.check, opening)).await;
     let db = match opened {
@@ -133,15 +134,16 @@ pub async fn examine(patient: &Patient) -> Vec<Finding> {
             db
         }
         Ok(Err(_)) => {
-            findings.push(database::silent(patient.limits.check));
+            findings.push(database::silent(patient));
             None
         }
         Err(error) => {
-            findings.push(database::broken(&error.to_string()));
+            findings.push(database::broken(patient, &error.to_string()));
             None
         }
     };
     checks.extend(of_database(patient, db.as_ref()));
+    checks.extend(file);
     for check in checks {
         findings.extend(check.end().await);
     }

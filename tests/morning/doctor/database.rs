@@ -113,6 +113,30 @@ async fn a_file_that_everybody_reads_is_bad() {
     );
 }
 
+#[tokio::test]
+async fn of_a_database_that_does_not_open_the_file_is_looked_at_all_the_same() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = bench(None, RELAY, "");
+    let file = bench.folder.path().join("m.db");
+    std::fs::write(&file, "not a database, and longer than nothing".repeat(100)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o660)).unwrap();
+    let told = examine(&bench.patient).await;
+    let away = about(&told, "cannot be opened");
+    assert!(away.verdict == Verdict::Bad && away.advice.as_deref().unwrap().contains("file and disk"));
+    assert_eq!(about(&told, "may write to it").verdict, Verdict::Doubtful);
+    assert_eq!(about(&told, " MB left").subject, "disk");
+}
+
+#[tokio::test]
+async fn where_there_is_no_folder_for_the_file_migrate_alone_is_not_the_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/absent/m.db", folder.path().display());
+    let bench = bench(Some(&url), RELAY, "");
+    let told = examine(&bench.patient).await;
+    let missing = about(&told, "no such file, and no folder");
+    assert!(missing.advice.as_deref().unwrap().starts_with("Make that folder"), "{missing:?}");
+}
+
 /// Every row of what a morning is made of, in words.
 async fn everything(db: &Db) -> Vec<i64> {
     let mut conn = db.read().await.unwrap();

@@ -3,11 +3,12 @@
 mod postgres;
 mod sqlite;
 
-use std::time::Duration;
+use std::io;
+use std::path::Path;
 
 use super::finding::{Area, Finding};
 use super::{Check, Patient, store};
-use crate::db::{Db, Facts, Place, Schema};
+use crate::db::{Db, Facts, Options, Place, Schema};
 
 const URL: &str = "database.url";
 const AREA: Area = Area::Database;
@@ -17,33 +18,82 @@ pub(super) async fn open(patient: &Patient) -> (Option<Db>, Vec<Finding>) {
     let options = patient.config.database.options();
     match Db::reach(&options, patient.limits.answer).await {
         Ok(true) => {}
-        Ok(false) => return (None, vec![missing()]),
-        Err(error) => return (None, vec![away(&error.to_string())]),
+        Ok(false) => return (None, vec![missing(&options).await]),
+        Err(error) => return (None, vec![away(&options, &error.to_string())]),
     }
     match Db::open_read_only(&options).await {
         Ok(db) => (Some(db), Vec::new()),
-        Err(error) => (None, vec![away(&error.to_string())]),
+        Err(error) => (None, vec![away(&options, &error.to_string())]),
     }
 }
 
-fn missing() -> Finding {
-    Finding::bad(AREA, URL, "There is no such file yet.", "Run `matinale migrate`: it makes the database.")
+/// There is no file; `migrate` makes one where there is a folder for it.
+async fn missing(options: &Options) -> Finding {
+    let folder = options.file().ok().flatten().and_then(|file| file.parent().map(Path::to_owned));
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| ".".into());
+    let shown = folder.display().to_string();
+    let is_there = tokio::task::spawn_blocking(move || folder.is_dir()).await;
+    if is_there.unwrap_or(true) {
+        return Finding::bad(
+            AREA,
+            URL,
+            "There is no such file yet.",
+            "Run `matinale migrate`: it makes the database.",
+        );
+    }
+    Finding::bad(
+        AREA,
+        URL,
+        format!("There is no such file, and no folder {shown} for it."),
+        "Make that folder, for the user that the daemon has, then run `matinale migrate`; or mend database.url.",
+    )
 }
 
-fn away(why: &str) -> Finding {
-    let advice = "Mend database.url (or its url_file), or start the server; `matinale migrate` makes a SQLite \
-        file.";
-    Finding::bad(AREA, URL, format!("The database cannot be opened: {why}."), advice)
+fn away(options: &Options, why: &str) -> Finding {
+    let told = format!("The database cannot be opened: {why}.");
+    let Ok(Some(file)) = options.file() else {
+        return Finding::bad(AREA, URL, told, "Mend database.url (or its url_file), or start the server.");
+    };
+    let file = file.display();
+    let advice = format!(
+        "See first to what is bad about its file and disk here, if anything is; if not, see who holds it (fuser -v \
+         {file}), or restore the newest copy, or mend database.url."
+    );
+    Finding::bad(AREA, URL, told, advice)
 }
 
 /// It did not answer.
-pub(super) fn silent(limit: Duration) -> Finding {
-    away(&format!("no answer within {} s", limit.as_secs()))
+pub(super) fn silent(patient: &Patient) -> Finding {
+    let within = format!("no answer within {} s", patient.limits.check.as_secs());
+    away(&patient.config.database.options(), &within)
 }
 
 /// It could not even be tried.
-pub(super) fn broken(why: &str) -> Finding {
-    away(&format!("the attempt broke ({why})"))
+pub(super) fn broken(patient: &Patient, why: &str) -> Finding {
+    away(&patient.config.database.options(), &format!("the attempt broke ({why})"))
+}
+
+/// Of SQLite's file, which needs no database that opens: where none does, the reason is mostly here.
+pub(super) fn check_file(patient: &Patient) -> Option<Check> {
+    let options = patient.config.database.options();
+    let file = options.file().ok().flatten()?;
+    // Aside: a disk that is away keeps a thread waiting, and not this check.
+    let place = async move {
+        let shown = file.display().to_string();
+        match tokio::task::spawn_blocking(move || Place::of(&file)).await {
+            Ok(Ok(place)) => sqlite::judge_place(&shown, &place, crate::config::values::us()),
+            // That is told of the database.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Ok(Err(error)) => vec![Finding::bad(
+                AREA,
+                "file",
+                format!("{shown} cannot be looked at: {error}."),
+                "Run this as the user that the daemon has, or open the folders above the file to this one.",
+            )],
+            Err(error) => vec![away(&options, &error.to_string())],
+        }
+    };
+    Some(Check::start(patient, AREA, "file", place))
 }
 
 /// The checks of a database that is there.
@@ -54,35 +104,21 @@ pub(super) fn checks(patient: &Patient, db: Option<&Db>) -> Vec<Check> {
         async move { look(&patient, &db).await }
     };
     let schema = {
-        let (db, manual) = (db.clone(), !patient.config.database.migrate);
+        let (db, config) = (db.clone(), patient.config.database.clone());
         async move {
             match db.schema().await {
-                Ok(schema) => vec![judge_schema(&schema, manual)],
-                Err(error) => vec![away(&error.to_string())],
+                Ok(schema) => vec![judge_schema(&schema, !config.migrate)],
+                Err(error) => vec![away(&config.options(), &error.to_string())],
             }
         }
     };
-    let mut checks =
-        vec![Check::start(patient, AREA, URL, engine), Check::start(patient, AREA, "schema", schema)];
-    if let Ok(Some(file)) = patient.config.database.options().file() {
-        // Aside: a disk that is away keeps a thread waiting, and not this check.
-        let place = async move {
-            let shown = file.display().to_string();
-            match tokio::task::spawn_blocking(move || Place::of(&file)).await {
-                Ok(Ok(place)) => sqlite::judge_place(&shown, &place, crate::config::values::us()),
-                Ok(Err(error)) => vec![away(&format!("{shown}: {error}"))],
-                Err(error) => vec![away(&error.to_string())],
-            }
-        };
-        checks.push(Check::start(patient, AREA, "file", place));
-    }
-    checks
+    vec![Check::start(patient, AREA, URL, engine), Check::start(patient, AREA, "schema", schema)]
 }
 
 async fn look(patient: &Patient, db: &Db) -> Vec<Finding> {
     let config = &patient.config.database;
     match db.look().await {
-        Err(error) => vec![away(&error.to_string())],
+        Err(error) => vec![away(&config.options(), &error.to_string())],
         Ok(Facts::Sqlite(facts)) => sqlite::judge(&facts, config.synchronous),
         Ok(Facts::Postgres(facts)) => {
             // Where the schema is older than this question the engine's own answers stand all the same.

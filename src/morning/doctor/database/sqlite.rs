@@ -59,22 +59,22 @@ pub(super) fn judge(facts: &SqliteFacts, synchronous: Synchronous) -> Vec<Findin
 /// Where SQLite's file stands; `us` is whoever looks.
 pub(super) fn judge_place(file: &str, place: &Place, us: Option<u32>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if place.mode & 0o007 != 0 {
+    if place.mode & 0o006 != 0 && place.is_reached {
         findings.push(Finding::bad(
             AREA,
             "file",
             format!(
-                "Everybody on this machine can open {file} (mode {:o}), which holds every address.",
+                "Everybody on this machine can open {file} or its log (mode {:o}), which hold every address.",
                 place.mode
             ),
-            format!("chmod 600 {file} {file}-wal {file}-shm"),
+            format!("chmod 600 {file}* (with its -wal and -shm)."),
         ));
     } else if place.mode & 0o020 != 0 {
         findings.push(Finding::doubtful(
             AREA,
             "file",
-            format!("The group of {file} may write to it (mode {:o}).", place.mode),
-            format!("chmod 600 {file}, unless that is meant."),
+            format!("The group of {file} may write to it or to its log (mode {:o}).", place.mode),
+            format!("chmod 600 {file}* (with its -wal and -shm), unless that is meant."),
         ));
     } else {
         findings.push(Finding::good(
@@ -87,7 +87,7 @@ pub(super) fn judge_place(file: &str, place: &Place, us: Option<u32>) -> Vec<Fin
         findings.push(Finding::bad(
             AREA,
             "file",
-            format!("Whoever asks here may not write to {file}, or make files beside it."),
+            format!("Whoever asks here may not write to {file} or its log, or make files beside it."),
             format!(
                 "Run this as the user that the daemon has (the file is user {}'s), or chown it.",
                 place.owner

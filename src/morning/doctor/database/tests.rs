@@ -121,16 +121,18 @@ fn a_file_that_others_read_or_that_is_not_on_a_disk_here_is_bad() {
         mode: 0o600,
         owner: 990,
         is_writable: true,
+        is_reached: true,
         free: 50 << 30,
         file_system: Some("ext4".to_owned()),
     };
-    let cases: [Placed; 11] = [
+    let cases: [Placed; 12] = [
         (|_| {}, "file", Good),
         (|_| {}, "disk", Good),
         (|_| {}, "file system", Good),
         (|place| place.mode = 0o640, "file", Good),
         (|place| place.mode = 0o660, "file", Doubtful),
         (|place| place.mode = 0o644, "file", Bad),
+        (|place| (place.mode, place.is_reached) = (0o644, false), "file", Good),
         (|place| place.is_writable = false, "file", Bad),
         (|place| place.owner = 1000, "file", Doubtful),
         (|place| place.free = 1 << 30, "disk", Doubtful),
