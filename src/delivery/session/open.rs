@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
+use data_encoding::BASE64;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::commands::{Auth, Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
@@ -255,7 +256,17 @@ impl<'a> Opening<'a> {
                 .map_err(|error| denied(error.to_string()))?;
             reply = self.say(auth, "no answer to AUTH in time").await?;
         }
-        if reply.is_positive() { Ok(()) } else { Err(denied(reply.to_string())) }
+        if reply.is_positive() {
+            return Ok(());
+        }
+        // Some say what they heard, and this is told on: to logs, to whoever looks at a relay.
+        let secrets = [
+            password.expose_secret().to_owned(),
+            BASE64.encode(password.expose_secret().as_bytes()),
+            BASE64.encode(format!("\0{username}\0{}", password.expose_secret()).as_bytes()),
+        ];
+        let says_it = secrets.iter().any(|secret| reply.text.contains(secret));
+        Err(denied(if says_it { reply.codes() } else { reply.to_string() }))
     }
 
     async fn say(&mut self, command: impl Display, late: &str) -> Result<Reply, Lost> {
