@@ -178,27 +178,34 @@ fn not_greeted(subject: &str, relay: &Relay, silence: &Silence) -> Finding {
                 "Have its keeper let this machine in (its log at {place} says why), or see {subject}.helo."
             ),
         ),
-        Silence::Unsafe(why) if relay.tls == Tls::Required || relay.tls == Tls::Implicit => Finding::bad(
-            AREA,
-            subject,
-            format!("The way to it is not as safe as {subject}.url asks for: {why}."),
-            format!(
-                "Give it a certificate for {} from an authority that this system trusts, or write its \
-                 right name in {subject}.url.",
-                relay.host
-            ),
-        ),
+        Silence::Unsafe(why) if relay.tls == Tls::Required || relay.tls == Tls::Implicit => {
+            let offer = if relay.tls == Tls::Required { "Have it offer STARTTLS with" } else { "Give it" };
+            Finding::bad(
+                AREA,
+                subject,
+                format!("The way to it is not as safe as {subject}.url asks for: {why}."),
+                format!(
+                    "{offer} a certificate for {} that holds today, from an authority that this system trusts, or \
+                     write its right name in {subject}.url.",
+                    relay.host
+                ),
+            )
+        }
+        // Without TLS nobody but this machine itself is given a password.
         Silence::Unsafe(why) => Finding::bad(
             AREA,
             subject,
-            format!("No encryption comes about: {why}."),
-            format!("Mend its TLS; or ?tls=none in {subject}.url, on a network of your own."),
+            format!("The way to it is not safe enough: {why}."),
+            format!("Write ?tls=required in {subject}.url, and give it a certificate for {}.", relay.host),
         ),
         Silence::Denied(why) => Finding::bad(
             AREA,
             subject,
             format!("It does not let us in: {why}."),
-            format!("See {subject}.username and the password in {subject}.password_file."),
+            format!(
+                "See {subject}.username and the password in {subject}.password_file; where it offers neither PLAIN \
+                 nor LOGIN, have its keeper turn one of them on."
+            ),
         ),
     }
 }
@@ -206,9 +213,8 @@ fn not_greeted(subject: &str, relay: &Relay, silence: &Silence) -> Finding {
 fn encryption(subject: &str, relay: &Relay, greeting: &Greeting, now: Timestamp) -> Vec<Finding> {
     let with_password = relay.username.is_some();
     let Some(certificate) = &greeting.encrypted else {
-        return vec![if is_here(relay) {
-            Finding::good(AREA, subject, "The wire is in clear, and stays on this machine.")
-        } else if greeting.spurned {
+        // Here too: each connection is tried twice, and the first waits for as long as the server does.
+        return vec![if greeting.spurned && relay.tls != Tls::None {
             Finding::doubtful(
                 AREA,
                 subject,
@@ -218,6 +224,8 @@ fn encryption(subject: &str, relay: &Relay, greeting: &Greeting, now: Timestamp)
                     relay.host, relay.port
                 ),
             )
+        } else if is_here(relay) {
+            Finding::good(AREA, subject, "The wire is in clear, and stays on this machine.")
         } else {
             Finding::doubtful(
                 AREA,
@@ -341,7 +349,11 @@ mod tests {
             }
         }
         let spurned = Greeting { spurned: true, ..greeting(None) };
-        assert!(faults(&far, Ok(&spurned))[0].1.contains("offers STARTTLS, and no encryption"));
+        for relay in [&far, &here] {
+            assert!(faults(relay, Ok(&spurned))[0].1.contains("offers STARTTLS, and no encryption"));
+        }
+        let never = relay("url = \"smtp://127.0.0.1?tls=none\"");
+        assert_eq!(faults(&never, Ok(&spurned)), [], "nobody tried");
     }
 
     #[test]
@@ -366,7 +378,7 @@ mod tests {
         for (silence, key) in [
             (Silence::Unreachable("refused".to_owned()), "a server listens at mx.example.org:587"),
             (Silence::Refused("554".to_owned()), "relay.main.helo"),
-            (Silence::Unsafe("no TLS".to_owned()), "a certificate for mx.example.org"),
+            (Silence::Unsafe("no TLS".to_owned()), "offer STARTTLS with a certificate for mx.example.org"),
             (Silence::Denied("535".to_owned()), "relay.main.password_file"),
         ] {
             let told = faults(&far, Err(&silence));
