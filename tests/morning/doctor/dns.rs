@@ -165,6 +165,10 @@ async fn names_that_nobody_answers_about_are_not_called_missing() {
     let told = told_by(&silent.local_addr().unwrap().to_string()).await;
     let all = of(&told, Area::Dns);
     let bad: Vec<_> = all.iter().filter(|(verdict, ..)| *verdict != Verdict::Unseen).collect();
-    assert_eq!(bad, [&(Verdict::Bad, "resolver", "No resolver answers.")], "{all:?}");
+    assert_eq!(
+        bad,
+        [&(Verdict::Bad, "resolver", "No resolver answers, or none that does finds anything out.")],
+        "{all:?}"
+    );
     assert!(all.len() > 5, "{all:?}");
 }

@@ -23,6 +23,8 @@ use crate::delivery::names::Names;
 
 const AREA: Area = Area::Dns;
 const OFFLINE: &str = "Not asked: --offline.";
+/// That it has no way out a resolver may say itself.
+const SILENT: &str = "No resolver answers, or none that does finds anything out.";
 
 /// Who is asked, and whether they answer at all.
 #[derive(Clone, Debug)]
@@ -166,7 +168,7 @@ impl Asking<'_> {
         let (resolver, told) = (self.resolver.clone(), subject.to_owned());
         self.checks.push(Check::start(self.patient, AREA, subject, async move {
             if resolver.is_silent().await {
-                return vec![Finding::unseen(AREA, told, "No resolver answers.")];
+                return vec![Finding::unseen(AREA, told, SILENT)];
             }
             question(resolver.names).await
         }));
@@ -192,7 +194,7 @@ fn back(config: &Config, domain: &str, keys: &[String]) -> String {
 fn resolver_itself(patient: &Patient, resolver: Resolver) -> Check {
     Check::start(patient, AREA, "resolver", async move {
         vec![if resolver.is_silent().await {
-            no_resolver("No resolver answers.")
+            no_resolver(SILENT)
         } else {
             Finding::good(AREA, "resolver", "A resolver answers.")
         }]
