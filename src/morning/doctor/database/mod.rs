@@ -6,6 +6,8 @@ mod sqlite;
 use std::io;
 use std::path::Path;
 
+use tokio::time::timeout;
+
 use super::finding::{Area, Finding};
 use super::{Check, Patient, store};
 use crate::db::{Db, Facts, Options, Place, Schema};
@@ -121,8 +123,10 @@ async fn look(patient: &Patient, db: &Db) -> Vec<Finding> {
         Err(error) => vec![away(&config.options(), &error.to_string())],
         Ok(Facts::Sqlite(facts)) => sqlite::judge(&facts, config.synchronous),
         Ok(Facts::Postgres(facts)) => {
-            // Where the schema is older than this question the engine's own answers stand all the same.
-            let daemons = async { store::daemons(&mut db.read().await?).await }.await.unwrap_or(0);
+            // Where the schema is older than this question, or somebody holds the table, the engine's own answers stand all
+            // the same.
+            let asked = async { store::daemons(&mut db.read().await?).await };
+            let daemons = timeout(patient.limits.answer, asked).await.map_or(0, Result::unwrap_or_default);
             postgres::judge(&facts, config.synchronous, config.connections, daemons)
         }
     }
