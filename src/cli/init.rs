@@ -51,7 +51,9 @@ pub(super) fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
             file.display()
         ))?;
         out.line(&format!("  2. matinale --config {} check", file.display()))?;
-        out.line(&format!("  3. matinale --config {} serve", file.display()))?;
+        out.line(&format!("  3. matinale --config {} migrate", file.display()))?;
+        out.line(&format!("  4. matinale --config {} doctor", file.display()))?;
+        out.line(&format!("  5. matinale --config {} serve", file.display()))?;
     }
     out.finish()?;
     Ok(Exit::Done)

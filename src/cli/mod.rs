@@ -10,6 +10,7 @@ mod context;
 mod dates;
 mod delivery;
 mod demo;
+mod doctor;
 mod drill;
 mod edition;
 mod feed;
@@ -65,6 +66,8 @@ enum Command {
     Init(init::Args),
     /// Read the configuration, say every fault with its key, print the effective values, secrets masked
     Check(check::Args),
+    /// Look at everything that a morning hangs on: each thing good, doubtful or bad, with what to do; changes nothing
+    Doctor(doctor::Args),
     /// Bring the database to this version
     Migrate(migrate::Args),
     /// The daemon: schedules, fetches, delivers and serves by itself
@@ -236,6 +239,7 @@ async fn command(command: &Command, cx: &Context) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(args, cx).await,
         Command::Init(args) => init::run(args, cx),
         Command::Check(args) => check::run(args, cx),
+        Command::Doctor(args) => doctor::run(args, cx).await,
         Command::Migrate(args) => migrate::run(args, cx).await,
         Command::Serve(args) => serve::run(args, cx).await,
         Command::Edition(args) => edition::run(args, cx).await,

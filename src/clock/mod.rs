@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-pub use zones::{Zones, time_zone, zones};
+pub use zones::{Zones, bundled_zones, time_zone, zones};
 
 /// The times of the house; cheap to clone, clones share their time.
 #[derive(Clone, Debug)]

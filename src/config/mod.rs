@@ -29,7 +29,7 @@ pub use database::Database;
 pub use delivery::{Bounces, Delivery, Dkim, Notices, Timeouts, Uncertain, domain};
 pub use feed::Feed;
 pub use newsletter::{Alert, Approval, ForDay, Images, Newsletter};
-pub use reader::{Fault, Section};
+pub use reader::{DEFAULTS, Fault, Section};
 pub use relay::{Relay, RelayKind, Tls, WarmUp};
 pub use retention::Retention;
 pub use selection::{Limit, Selection};
@@ -136,12 +136,15 @@ impl Config {
 
     /// The files to read when none is named on the command line: the first of the usual places that exists.
     pub fn usual_files() -> Vec<PathBuf> {
-        ["matinale.toml", "/etc/matinale/matinale.toml"]
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| Path::exists(path))
-            .into_iter()
-            .collect()
+        Self::first_of(&["matinale.toml", "/etc/matinale/matinale.toml"].map(PathBuf::from))
+    }
+
+    /// The first that exists; where none is seen, one in a folder that this user may not look into: whoever has not the
+    /// rights is to be told that, and not that nothing is configured.
+    fn first_of(places: &[PathBuf; 2]) -> Vec<PathBuf> {
+        let seen = places.iter().find(|path| Path::exists(path));
+        let hidden = || places.iter().rev().find(|path| path.try_exists().is_err());
+        seen.or_else(hidden).cloned().into_iter().collect()
     }
 
     fn read(
@@ -256,7 +259,7 @@ fn flatten(path: &str, table: &Map<String, Value>, out: &mut Vec<Effective>) {
             ValueKind::Table(inner) => flatten(&key, inner, out),
             kind => out.push(Effective {
                 value: masked::value(&key, kind),
-                origin: value.origin().unwrap_or("the defaults").to_owned(),
+                origin: value.origin().unwrap_or(DEFAULTS).to_owned(),
                 key,
             }),
         }
@@ -320,6 +323,23 @@ relays = ["main"]
             assert!(text.contains(expected), "{expected}\n-- not in --\n{text}");
         }
         assert_eq!(faults.len(), 6, "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_seen_comes_before_one_that_is_hidden_and_that_before_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        std::fs::write(file("seen"), "").unwrap();
+        // Root looks into every folder; behind a file nobody sees anything.
+        let (seen, hidden, absent) = (file("seen"), file("seen/matinale.toml"), file("absent"));
+        for (places, expected) in [
+            ([&absent, &seen], Some(&seen)),
+            ([&hidden, &seen], Some(&seen)),
+            ([&hidden, &absent], Some(&hidden)),
+            ([&absent, &absent], None),
+        ] {
+            assert_eq!(Config::first_of(&places.map(Clone::clone)).first(), expected, "{places:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ use secrecy::SecretString;
 
 use super::values;
 
+/// Where a value was written that nobody set: what is compiled in.
+pub const DEFAULTS: &str = "the defaults";
+
 /// One thing that is wrong, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -89,7 +92,7 @@ impl Section {
     pub fn fault(&self, key: &str, message: impl Into<String>) {
         let origin = self.own.get(key).or_else(|| self.each.get(key)).map_or_else(
             || self.origin.clone(),
-            |value| written_in(value).unwrap_or_else(|| "the defaults".to_owned()),
+            |value| written_in(value).unwrap_or_else(|| DEFAULTS.to_owned()),
         );
         self.faults.add(Fault { key: self.key(key), origin, message: message.into() });
     }
@@ -303,7 +306,10 @@ impl Section {
     /// The secret in a file that only its owner may read, without the newline at its end.
     pub fn secret_file(&self, key: &str) -> Option<SecretString> {
         let path = self.path(key)?;
-        match values::read_secret(&path) {
+        // Of all the secrets that is the only one that it makes.
+        let missing =
+            if self.path == "keys" { "no such file; `matinale init` makes one" } else { "no such file" };
+        match values::read_secret(&path, missing) {
             Ok(secret) => Some(secret),
             Err(message) => {
                 self.fault(key, message);

@@ -98,19 +98,20 @@ fn is_given(owner: u32, us: Option<u32>) -> bool {
 }
 
 /// The user whose rights this process has.
-fn us() -> Option<u32> {
+pub(crate) fn us() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     // Real, effective, saved, of the file system.
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The content of a file that is kept from others, without the newline at its end.
-pub fn read_secret(path: &Path) -> Result<SecretString, String> {
+/// The content of a file that is kept from others, without the newline at its end; where there is no such file, these
+/// words say so.
+pub fn read_secret(path: &Path, missing: &str) -> Result<SecretString, String> {
     use std::os::unix::fs::MetadataExt as _;
     let shown = path.display();
     let about = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{shown}: no such file; `matinale init` makes one"),
+        std::io::ErrorKind::NotFound => format!("{shown}: {missing}"),
         _ => format!("{shown}: {error}"),
     };
     let file = std::fs::metadata(path).map_err(about)?;

@@ -17,6 +17,21 @@ pub struct Migration {
     pub name: String,
 }
 
+/// How far a database's schema is, beside this version's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// The newest step that is applied.
+    pub newest: Option<i64>,
+    /// What this version would apply.
+    pub pending: Pending,
+    /// What is applied and this version does not know: a newer one was here.
+    pub unknown: Vec<i64>,
+    /// What is applied and reads otherwise in this version.
+    pub changed: Vec<i64>,
+    /// A step that broke off half-way.
+    pub broken: Option<i64>,
+}
+
 /// What is still to be applied, in order.
 pub type Pending = Vec<Migration>;
 
@@ -40,7 +55,7 @@ SELECT to_regclass($1) IS NOT NULL";
 // The engines differ only in their pool's type, which sqlx's migrator is generic over, and in where they keep the names
 // of their tables.
 macro_rules! runner {
-    ($run:ident, $pending:ident, $pool:ty, $migrator:ident, $is_there:ident) => {
+    ($run:ident, $pending:ident, $schema:ident, $pool:ty, $migrator:ident, $is_there:ident) => {
         pub(super) async fn $run(pool: &$pool) -> Result<Vec<Migration>> {
             let pending = $pending(pool).await?;
             let mut left = pending.len();
@@ -70,11 +85,37 @@ macro_rules! runner {
                 .map(Migration::of)
                 .collect())
         }
+
+        /// Only looks, likewise.
+        pub(super) async fn $schema(pool: &$pool) -> Result<Schema> {
+            use sqlx::migrate::Migrate as _;
+            let pending = $pending(pool).await?;
+            let mut conn = pool.acquire().await?;
+            let table = &$migrator.table_name;
+            let is_there: bool =
+                sqlx::query_scalar($is_there).bind(table.as_ref()).fetch_one(&mut *conn).await?;
+            if !is_there {
+                return Ok(Schema { pending, ..Schema::default() });
+            }
+            let applied = conn.list_applied_migrations(table).await?;
+            let own = |version: i64| $migrator.iter().find(|step| step.version == version);
+            Ok(Schema {
+                newest: applied.iter().map(|step| step.version).max(),
+                pending,
+                unknown: applied.iter().map(|step| step.version).filter(|v| own(*v).is_none()).collect(),
+                changed: applied
+                    .iter()
+                    .filter(|step| own(step.version).is_some_and(|own| own.checksum != step.checksum))
+                    .map(|step| step.version)
+                    .collect(),
+                broken: conn.dirty_version(table).await?,
+            })
+        }
     };
 }
 
-runner!(sqlite, pending_sqlite, SqlitePool, SQLITE, IS_THERE_SQLITE);
-runner!(postgres, pending_postgres, PgPool, POSTGRES, IS_THERE_POSTGRES);
+runner!(sqlite, pending_sqlite, schema_sqlite, SqlitePool, SQLITE, IS_THERE_SQLITE);
+runner!(postgres, pending_postgres, schema_postgres, PgPool, POSTGRES, IS_THERE_POSTGRES);
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,10 @@
 //! The rule a newcomer would break: never await the network while holding a [`Tx`]. On SQLite there is one
 //! writer, and everyone waits for it.
 
+mod look;
 mod migrate;
 mod passing;
+mod place;
 mod postgres;
 mod spare;
 mod sqlite;
@@ -22,7 +24,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
 
-pub use migrate::{Migration, Pending, all as all_migrations};
+pub use look::{Facts, PostgresFacts, SqliteFacts};
+pub use migrate::{Migration, Pending, Schema, all as all_migrations};
+pub use place::Place;
 pub use postgres::Notices;
 
 /// Runs one body on whichever engine the connection belongs to.
@@ -262,6 +266,14 @@ impl Db {
         match &self.0 {
             Pools::Sqlite(pools) => migrate::pending_sqlite(pools.migrating()).await,
             Pools::Postgres(pools) => migrate::pending_postgres(pools.pool()).await,
+        }
+    }
+
+    /// How far its schema is, beside this version's; writes nothing.
+    pub async fn schema(&self) -> Result<Schema> {
+        match &self.0 {
+            Pools::Sqlite(pools) => migrate::schema_sqlite(pools.readers()).await,
+            Pools::Postgres(pools) => migrate::schema_postgres(pools.pool()).await,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -113,6 +113,11 @@ impl Pools {
 /// Whether the file is there.
 pub(super) fn is_there(options: &Options) -> Result<bool> {
     Ok(plain(options)?.get_filename().exists())
+}
+
+/// Where the file is.
+pub(super) fn file(options: &Options) -> Result<PathBuf> {
+    Ok(plain(options)?.get_filename().to_owned())
 }
 
 /// Makes the file where there is none, for its owner alone: it holds every address, and SQLite would let everybody read

@@ -14,6 +14,7 @@ pub mod forecast;
 mod ledger;
 mod message;
 mod mx;
+pub mod names;
 mod one;
 pub mod pace;
 pub mod plan;

@@ -2,9 +2,10 @@
 //!
 //! Headers that somebody could add or repeat on the way are over-signed: named once more than they occur.
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use data_encoding::BASE64;
 
 use super::Error;
@@ -72,6 +73,21 @@ impl Signer {
             key,
             random: SystemRandom::new(),
         })
+    }
+
+    /// How many bits its key has.
+    pub fn bits(&self) -> usize {
+        self.key.public_modulus_len() * 8
+    }
+
+    /// What verifiers need of the key, as it stands in the `p=` of its record (RFC 6376 3.6.1).
+    ///
+    /// # Errors
+    /// [`Error::Key`] when it cannot be written.
+    pub fn public_key(&self) -> Result<String, Error> {
+        let der: PublicKeyX509Der<'_> =
+            self.key.public_key().as_der().map_err(|_| Error::Key("has no public part".to_owned()))?;
+        Ok(BASE64.encode(der.as_ref()))
     }
 
     /// The whole DKIM-Signature header, with its line end.

@@ -7,6 +7,7 @@ pub mod alert;
 mod content;
 pub mod dead;
 pub mod demo;
+pub mod doctor;
 pub mod drill;
 mod ears;
 pub mod inbox;

@@ -23,8 +23,10 @@ pub use trouble::Trouble;
 /// database's connections, from `error` up unless it names `sqlx_core::pool`.
 pub fn start(log: &Log) {
     // That a connection is gone is told by whoever needs one, if nobody could have another.
+    // That a certificate does not hold is told by whoever asked, with where it was.
     let targets: Targets = format!(
-        "sqlx=warn,sqlx_core::pool=error,lettre=warn,hyper=warn,html5ever=error,selectors=error,{}",
+        "sqlx=warn,sqlx_core::pool=error,rustls_platform_verifier=off,lettre=warn,hyper=warn,html5ever=error,\
+         selectors=error,{}",
         log.level
     )
     .parse()

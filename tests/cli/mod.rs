@@ -1,5 +1,6 @@
 //! Tests of the room `cli`.
 
+mod doctor;
 mod drill;
 mod files;
 mod refusals;

@@ -7,8 +7,12 @@ use tempfile::TempDir;
 
 /// A folder with a configuration, and whatever else stands in it.
 pub(super) fn house(more: &str) -> TempDir {
+    house_in(tempfile::tempdir().unwrap(), more)
+}
+
+/// The same in this folder.
+pub(super) fn house_in(folder: TempDir, more: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     for key in ["secret.key", "no-key.pem"] {
         std::fs::write(file(key), "no key of any kind\n").unwrap();

@@ -2,6 +2,7 @@
 
 mod clock;
 mod dead;
+mod doctor;
 mod links;
 mod preview;
 mod rehearse;

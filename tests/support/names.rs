@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, MX};
+use hickory_resolver::proto::rr::rdata::{A, MX, PTR, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use tokio::net::UdpSocket;
 
 /// Starts one; each entry is a name and what it has, such as `("example.org", "MX 10 mx.example.org")` or
-/// `("mx.example.org", "A 127.0.0.1")`.
+/// `("mx.example.org", "A 127.0.0.1")`; `TXT` and `PTR` too.
 pub async fn start(entries: &[(&str, &str)]) -> SocketAddr {
     let mut known: HashMap<String, Vec<RData>> = HashMap::new();
     for (name, value) in entries {
@@ -21,6 +21,13 @@ pub async fn start(entries: &[(&str, &str)]) -> SocketAddr {
                 RData::MX(MX::new(preference, Name::from_ascii(host).unwrap()))
             }
             Some("A") => RData::A(A(words.next().unwrap().parse::<Ipv4Addr>().unwrap())),
+            Some("TXT") => {
+                let text = &value["TXT ".len()..];
+                let strings =
+                    text.as_bytes().chunks(255).map(|part| String::from_utf8(part.to_vec()).unwrap());
+                RData::TXT(TXT::new(strings.collect()))
+            }
+            Some("PTR") => RData::PTR(PTR(Name::from_ascii(format!("{}.", words.next().unwrap())).unwrap())),
             other => panic!("{other:?} is no kind of record here"),
         };
         known.entry((*name).to_owned()).or_default().push(data);

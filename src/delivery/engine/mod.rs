@@ -277,8 +277,16 @@ fn rules(config: &Config) -> Result<(Rules, Providers)> {
 /// # Errors
 /// The first that cannot, with its key.
 pub fn try_out(config: &Config) -> Result<()> {
-    rules(config)?;
+    try_out_rules(config)?;
     message::signers(config).map(drop)
+}
+
+/// Whether the rules for replies and for providers can be read.
+///
+/// # Errors
+/// The first that cannot, with its key.
+pub fn try_out_rules(config: &Config) -> Result<()> {
+    rules(config).map(drop)
 }
 
 /// The name we greet with: the machine's own, when it looks like one that others can look up.

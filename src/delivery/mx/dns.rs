@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What a resolver found.
 #[derive(Clone, Debug)]
-pub(super) enum Found {
+pub(in crate::delivery) enum Found {
     /// These, of the asked type.
     Records(Vec<RData>),
     /// The name exists, and has none.
@@ -40,13 +40,13 @@ pub(super) enum Found {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) found: Found,
+pub(in crate::delivery) struct Answer {
+    pub(in crate::delivery) found: Found,
     /// Whether a resolver that we believe has validated it.
-    pub(super) secure: bool,
-    pub(super) holds: Duration,
+    pub(in crate::delivery) secure: bool,
+    pub(in crate::delivery) holds: Duration,
     /// The name that this is about, where the asked one is an alias of it.
-    pub(super) alias_of: Option<String>,
+    pub(in crate::delivery) alias_of: Option<String>,
 }
 
 impl Answer {
@@ -64,28 +64,28 @@ impl Answer {
 
 /// A host's addresses of one kind.
 #[derive(Clone, Debug)]
-pub(super) struct Addresses {
-    pub(super) ips: Vec<IpAddr>,
+pub(in crate::delivery) struct Addresses {
+    pub(in crate::delivery) ips: Vec<IpAddr>,
     /// Whether a resolver that we believe has validated them, and every alias on the way to them.
-    pub(super) secure: bool,
+    pub(in crate::delivery) secure: bool,
     /// The name that they stand at, where the host's is an alias of it.
-    pub(super) alias_of: Option<String>,
+    pub(in crate::delivery) alias_of: Option<String>,
 }
 
 /// Nobody could say; asking later may help.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{name} {kind}: {why}")]
-pub(super) struct Unanswered {
+pub(in crate::delivery) struct Unanswered {
     name: String,
     kind: RecordType,
     why: String,
     /// Whether a resolver said so, in place of saying nothing.
-    pub(super) heard: bool,
+    pub(in crate::delivery) heard: bool,
 }
 
 /// The resolvers that are asked.
 #[derive(Clone, Debug)]
-pub(super) struct Dns {
+pub(in crate::delivery) struct Dns {
     servers: Vec<SocketAddr>,
     random: Random,
 }
@@ -95,7 +95,7 @@ impl Dns {
     ///
     /// # Errors
     /// The system names none that can be read.
-    pub(super) fn new(resolver: Option<SocketAddr>, random: Random) -> Result<Self, String> {
+    pub(in crate::delivery) fn new(resolver: Option<SocketAddr>, random: Random) -> Result<Self, String> {
         let servers = match resolver {
             Some(address) => vec![address],
             None => hickory_resolver::system_conf::read_system_conf()
@@ -114,7 +114,7 @@ impl Dns {
     }
 
     /// What there is of this type at this name, an alias followed.
-    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
+    pub(in crate::delivery) async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
         let told = |why: String, heard| Unanswered { name: name.to_owned(), kind, why, heard };
         let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.')))
             .map_err(|error| told(error.to_string(), true))?;
@@ -136,7 +136,7 @@ impl Dns {
 
     /// Whether no resolver finds anything out, whatever it is asked: then nothing is known of anybody. One that says so
     /// itself (SERVFAIL, REFUSED) lives, and has no way out.
-    pub(super) async fn is_silent(&self) -> bool {
+    pub(in crate::delivery) async fn is_silent(&self) -> bool {
         // A name that was never asked for: whatever is kept would be answered without a way out too.
         let letters: String =
             self.random.bytes::<20>().iter().map(|byte| char::from(b'a' + byte % 26)).collect();
@@ -154,7 +154,7 @@ impl Dns {
 
     /// The addresses of a host, those that mail reaches most surely first. Each kind is vouched for by itself: who keeps
     /// the answer about one from us makes the other no less sure (RFC 7672 2.1.2).
-    pub(super) async fn addresses(&self, host: &str) -> Result<Vec<Addresses>, Unanswered> {
+    pub(in crate::delivery) async fn addresses(&self, host: &str) -> Result<Vec<Addresses>, Unanswered> {
         let (four, six) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
         let mut addresses = Vec::new();
         let mut failed = None;

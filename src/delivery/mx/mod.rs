@@ -4,10 +4,10 @@
 //! Pure parts stand in files of their own: `order` (MX), `sts` (MTA-STS policies), `tlsa` (DANE). Answers are kept as
 //! long as they hold. A domain that takes no mail, or that nobody knows, is told by a reply of our own.
 
-mod dns;
+pub(super) mod dns;
 mod missing;
 mod open;
-mod order;
+pub(super) mod order;
 mod policies;
 mod store;
 mod sts;

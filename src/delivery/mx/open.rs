@@ -101,7 +101,7 @@ pub(in crate::delivery) async fn open(
                         return Ok((session, Peer { host: host.name, by_domain }));
                     }
                     Err(Lost::Down(why) | Lost::Gone(why)) => unreachable.push(why),
-                    Err(Lost::Misfit(why) | Lost::Handshake(why)) => not_safe.push(why),
+                    Err(Lost::Misfit(why) | Lost::Handshake(why) | Lost::Denied(why)) => not_safe.push(why),
                     Err(lost @ Lost::Ended(_)) => return Err(Unopened { lost, host: Some(host.name) }),
                     Err(Lost::Refused(reply, why)) => {
                         unreachable.push(why);

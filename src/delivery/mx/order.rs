@@ -29,7 +29,7 @@ pub(in crate::delivery) struct Host {
 
 /// What MX records say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub(in crate::delivery) enum Says {
     /// The domain takes no mail, and says so (RFC 7505).
     TakesNone,
     /// These take it: preference and name, sorted.
@@ -37,7 +37,7 @@ pub(super) enum Says {
 }
 
 /// Reads MX records: preference and exchange.
-pub(super) fn says(records: impl IntoIterator<Item = (u16, String)>) -> Says {
+pub(in crate::delivery) fn says(records: impl IntoIterator<Item = (u16, String)>) -> Says {
     let mut hosts: Vec<(u16, String)> = records
         .into_iter()
         .map(|(preference, name)| (preference, name.trim_end_matches('.').to_ascii_lowercase()))

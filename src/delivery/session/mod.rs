@@ -3,6 +3,7 @@
 //! What is sent together, which reply belongs to which command and when a session is over is decided here. Replies are matched strictly in order; whatever is out of step ends the session,
 //! and a session that was cancelled or timed out is never used again: it is dropped.
 
+pub(super) mod certificate;
 mod open;
 pub(super) mod tls;
 mod wire;
@@ -11,6 +12,7 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use lettre::transport::smtp::commands::Quit;
+use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use self::open::Offer;
@@ -41,8 +43,10 @@ pub(super) enum Lost {
     Gone(String),
     /// Encryption was offered and did not come about.
     Handshake(String),
-    /// The relay wants what the configuration does not give it, or is not as safe as it must be: TLS, a password.
+    /// The relay is not as safe as it must be.
     Misfit(String),
+    /// The relay wants a password that the configuration does not give it, or takes none that it has.
+    Denied(String),
     /// The relay said "not now" (421) and ended it: what it said is about us, and heard by the pace.
     Ended(Reply),
     /// The relay said no, before anything was asked for: heard likewise. Why, with where it was.
@@ -66,6 +70,7 @@ impl std::fmt::Display for Lost {
             | Self::Gone(why)
             | Self::Handshake(why)
             | Self::Misfit(why)
+            | Self::Denied(why)
             | Self::Refused(_, why) => f.write_str(why),
             // Not its words: they may hold an address.
             Self::Ended(reply) => write!(f, "the relay ended the session: {}", reply.codes()),
@@ -156,6 +161,16 @@ impl Session {
             refused: 0,
             sent: 0,
         }
+    }
+
+    /// What the server offers.
+    pub(super) fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Who the server says it is, its own certificate first; `None` in clear.
+    pub(super) fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.wire.certificates()
     }
 
     /// Whether another envelope may follow on this session.

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
+use data_encoding::BASE64;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::commands::{Auth, Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
@@ -22,12 +23,13 @@ use crate::delivery::reply::Reply;
 
 /// What a server offers (RFC 5321 4.1.1.1).
 #[derive(Clone, Debug, Default)]
-pub(super) struct Offer {
-    pub(super) pipelining: bool,
-    pub(super) utf8: bool,
+pub(in crate::delivery) struct Offer {
+    pub(in crate::delivery) pipelining: bool,
+    pub(in crate::delivery) utf8: bool,
     /// The largest message it takes, where it said so.
-    pub(super) size: Option<u64>,
-    starttls: bool,
+    pub(in crate::delivery) size: Option<u64>,
+    /// Of a session that is encrypted by now it says nothing.
+    pub(in crate::delivery) starttls: bool,
     mechanisms: Vec<Mechanism>,
 }
 
@@ -228,20 +230,19 @@ impl<'a> Opening<'a> {
             return Ok(());
         };
         let host = &relay.host;
-        let misfit = |why: String| Lost::Misfit(format!("{host}: AUTH: {why}"));
+        let denied = |why: String| Lost::Denied(format!("{host}: AUTH: {why}"));
         // Whatever the configuration let through: a name such as localhost may lead anywhere.
         if !self.known {
-            return Err(misfit(
-                "no password goes to another machine whose certificate nobody looked at".to_owned(),
-            ));
+            let why = "no password goes to another machine whose certificate nobody looked at";
+            return Err(Lost::Misfit(format!("{host}: AUTH: {why}")));
         }
         let mechanism = [Mechanism::Plain, Mechanism::Login]
             .into_iter()
             .find(|known| offer.mechanisms.contains(known))
-            .ok_or_else(|| misfit("it offers neither PLAIN nor LOGIN".to_owned()))?;
+            .ok_or_else(|| denied("it offers neither PLAIN nor LOGIN".to_owned()))?;
         let credentials = Credentials::new(username.clone(), password.expose_secret().to_owned());
         let auth =
-            Auth::new(mechanism, credentials.clone(), None).map_err(|error| misfit(error.to_string()))?;
+            Auth::new(mechanism, credentials.clone(), None).map_err(|error| denied(error.to_string()))?;
         let mut reply = self.say(auth, "no answer to AUTH in time").await?;
         // LOGIN asks twice; whoever asks on is not to be satisfied.
         for _ in 0..2 {
@@ -250,12 +251,22 @@ impl<'a> Opening<'a> {
             }
             let challenge: Response = format!("334 {}\r\n", reply.text)
                 .parse()
-                .map_err(|_| misfit("a challenge that cannot be read".to_owned()))?;
+                .map_err(|_| denied("a challenge that cannot be read".to_owned()))?;
             let auth = Auth::new_from_response(mechanism, credentials.clone(), &challenge)
-                .map_err(|error| misfit(error.to_string()))?;
+                .map_err(|error| denied(error.to_string()))?;
             reply = self.say(auth, "no answer to AUTH in time").await?;
         }
-        if reply.is_positive() { Ok(()) } else { Err(misfit(reply.to_string())) }
+        if reply.is_positive() {
+            return Ok(());
+        }
+        // Some say what they heard, and this is told on: to logs, to whoever looks at a relay.
+        let secrets = [
+            password.expose_secret().to_owned(),
+            BASE64.encode(password.expose_secret().as_bytes()),
+            BASE64.encode(format!("\0{username}\0{}", password.expose_secret()).as_bytes()),
+        ];
+        let says_it = secrets.iter().any(|secret| reply.text.contains(secret));
+        Err(denied(if says_it { reply.codes() } else { reply.to_string() }))
     }
 
     async fn say(&mut self, command: impl Display, late: &str) -> Result<Reply, Lost> {

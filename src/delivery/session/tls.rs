@@ -56,6 +56,20 @@ fn judged(judge: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, Strin
     Ok(Arc::new(config))
 }
 
+/// Why these certificates do not show at this moment that the other end is this host, for somebody who asks; `None` where
+/// they do.
+pub(in crate::delivery) fn doubt(host: &str, chain: &[CertificateDer<'_>], now: UnixTime) -> Option<String> {
+    let Some((own, signers)) = chain.split_first() else { return Some("it shows none".to_owned()) };
+    let Ok(name) = ServerName::try_from(host) else {
+        return Some(format!("{host} is no name that a certificate can have"));
+    };
+    let judge = match rustls_platform_verifier::Verifier::new(Arc::new(provider().clone())) {
+        Ok(judge) => judge,
+        Err(error) => return Some(format!("the system's authorities cannot be had: {error}")),
+    };
+    judge.verify_server_cert(own, signers, &name, &[], now).err().map(|error| error.to_string())
+}
+
 /// The cryptography that judges check signatures with.
 pub(in crate::delivery) fn provider() -> &'static CryptoProvider {
     static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();

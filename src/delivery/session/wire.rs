@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_rustls::TlsConnector;
@@ -74,6 +75,14 @@ impl Wire {
                 Ok(Self { socket: Socket::Tls(Box::new(stream)), written: self.written, unread: Vec::new() })
             }
             Socket::Tls(_) => Err(io::Error::other("encrypted already")),
+        }
+    }
+
+    /// Who the other end says it is, its own certificate first; `None` in clear.
+    pub(super) fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match &self.socket {
+            Socket::Plain(_) => None,
+            Socket::Tls(stream) => Some(stream.get_ref().1.peer_certificates().unwrap_or_default()),
         }
     }
 

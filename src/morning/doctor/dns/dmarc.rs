@@ -1,0 +1,291 @@
+//! DMARC: whether the domain of the From has a policy, and whether what we sign and bounce with is aligned with it
+//! (RFC 9989). Receivers of the old kind (RFC 7489) find an explicit record just as well, so each From has its own (A4).
+
+use super::dkim::tags;
+use super::{AREA, Sender, unanswered};
+use crate::delivery::names::Names;
+use crate::morning::doctor::finding::{Finding, txt_record};
+
+/// So many names are asked on the way up (RFC 9989 4.10).
+const WALK: usize = 8;
+
+/// What a record says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Published {
+    text: String,
+    /// `none`, `quarantine` or `reject`.
+    policy: Option<String>,
+    /// Whether reports are asked for.
+    reports: bool,
+    strict_dkim: bool,
+    strict_spf: bool,
+    /// What it says of being a public suffix.
+    suffix: Option<char>,
+}
+
+/// A name on the way up, and the records there.
+type Step = (String, Vec<Published>);
+
+pub(super) async fn look(names: &Names, sender: &Sender) -> Vec<Finding> {
+    let (own, back) = tokio::join!(walk(names, &sender.domain), walk(names, &sender.back));
+    match (own, back) {
+        (Ok(own), Ok(back)) => {
+            let mut findings = vec![judge_policy(&sender.domain, &own)];
+            findings.push(judge_alignment(sender, &own, &back));
+            findings
+        }
+        (Err(why), _) | (_, Err(why)) => vec![unanswered(&format!("_dmarc.{}", sender.domain), &why)],
+    }
+}
+
+/// The records of a domain and of those above it.
+async fn walk(names: &Names, domain: &str) -> Result<Vec<Step>, String> {
+    let mut steps = Vec::new();
+    for name in way_up(domain) {
+        let texts = names.texts(&format!("_dmarc.{name}")).await?;
+        steps.push((name, texts.iter().filter_map(|text| read(text)).collect()));
+    }
+    Ok(steps)
+}
+
+/// A domain and those above it; of a very long one the end, behind the domain itself.
+fn way_up(domain: &str) -> Vec<String> {
+    let labels: Vec<&str> = domain.split('.').collect();
+    let first = labels.len().saturating_sub(WALK - 1).max(1);
+    let above = (first..labels.len()).map(|at| labels[at..].join("."));
+    std::iter::once(domain.to_owned()).chain(above).collect()
+}
+
+/// A text that is a record of DMARC; whatever else stands there is somebody else's.
+fn read(text: &str) -> Option<Published> {
+    let tags = tags(text);
+    if tags.first().is_none_or(|(name, value)| name != "v" || value != "DMARC1") {
+        return None;
+    }
+    let tag =
+        |name: &str| tags.iter().find(|(tag, _)| tag == name).map(|(_, value)| value.to_ascii_lowercase());
+    let known = |policy: &String| matches!(policy.as_str(), "none" | "quarantine" | "reject");
+    Some(Published {
+        text: text.to_owned(),
+        policy: tag("p").filter(known),
+        reports: tag("rua").is_some_and(|rua| rua.contains("mailto:")),
+        strict_dkim: tag("adkim").as_deref() == Some("s"),
+        strict_spf: tag("aspf").as_deref() == Some("s"),
+        suffix: tag("psd").and_then(|psd| psd.chars().next()),
+    })
+}
+
+/// The organisation that a domain belongs to, by the records on its way up (RFC 9989 4.10.2).
+fn organisation(steps: &[Step]) -> &str {
+    let own = steps.first().map_or("", |(name, _)| name.as_str());
+    let mut found = own;
+    for (at, (name, policies)) in steps.iter().enumerate() {
+        let [policy] = &policies[..] else { continue };
+        match policy.suffix {
+            Some('n') => return name,
+            Some('y') if at > 0 => return &steps[at - 1].0,
+            _ => found = name,
+        }
+    }
+    found
+}
+
+/// The policy that holds for a domain.
+fn in_force(steps: &[Step]) -> Option<(&str, &Published)> {
+    let organisation = organisation(steps);
+    let above = steps.iter().find(|(name, _)| name == organisation);
+    let mut known = [steps.first(), above].into_iter().flatten();
+    known.find_map(|(name, policies)| match &policies[..] {
+        [policy] => Some((name.as_str(), policy)),
+        _ => None,
+    })
+}
+
+fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
+    let subject = format!("_dmarc.{domain}");
+    let publish = |finding: Finding, policy: &str| {
+        let text = format!("v=DMARC1; p={policy}; rua=mailto:postmaster@{domain}");
+        finding.with_record(txt_record(&subject, &text))
+    };
+    let own = steps.first().map(|(_, policies)| policies.as_slice()).unwrap_or_default();
+    if own.len() > 1 {
+        let told = format!("There are {} DMARC records: receivers take none of them.", own.len());
+        return publish(Finding::bad(AREA, &subject, told, "Publish one alone, such as this."), "none");
+    }
+    match (in_force(steps), own.first()) {
+        (None, _) => publish(
+            Finding::bad(
+                AREA,
+                &subject,
+                "There is no DMARC record: Gmail, Yahoo, Apple and Outlook refuse newsletters without one \
+                 (A1).",
+                "Publish this record (rua is where reports are to go).",
+            ),
+            "none",
+        ),
+        (Some((_, policy)), Some(_)) if policy.policy.is_none() => publish(
+            Finding::bad(
+                AREA,
+                &subject,
+                format!("The DMARC record names no policy that exists: {:?}.", policy.text),
+                "Publish this one in its place.",
+            ),
+            "none",
+        ),
+        (Some((at, policy)), None) => {
+            let now = policy.policy.as_deref().unwrap_or("none");
+            publish(
+                Finding::doubtful(
+                    AREA,
+                    &subject,
+                    format!(
+                        "The only DMARC record is that of {at} (p={now}): receivers do not all find it \
+                         from here (A4)."
+                    ),
+                    "Publish one at the From's own domain, such as this.",
+                ),
+                now,
+            )
+        }
+        (Some((_, policy)), Some(_)) => {
+            let reports = if policy.reports { "" } else { ", and nobody is reported to (rua)" };
+            Finding::good(
+                AREA,
+                &subject,
+                format!("Its policy is p={}{reports}.", policy.policy.as_deref().unwrap_or_default()),
+            )
+        }
+    }
+}
+
+/// Whether the signature's domain and the return path's are the From's own (A1). Ours sign with the From's domain itself.
+fn judge_alignment(sender: &Sender, own: &[Step], back: &[Step]) -> Finding {
+    let Sender { domain, back: back_domain, is_signed } = sender;
+    let policy = in_force(own).map(|(_, policy)| policy.clone()).unwrap_or_default();
+    let spf = if policy.strict_spf { domain == back_domain } else { organisation(own) == organisation(back) };
+    let strict = if policy.strict_spf { " (aspf=s)" } else { "" };
+    match (is_signed, spf) {
+        (true, true) => Finding::good(
+            AREA,
+            domain,
+            format!("Signature ({domain}) and return path ({back_domain}) are aligned with the From."),
+        ),
+        (true, false) => Finding::doubtful(
+            AREA,
+            domain,
+            format!(
+                "The return path ({back_domain}) is not aligned with the From{strict}: DMARC hangs on the \
+                 signature alone."
+            ),
+            format!(
+                "Set bounces.domain to a domain of the From's own, such as bounces.{domain}, with its SPF \
+                 and MX records."
+            ),
+        ),
+        (false, true) => Finding::doubtful(
+            AREA,
+            domain,
+            format!(
+                "Only the return path ({back_domain}) is aligned with the From: without a signature, mail \
+                 that is passed on fails DMARC."
+            ),
+            format!("Configure [dkim.\"{domain}\"], or have the relay sign with d={domain}."),
+        ),
+        (false, false) => Finding::bad(
+            AREA,
+            domain,
+            format!(
+                "Neither a signature of ours nor the return path ({back_domain}) is aligned with the \
+                 From{strict}: DMARC fails unless the relay signs."
+            ),
+            format!(
+                "Configure [dkim.\"{domain}\"], and set bounces.domain to a domain of its own, such as \
+                 bounces.{domain}."
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::morning::doctor::Verdict::{self, Bad, Doubtful, Good};
+
+    /// Names, and what stands there.
+    type Records<'a> = &'a [(&'a str, &'a str)];
+
+    fn steps(domain: &str, records: Records<'_>) -> Vec<Step> {
+        let found = |name: &String| {
+            records.iter().filter(|(at, _)| at == name).filter_map(|(_, text)| read(text)).collect()
+        };
+        way_up(domain).into_iter().map(|name| (name.clone(), found(&name))).collect()
+    }
+
+    #[test]
+    fn the_way_up_has_eight_names_at_most() {
+        assert_eq!(way_up("news.example.org"), ["news.example.org", "example.org", "org"]);
+        let long = way_up("a.b.c.d.e.f.g.h.i.example.org");
+        assert_eq!(long.len(), 8);
+        assert_eq!(
+            (long[0].as_str(), long[1].as_str()),
+            ("a.b.c.d.e.f.g.h.i.example.org", "e.f.g.h.i.example.org")
+        );
+    }
+
+    #[test]
+    fn a4_each_from_has_a_policy_of_its_own_that_can_be_read() {
+        let domain = "news.example.org";
+        let cases: [(Records<'_>, Verdict, &str); 8] = [
+            (&[(domain, "v=DMARC1; p=none; rua=mailto:d@example.org")], Good, "p=none."),
+            (&[(domain, "v=DMARC1;p=reject")], Good, "p=reject, and nobody is reported to"),
+            (&[], Bad, "no DMARC record"),
+            (&[(domain, "v=spf1 -all")], Bad, "no DMARC record"),
+            (&[(domain, "v=DMARC1; p=none"), (domain, "v=DMARC1; p=reject")], Bad, "2 DMARC records"),
+            (&[(domain, "v=DMARC1; p=nothing")], Bad, "no policy that exists"),
+            (&[("example.org", "v=DMARC1; p=quarantine")], Doubtful, "that of example.org (p=quarantine)"),
+            (&[(domain, "p=none; v=DMARC1")], Bad, "no DMARC record"),
+        ];
+        for (records, verdict, words) in cases {
+            let told = judge_policy(domain, &steps(domain, records));
+            assert!(told.verdict == verdict && told.finding.contains(words), "{records:?}: {told:?}");
+            assert_eq!(told.record.is_some(), verdict != Good, "{records:?}");
+        }
+        let told = judge_policy(domain, &steps(domain, &[]));
+        let record = "_dmarc.news.example.org. IN TXT \"v=DMARC1; p=none; \
+            rua=mailto:postmaster@news.example.org\"";
+        assert_eq!(told.record.as_deref(), Some(record));
+    }
+
+    #[test]
+    fn rfc9989_the_organisation_is_told_by_the_records_on_the_way_up() {
+        let one = |records: &[(&str, &str)]| organisation(&steps("a.news.example.org", records)).to_owned();
+        assert_eq!(one(&[]), "a.news.example.org");
+        assert_eq!(one(&[("example.org", "v=DMARC1; p=none")]), "example.org");
+        assert_eq!(
+            one(&[("news.example.org", "v=DMARC1; p=none; psd=n"), ("example.org", "v=DMARC1; p=none")]),
+            "news.example.org"
+        );
+        assert_eq!(one(&[("org", "v=DMARC1; p=none; psd=y")]), "example.org");
+    }
+
+    #[test]
+    fn a1_signature_and_return_path_are_aligned_with_the_from() {
+        let plain = [("example.org", "v=DMARC1; p=none")];
+        let strict = [("news.example.org", "v=DMARC1; p=none; aspf=s"), ("example.org", "v=DMARC1; p=none")];
+        let cases: [(bool, &str, Records<'_>, Verdict); 7] = [
+            (true, "bounces.example.org", &plain, Good),
+            (true, "news.example.org", &[], Good),
+            (true, "bounces.example.org", &strict, Doubtful),
+            (true, "bounces.example.com", &plain, Doubtful),
+            (false, "bounces.example.org", &plain, Doubtful),
+            (false, "bounces.example.com", &plain, Bad),
+            (true, "bounces.example.org", &[], Doubtful),
+        ];
+        for (is_signed, back, records, verdict) in cases {
+            let domain = "news.example.org".to_owned();
+            let sender = Sender { domain, back: back.to_owned(), is_signed };
+            let told = judge_alignment(&sender, &steps(&sender.domain, records), &steps(back, records));
+            assert_eq!(told.verdict, verdict, "{is_signed} {back} {records:?}: {told:?}");
+        }
+    }
+}
