@@ -79,8 +79,8 @@ impl Clock {
         timestamp(self.shared_ms())
     }
 
-    /// Shared time in milliseconds since the epoch: as it was heard last, and counted on from there. Real time where nothing
-    /// was heard, because the database has no clock of its own.
+    /// Shared time in milliseconds since the epoch: as it was heard last, and counted on from there. Real time where
+    /// nothing was heard: the database has no clock of its own, or nobody in this process asked it (who sends does).
     pub fn shared_ms(&self) -> i64 {
         let Some(heard) = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) else {
             return self.now_ms();

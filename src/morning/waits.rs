@@ -125,22 +125,37 @@ pub async fn relays(
         let (alone, others): (Vec<&Trouble>, Vec<&Trouble>) =
             of_it.partition(|trouble| own.is_some() || pace::stands_alone(&trouble.provider, &providers));
         out.extend(alone.into_iter().map(|trouble| trouble.told.clone()));
-        let others: BTreeSet<&str> = others.into_iter().map(|trouble| trouble.provider.as_str()).collect();
-        if !others.is_empty() {
+        let names = |stopped: bool| -> BTreeSet<&str> {
+            let of_these = others.iter().filter(|trouble| trouble.stopped == stopped);
+            of_these.map(|trouble| trouble.provider.as_str()).collect()
+        };
+        let (stopped, troubled) = (names(true), names(false));
+        let counted = [
+            ("sends nothing just now to", stopped.len()),
+            ("has had trouble with", troubled.difference(&stopped).count()),
+        ];
+        let told: Vec<String> = counted
+            .iter()
+            .filter(|(_, many)| *many > 0)
+            .map(|(what, many)| format!("{what} {many}"))
+            .collect();
+        if !told.is_empty() {
             out.push(format!(
-                "Relay {name} sends nothing just now to {} of the smaller receiving providers; `matinale relay list` tells which.",
-                others.len()
+                "Relay {name} {} of the smaller receiving providers; `matinale relay list` tells which.",
+                told.join(" and ")
             ));
         }
     }
     Ok(out)
 }
 
-/// Why one receiving provider, or everybody behind a relay, is given nothing.
+/// Why one receiving provider, or everybody behind a relay, is given nothing, or less than it could be.
 struct Trouble {
     relay: String,
     /// Empty for the relay as a whole.
     provider: String,
+    /// Nothing at all is sent just now.
+    stopped: bool,
     told: String,
 }
 
@@ -160,7 +175,8 @@ async fn troubles(
         let to = |word| {
             if row.provider.is_empty() { String::new() } else { format!(" {word} {}", row.provider) }
         };
-        let told = if let Some(until) = row.suspended_until.filter(|until| *until > now) {
+        let suspended = row.suspended_until.filter(|until| *until > now);
+        let told = if let Some(until) = suspended {
             let said = row.reply.as_deref().map(|said| format!(" ({said})")).unwrap_or_default();
             format!("Relay {name} sends nothing{} until {}{said}.", to("to"), at(until))
         } else if let Some(since) = row.down_since {
@@ -169,7 +185,7 @@ async fn troubles(
         } else {
             continue;
         };
-        out.push(Trouble { relay: row.relay, provider: row.provider, told });
+        out.push(Trouble { relay: row.relay, provider: row.provider, stopped: suspended.is_some(), told });
     }
     let spent = pace::store::warm_list(conn, &today).await?.into_iter().filter(|day| day.taken >= day.cap);
     out.extend(spent.map(|day| {
@@ -177,7 +193,7 @@ async fn troubles(
             "Relay {} warms up: {} had today's {} mails, and has more tomorrow (UTC).",
             day.relay, day.provider, day.cap
         );
-        Trouble { relay: day.relay, provider: day.provider, told }
+        Trouble { relay: day.relay, provider: day.provider, stopped: true, told }
     }));
     Ok(out)
 }

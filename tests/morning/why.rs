@@ -128,6 +128,15 @@ async fn p6_the_troubles_of_other_receiving_providers_are_not_told_as_a_readers_
         for other in ["slow.example", "small.example", "other.example"] {
             assert!(!story.contains(other), "{}: {other}\n{story}", test.name);
         }
+        // One that could not be reached is written to all the same, unless it had its mails of the day.
+        let down = "INSERT INTO pace (relay, provider, down_since, signalled_at)
+                    SELECT 'main', name, $1, 1 FROM (SELECT 'far.example' AS name UNION ALL SELECT 'full.example') AS names";
+        write(&bench, down, shared).await;
+        let full = "INSERT INTO warm_up (relay, provider, day, cap, taken) VALUES ('main', 'full.example', '2026-11-24', $1, 9)";
+        write(&bench, full, 9).await;
+        let story = story_of(&house, STRANGER).await;
+        let both_told = "Relay main sends nothing just now to 4 and has had trouble with 1 of the smaller";
+        assert!(story.contains(both_told), "{}: {story}", test.name);
     }
 }
 

@@ -17,11 +17,6 @@ pub use life::{others_alive, shared_clock};
 pub(super) use release::{Group, Kept, Later, Recent, release};
 pub(super) use turns::{Round, Turn, Turns};
 
-/// A list as JSON text, for statements that take one apart.
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("texts and numbers always serialise")
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use sqlx::{AssertSqlSafe, Row as _};

@@ -26,7 +26,7 @@ pub(super) struct Booking {
     until: Instant,
     /// By which pace.
     gap: Duration,
-    /// And behind which suspension, in milliseconds of real time.
+    /// And behind which suspension, in milliseconds of shared time.
     suspended_until: Option<i64>,
 }
 

@@ -45,7 +45,7 @@ pub(super) fn pick(conn: &Conn, sqlite: &'static str, postgres: &'static str) ->
 }
 
 /// A list as JSON text, for statements that take one apart.
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("texts and numbers always serialise")
 }
 

@@ -15,7 +15,9 @@ use super::alert::{self, Cause};
 use super::lock::{self, Locked};
 use super::{House, Result, store, warm_up};
 use crate::articles::poll;
+use crate::clock::timestamp;
 use crate::config::{Approval, Newsletter};
+use crate::db::Conn;
 use crate::delivery;
 use crate::editions::store::Live;
 use crate::editions::{self, Edition, EditionState, Who, schedule};
@@ -80,23 +82,32 @@ pub async fn tick(house: &House) -> std::result::Result<(), Undone> {
 
 /// Raises the alarms about relays that take nothing.
 async fn watch_relays(house: &House) -> Result<()> {
-    let now = house.clock.shared();
-    let relays = delivery::relay::store::list(&mut house.db.read().await?).await?;
+    let mut conn = house.db.read().await?;
+    let now = shared(house, &mut conn).await?;
+    let relays = delivery::relay::store::list(&mut conn).await?;
+    drop(conn);
     let down = |relay: delivery::relay::store::Known| {
-        let since = relay.down_since.map(crate::clock::timestamp)?;
+        let since = relay.down_since.map(timestamp)?;
         let lasts = passed(since, now) >= RELAY_DOWN;
         lasts.then(|| Cause::RelayDown(relay.name, since, relay.reason.unwrap_or_default()))
     };
     raise_for_all(house, relays.into_iter().filter_map(down).collect()).await
 }
 
+/// The time by which daemons note what takes nothing. A process that does not send hears it from nobody else.
+async fn shared(house: &House, conn: &mut Conn) -> Result<Timestamp> {
+    Ok(timestamp(delivery::shared_clock(conn, &house.clock).await?))
+}
+
 /// Raises the alarms about receiving providers that take nothing.
 async fn watch_providers(house: &House) -> Result<()> {
-    let now = house.clock.shared();
-    let rows = delivery::pace::store::list(&mut house.db.read().await?).await?;
+    let mut conn = house.db.read().await?;
+    let now = shared(house, &mut conn).await?;
+    let rows = delivery::pace::store::list(&mut conn).await?;
+    drop(conn);
     let mut causes = Vec::new();
     for row in rows.into_iter().filter(|row| !row.provider.is_empty()) {
-        let Some(since) = row.down_since.map(crate::clock::timestamp) else { continue };
+        let Some(since) = row.down_since.map(timestamp) else { continue };
         // One small domain out of reach is that domain's own trouble.
         let many = row.accepted + row.deferred + row.rejected >= WORTH_TELLING;
         if many && passed(since, now) >= RELAY_DOWN {

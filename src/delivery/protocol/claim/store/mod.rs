@@ -12,8 +12,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use crate::db::{Conn, Result, Side, on};
 use crate::delivery::DeliveryId;
 use crate::delivery::ledger::{Before, Claimed, Me};
-use crate::delivery::protocol::json;
-use crate::delivery::store::{hold, listed, pick};
+use crate::delivery::store::{hold, json, listed, pick};
 use crate::mail::Consent;
 pub(in crate::delivery) use sending::{Sending, claimed, first_deadline, next_instants, sending};
 

@@ -22,8 +22,7 @@ pub(super) use self::together::together;
 use crate::db::{Conn, Result, Side, on};
 use crate::delivery::classify::Class;
 use crate::delivery::ledger::{Me, Move, Release, Verdict};
-use crate::delivery::protocol::json;
-use crate::delivery::store::pick;
+use crate::delivery::store::{json, pick};
 
 // Each statement joins a list, which is written in front of it: `told`, `moved`, `asked` or `refused`. $1 and $2 are who
 // we are and $3 is the civil time; the lists' own parameters come behind.

@@ -12,8 +12,8 @@ use super::{BEFORE_LISTS, FINISH, FINISH_POSTGRES, MOVE, RELEASE, STEP, asked, i
 use crate::db::{Conn, Result, Side};
 use crate::delivery::ledger::Me;
 use crate::delivery::protocol::claim::{CLAIM_FRESH_SQLITE, claimed_of};
-use crate::delivery::protocol::json;
 use crate::delivery::protocol::release::Group;
+use crate::delivery::store::json;
 
 // What a life that is over hears is told together with what comes of it: between the two a second copy would leave.
 const ALIVE: &str = "
