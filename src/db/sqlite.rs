@@ -103,10 +103,12 @@ impl Pools {
     }
 
     pub(super) async fn close(&self) {
-        self.readers.close().await;
-        let closed = self.writer.close();
         drop(self.spare.take());
-        closed.await;
+        // Whoever closes last folds the log into the file, and a reader cannot. The connection that writes may have gone with
+        // a runtime that has ended: then there is one again.
+        drop(self.writer.acquire().await);
+        self.readers.close().await;
+        self.writer.close().await;
     }
 }
 
@@ -178,5 +180,31 @@ mod tests {
         fs::write(&file, "").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         assert_eq!(modes("old.db").await.map(|mode| format!("{mode:o}")), ["640", "640", "640"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_closed_leaves_one_file_with_everything_in_it_whoever_wrote_last() {
+        for kept in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options::new(&format!("sqlite:{}/test.db", folder.path().display()));
+            let pools = Pools::open(&options).await.unwrap();
+            drop((pools.reader().await.unwrap(), pools.reader().await.unwrap()));
+            let theirs = pools.clone();
+            let wrote = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let mut writer = theirs.writer().await.unwrap();
+                    sqlx::query("CREATE TABLE made (id INTEGER)").execute(&mut *writer).await.unwrap();
+                    if kept {
+                        theirs.keep(writer);
+                    }
+                });
+            });
+            wrote.join().unwrap();
+            pools.close().await;
+            let left: Vec<_> =
+                fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+            assert_eq!(left, ["test.db"], "{kept}");
+        }
     }
 }
