@@ -58,6 +58,7 @@ async fn p1_a_first_edition_finds_attempts_by_their_keys_though_there_were_none_
     let counted = tokio::time::timeout(Duration::from_secs(60), counted).await;
     let (one_by_one, entries) = counted.expect("all are counted");
     assert!(one_by_one < READERS, "{one_by_one} attempts were read one after the other to find {READERS}");
-    // One each. A plan that goes through a whole index reads all that were made by then, for each commit.
-    assert!(entries < READERS * 2, "{entries} entries of an index were read to find {READERS}");
+    // One each; in the first five commits of a connection, which are planned one by one, up to twenty each, and under load
+    // there is a second connection. A plan that goes through a whole index reads all that were made by then, for each commit.
+    assert!(entries < READERS * 5, "{entries} entries of an index were read to find {READERS}");
 }
