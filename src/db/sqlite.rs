@@ -103,7 +103,7 @@ impl Pools {
     }
 
     pub(super) async fn close(&self) {
-        drop(self.spare.take());
+        let _waiter = self.spare.wait();
         // Whoever closes last folds the log into the file, and a reader cannot. The connection that writes may have gone with
         // a runtime that has ended: then there is one again.
         drop(self.writer.acquire().await);
@@ -206,5 +206,21 @@ mod tests {
                 fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
             assert_eq!(left, ["test.db"], "{kept}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_while_it_closes_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools =
+            Pools::open(&Options::new(&format!("sqlite:{}/test.db", folder.path().display()))).await.unwrap();
+        let writer = pools.writer().await.unwrap();
+        let mut closing = std::pin::pin!(pools.close());
+        tokio::select! {
+            biased;
+            () = &mut closing => panic!("somebody is still writing"),
+            () = std::future::ready(()) => {}
+        }
+        pools.keep(writer);
+        tokio::time::timeout(Duration::from_secs(60), closing).await.expect("it was given back");
     }
 }
