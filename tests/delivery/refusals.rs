@@ -138,9 +138,9 @@ async fn t16_where_somebody_lets_a_provider_go_on_its_row_begins_anew() {
         let mut tx = bench.db.write().await.unwrap();
         pace::store::free(&mut tx, "main", bench.clock.shared_ms()).await.unwrap();
         tx.commit().await.unwrap();
-        // Who was tried, and waits for the end of that pause, does so until somebody has it tried again; who was not tried
-        // yet waits no longer.
-        let sql = "UPDATE delivery SET next_at = 0 WHERE state = 'deferred'";
+        // Those who wait went back to the ledger until the end of that pause, and it comes.
+        let sql =
+            "UPDATE delivery SET next_at = 0 WHERE COALESCE(state, 'planned') IN ('planned', 'deferred')";
         let over = async {
             while !daemon.is_finished() {
                 let mut tx = bench.db.write().await.unwrap();

@@ -112,9 +112,8 @@ impl Dispatch {
         Ok(())
     }
 
-    /// What other daemons and commands made of the limits; `true` where somebody let a relay or providers of it go on
-    /// since this was called last.
-    pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) -> bool {
+    /// What other daemons and commands made of the limits.
+    pub(in crate::delivery) fn heed(&self, rows: Vec<Row>) {
         let now = self.shared.clock.shared_ms();
         let let_go_on = self.let_go_on(&rows);
         for relay in self.relays.values() {
@@ -129,11 +128,10 @@ impl Dispatch {
             relay.tidy();
         }
         *self.limits() = Some(rows);
-        !let_go_on.is_empty()
     }
 
-    /// Of which relays somebody forgot what signals asked for since the limits were heeded last. A daemon that begins has
-    /// nothing that waits for that.
+    /// Of which relays somebody forgot what signals asked for since the limits were heeded last; at first of none, for a life
+    /// that begins has counted nothing.
     fn let_go_on(&self, rows: &[Row]) -> BTreeSet<String> {
         let known = self.limits();
         let Some(known) = known.as_ref() else { return BTreeSet::new() };

@@ -141,25 +141,6 @@ pub async fn retry(db: &Db, edition: EditionId, subscriber: Option<SubscriberId>
     Ok(rows)
 }
 
-// What was tried waits for the moment of its next try, and what was moved for its reader's.
-const HASTEN: &str = "
-UPDATE delivery
-SET next_at = due_at
-WHERE id = LISTED AND COALESCE(state, '') = 'planned' AND next_at > due_at";
-
-/// Has a piece of what an edition's relays put off, and never tried, wait no longer than for its own moment. Returns where
-/// the walk goes on.
-pub(in crate::delivery) async fn hasten(db: &Db, edition: EditionId, walk: Walk) -> Result<Option<Walk>> {
-    let (ids, next) = pieces::waiting(&mut db.read().await?, edition.0, i64::MAX, walk).await?;
-    if !ids.is_empty() {
-        let mut tx = db.write().await?;
-        let (sql, ids) = (listed(&tx, HASTEN), json(&pieces::hold(&mut tx, ids, false).await?));
-        on!(&mut tx, |c| sqlx::query(sql).bind(&ids).execute(c).await.map(drop)).map_err(Error::from)?;
-        tx.commit().await?;
-    }
-    Ok(next.filter(|walk| walk.is_fresh()))
-}
-
 const WITHDRAW: &str = "
 UPDATE delivery
 SET state = CASE WHEN doubtful = 1 THEN 'uncertain' ELSE 'withdrawn' END
@@ -206,11 +187,5 @@ pub async fn withdraw_all(db: &Db, edition: EditionId) -> Result<()> {
 pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
     let by_reader = "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber>?";
     let by_key = "SEARCH delivery USING INTEGER PRIMARY KEY";
-    vec![
-        (UNCERTAIN_PIECE, by_reader),
-        (SETTLE_ACCEPTED, by_key),
-        (SETTLE_RESEND, by_key),
-        (HASTEN, by_key),
-        (WITHDRAW, by_key),
-    ]
+    vec![(UNCERTAIN_PIECE, by_reader), (SETTLE_ACCEPTED, by_key), (SETTLE_RESEND, by_key), (WITHDRAW, by_key)]
 }

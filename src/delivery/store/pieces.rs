@@ -42,16 +42,6 @@ pub(in crate::delivery) struct Walk {
 impl Walk {
     pub(in crate::delivery) const START: Self = Self { fresh: true, behind: Place::FIRST };
 
-    /// Begins with what is due later than this moment.
-    pub(in crate::delivery) fn after(moment: i64) -> Self {
-        Self { fresh: true, behind: Place(moment, i64::MAX) }
-    }
-
-    /// Whether what was never tried is not over yet.
-    pub(super) fn is_fresh(self) -> bool {
-        self.fresh
-    }
-
     /// Where it goes on; `None` behind the last piece.
     fn on(self, next: Option<Place>) -> Option<Self> {
         match next {

@@ -132,11 +132,8 @@ impl<'a> Life<'a> {
             self.engine.recent.expect_same(&self.engine.db, self.server)?;
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + LOOK;
-                let went_on = self.heed_others().await?;
+                self.heed_others().await?;
                 editions = self.ask(self.editions()).await?;
-                if went_on {
-                    self.hasten(&editions);
-                }
                 self.recall(&editions).await;
                 self.dispatch.relieve().await;
             }
@@ -191,9 +188,8 @@ impl<'a> Life<'a> {
         self.engine.db.answered_at_length(asking)
     }
 
-    /// Relays that somebody paused or let go on, and limits that somebody changed, from any process; `true` where what waits
-    /// for limits waits no longer.
-    async fn heed_others(&self) -> Result<bool> {
+    /// Relays that somebody paused or let go on, and limits that somebody changed, from any process.
+    async fn heed_others(&self) -> Result<()> {
         self.dispatch.heed_pauses().await?;
         let now = self.engine.clock.shared_ms();
         let mut rows = self.ask(self.limited(now)).await?;
@@ -201,7 +197,8 @@ impl<'a> Life<'a> {
             self.ask(self.set_back()).await?;
             rows = self.ask(self.limited(now)).await?;
         }
-        Ok(self.dispatch.heed(rows))
+        self.dispatch.heed(rows);
+        Ok(())
     }
 
     async fn limited(&self, now: i64) -> Result<Vec<pace::store::Row>> {

@@ -1,4 +1,4 @@
-//! What came too late, or was cancelled, is ended; and what somebody let go on waits no longer.
+//! What came too late, or was cancelled, is ended.
 //!
 //! An edition's deliveries are looked through only once the first of them may be late: until then a look is at one row. Of
 //! a million that wait for their hour, or for a relay, each look through all of them would keep the writer from whoever
@@ -60,15 +60,13 @@ impl Deadlines {
     }
 }
 
-/// Why deliveries of an edition end, or are gone through.
+/// Why deliveries of an edition end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     /// They are too late at this moment.
     Late(i64),
     /// Their edition is cancelled.
     Cancelled,
-    /// They do not end: a relay, or a provider, that they waited for at this moment goes on.
-    Hastened(i64),
 }
 
 /// An edition that is gone through, and how far.
@@ -85,7 +83,6 @@ impl Pass {
         match self.why {
             Why::Late(civil) => protocol::expire(db, self.edition, civil, self.walk).await,
             Why::Cancelled => store::withdraw(db, EditionId(self.edition), self.walk).await,
-            Why::Hastened(_) => store::hasten(db, EditionId(self.edition), self.walk).await,
         }
     }
 }
@@ -99,8 +96,7 @@ impl Passes {
     fn begin(&mut self, edition: i64, why: Why) {
         let same = |pass: &Pass| pass.edition == edition && discriminant(&pass.why) == discriminant(&why);
         if !self.0.iter().any(same) {
-            let walk = if let Why::Hastened(civil) = why { Walk::after(civil) } else { Walk::START };
-            self.0.push_back(Pass { edition, why, walk });
+            self.0.push_back(Pass { edition, why, walk: Walk::START });
         }
     }
 
@@ -137,17 +133,9 @@ impl Life<'_> {
                 let first = self.ask_at_length(self.first_deadline(pass.edition)).await?;
                 self.deadlines.ended(pass.edition, first, civil);
             }
-            (None, Why::Cancelled | Why::Hastened(_)) => {}
+            (None, Why::Cancelled) => {}
         }
         Ok(!self.passes.0.is_empty())
-    }
-
-    /// Somebody let a relay, or providers of it, go on: what waits for the end of a pause leaves before it.
-    pub(super) fn hasten(&mut self, editions: &[Sending]) {
-        let civil = self.engine.clock.civil_ms();
-        for sending in editions {
-            self.passes.begin(sending.id, Why::Hastened(civil));
-        }
     }
 
     async fn hear(&mut self, editions: &[Sending]) -> Result<()> {

@@ -10,8 +10,7 @@ use super::arrived;
 use crate::db::{Conn, Result, on};
 use crate::delivery::ledger::{Me, Release};
 use crate::delivery::protocol::Later;
-use crate::delivery::store::json;
-use crate::delivery::store::pick;
+use crate::delivery::store::{json, pick};
 
 // What we hold claimed was opened by nobody else, or a takeover would have said so: where another life is named, a
 // statement that it had given up came late.
