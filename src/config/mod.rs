@@ -352,6 +352,14 @@ relays = ["main"]
     }
 
     #[test]
+    fn p10_a_secret_that_is_not_there_is_told_with_what_makes_one() {
+        // `init` refuses a folder that has a configuration.
+        let faults = load("", &[("MATINALE__KEYS__SECRET_FILE", "/nowhere/secret.key")]).unwrap_err();
+        let [fault] = &faults[..] else { panic!("{faults:?}") };
+        assert!(fault.ends_with("(umask 077; openssl rand -hex 32 > /nowhere/secret.key)"), "{fault}");
+    }
+
+    #[test]
     fn the_environment_wins_and_finds_names_written_with_underscores() {
         let good =
             GOOD.replace("[dkim.\"news.example.org\"]\nselector = \"m1\"\nkey_file = \"missing.pem\"\n", "");

@@ -306,10 +306,17 @@ impl Section {
     /// The secret in a file that only its owner may read, without the newline at its end.
     pub fn secret_file(&self, key: &str) -> Option<SecretString> {
         let path = self.path(key)?;
-        // Of all the secrets that is the only one that it makes.
-        let missing =
-            if self.path == "keys" { "no such file; `matinale init` makes one" } else { "no such file" };
-        match values::read_secret(&path, missing) {
+        // Of all the secrets that is the only one that nobody else gives us; `init` makes it beside a new configuration
+        // alone.
+        let missing = if self.path == "keys" {
+            format!(
+                "no such file; put its copy back, or make one: (umask 077; openssl rand -hex 32 > {})",
+                path.display()
+            )
+        } else {
+            "no such file".to_owned()
+        };
+        match values::read_secret(&path, &missing) {
             Ok(secret) => Some(secret),
             Err(message) => {
                 self.fault(key, message);

@@ -1,6 +1,6 @@
 //! A name server of a test's own: what it is told, and that nothing else exists.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
@@ -9,10 +9,15 @@ use hickory_resolver::proto::rr::{Name, RData, Record};
 use tokio::net::UdpSocket;
 
 /// Starts one; each entry is a name and what it has, such as `("example.org", "MX 10 mx.example.org")` or
-/// `("mx.example.org", "A 127.0.0.1")`; `TXT` and `PTR` too.
+/// `("mx.example.org", "A 127.0.0.1")`; `TXT` and `PTR` too. Of a name with `SERVFAIL` nothing is found out.
 pub async fn start(entries: &[(&str, &str)]) -> SocketAddr {
     let mut known: HashMap<String, Vec<RData>> = HashMap::new();
+    let mut lost = HashSet::new();
     for (name, value) in entries {
+        if *value == "SERVFAIL" {
+            lost.insert((*name).to_owned());
+            continue;
+        }
         let mut words = value.split(' ');
         let data = match words.next() {
             Some("MX") => {
@@ -43,6 +48,7 @@ pub async fn start(entries: &[(&str, &str)]) -> SocketAddr {
             let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
             answer.add_query(query.clone());
             match known.get(&name) {
+                _ if lost.contains(&name) => answer.metadata.response_code = ResponseCode::ServFail,
                 None => answer.metadata.response_code = ResponseCode::NXDomain,
                 Some(all) => {
                     let fitting = all.iter().filter(|data| data.record_type() == query.query_type());

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::config::DEFAULTS;
 
 /// What is looked at, in the order in which it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
     /// Whether it can be read at all.
     Configuration,
@@ -50,20 +49,22 @@ impl fmt::Display for Area {
     }
 }
 
+impl Serialize for Area {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
 /// How good it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// As it should be.
-    #[serde(rename = "good")]
     Good,
     /// Nobody looked: somebody wished so, or what it hangs on is away.
-    #[serde(rename = "not looked at")]
     Unseen,
     /// It works, and somebody should know what it costs.
-    #[serde(rename = "doubtful")]
     Doubtful,
     /// A morning will fail of it, or a promise is not kept.
-    #[serde(rename = "bad")]
     Bad,
 }
 
@@ -76,6 +77,12 @@ impl Verdict {
             Self::Doubtful => "doubtful",
             Self::Bad => "bad",
         }
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 
@@ -150,7 +157,9 @@ impl Finding {
                 _ if fault.key.is_empty() => "See to it".to_owned(),
                 // Nobody can mend what is compiled in.
                 DEFAULTS => {
-                    format!("See to it, or set {subject} in matinale.toml (`matinale init` writes one)")
+                    format!(
+                        "See to it, or set {subject} in matinale.toml (`matinale init` writes one where there is none)"
+                    )
                 }
                 origin => format!("Mend it in {origin}"),
             };
@@ -204,6 +213,13 @@ mod tests {
         assert!(advice("", "my.toml").starts_with("See to it; "));
         let defaults = advice("keys.secret_file", DEFAULTS);
         assert!(!defaults.contains("in the defaults") && defaults.contains("`matinale init`"), "{defaults}");
+    }
+
+    #[test]
+    fn a_line_of_json_has_the_words_of_the_table() {
+        let line = serde_json::to_string(&Finding::unseen(Area::Dns, "a.example", "Not asked.")).unwrap();
+        let words = "{\"area\":\"dns\",\"subject\":\"a.example\",\"verdict\":\"not looked at\",";
+        assert!(line.starts_with(words), "{line}");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::config::Dkim;
 use crate::mail::dkim::Signer;
 
 const AREA: Area = Area::Keys;
-/// Half of what `matinale init` draws, in characters: 80 bits are guessed by nobody.
+/// In characters: so many of what `matinale init` draws (32 bytes, which are 52 of base32) are 80 bits, and nobody
+/// guesses those.
 const LONG_ENOUGH: usize = 16;
 
 pub(super) fn checks(patient: &Patient) -> Vec<Check> {
@@ -36,8 +37,8 @@ fn judge_secret(secret: &str) -> Finding {
                 "The secret that signs links has {length} characters: whoever guesses it unsubscribes \
                  anybody."
             ),
-            "Before the first edition: take the file away and let `matinale init` make one; later, links in mails already \
-             sent die with it.",
+            "Before the first edition: (umask 077; openssl rand -hex 32 > FILE), where FILE is what keys.secret_file names; \
+             later, links in mails already sent die with the old one.",
         );
     }
     Finding::good(AREA, subject, format!("It is there, kept from others, {length} characters: keep a copy."))
@@ -71,7 +72,12 @@ mod tests {
             ("0123456789abcde\n", Verdict::Doubtful),
             ("0123456789abcdef", Verdict::Good),
         ] {
-            assert_eq!(judge_secret(secret).verdict, verdict, "{secret:?}");
+            let told = judge_secret(secret);
+            assert_eq!(told.verdict, verdict, "{secret:?}");
+            // `init` writes nothing beside a configuration that is there, and this one was read.
+            let made =
+                told.advice.is_none_or(|advice| advice.contains("(umask 077; openssl rand -hex 32 > FILE)"));
+            assert!(made, "{secret:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The doctor: everything that a morning hangs on, looked at before it comes; nothing is changed anywhere.
 //!
 //! Each check stands alone, with a deadline of its own, and those that wait for somebody wait side by side: one that
-//! fails, hangs or breaks hides no other. What is found out (`gather`, IO) and what it means (`judge`, pure) are apart.
+//! fails, hangs or breaks hides no other. What is found out (IO) and what it means (`judge`, pure) are apart.
 //! The rule a newcomer would break: no check writes a row, applies a migration or says MAIL FROM.
 
 mod clock;
@@ -159,18 +159,26 @@ pub async fn examine(patient: &Patient) -> Vec<Finding> {
 /// The configuration, which could be read, and the files of rules that it names.
 fn configuration(patient: &Patient) -> Check {
     let config = patient.config.clone();
+    // Aside: a disk that is away keeps a thread waiting, and not this check.
     Check::start(patient, Area::Configuration, "delivery", async move {
-        vec![match try_out_rules(&config) {
-            Ok(()) => Finding::good(
+        let tried = tokio::task::spawn_blocking(move || try_out_rules(&config)).await;
+        vec![match tried {
+            Ok(Ok(())) => Finding::good(
                 Area::Configuration,
                 "files",
                 "Every key is read and known; `matinale check` prints what holds.",
             ),
-            Err(error) => Finding::bad(
+            Ok(Err(error)) => Finding::bad(
                 Area::Configuration,
                 "delivery",
                 format!("{error}."),
                 "Mend that file, or take its key out: a table is compiled in.",
+            ),
+            Err(error) => Finding::bad(
+                Area::Configuration,
+                "delivery",
+                format!("The files of rules could not be tried: {error}."),
+                "Report it, with what `matinale --verbose doctor` says.",
             ),
         }]
     })
@@ -188,8 +196,8 @@ fn of_database(patient: &Patient, db: Option<&Db>) -> Vec<Check> {
 mod tests {
     use super::*;
 
-    fn patient(check: Duration) -> Patient {
-        let config = crate::config::tests::load("", &[]).unwrap();
+    fn patient(check: Duration, configured: &str) -> Patient {
+        let config = crate::config::tests::load(configured, &[]).unwrap();
         Patient {
             config: Arc::new(config),
             clock: Clock::system(),
@@ -202,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_hangs_or_breaks_is_told_in_its_own_place_and_hides_no_other() {
-        let patient = patient(Duration::from_millis(20));
+        let patient = patient(Duration::from_millis(20), "");
         let good = Finding::good(Area::Keys, "k", "It is.");
         let found = vec![good.clone()];
         let checks = [
@@ -224,5 +232,21 @@ mod tests {
                 (Area::Keys, "k", Verdict::Good)
             ]
         );
+    }
+
+    /// Another thread hangs where the check would, and the deadline goes on.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_of_rules_that_nobody_hands_over_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("rules.toml");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let patient = patient(Duration::from_millis(20), &format!("[delivery]\nrules_file = {pipe:?}\n"));
+        let told = timeout(Duration::from_secs(20), configuration(&patient).end()).await;
+        // Whoever still waits for somebody to write hears that there is nothing.
+        drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+        let told = told.unwrap();
+        assert_eq!((told.len(), told[0].verdict), (1, Verdict::Bad), "{told:?}");
+        assert!(told[0].finding.contains("was not over within"), "{told:?}");
     }
 }

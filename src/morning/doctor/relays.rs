@@ -1,6 +1,7 @@
 //! Who takes our mail: whether they are there, how safe the way is, what they offer, what the ledger says of them.
 //!
-//! Greeted with the daemons' own session: EHLO, STARTTLS, AUTH, QUIT. No MAIL FROM is said.
+//! Greeted with the daemons' own session: EHLO, STARTTLS, AUTH, QUIT. No MAIL FROM is said. One connection before it, over
+//! which nothing is said, times the way.
 
 use std::net::IpAddr;
 
@@ -16,7 +17,8 @@ use crate::delivery::probe::{Certificate, Greeting, Silence, greet};
 use crate::delivery::relay::store::{self, Known};
 
 const AREA: Area = Area::Relays;
-/// The largest mail that the preflight lets go: 102 KiB of HTML once encoded (M13), the text, the headers.
+/// What a mail may come to: 102 KiB of HTML once encoded (M13) and 8 KiB of headers, beyond which the preflight stops it,
+/// and room for a text, which it does not bound.
 const LARGEST_MAIL: u64 = 150_000;
 /// A certificate that ends so soon is renewed by nobody.
 const ENDS_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);

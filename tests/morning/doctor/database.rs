@@ -184,7 +184,7 @@ async fn p2_a_standby_that_no_commit_waits_for_is_doubtful() {
     opened(&pair.url).await.close().await;
     let bench = bench(Some(&pair.url), RELAY, "");
     let told = examine(&bench.patient).await;
-    let standby = about(&told, "A standby follows, and no commit waits for it");
+    let standby = about(&told, "A standby follows, and no commit of ours waits for it");
     assert_eq!(standby.verdict, Verdict::Doubtful);
     assert!(standby.advice.as_deref().unwrap().contains("synchronous_standby_names"), "{standby:?}");
 }

@@ -1,13 +1,16 @@
 //! Names: good records are found good, and bad ones are told with the very record to publish.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use data_encoding::BASE64;
-use matinale::morning::doctor::{Area, Finding, Patient, Verdict, examine};
-use tokio::net::UdpSocket;
+use matinale::morning::doctor::{Area, Finding, Limits, Patient, Verdict, examine};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::timeout;
 
 use super::{about, bench, faults, of, private};
 use crate::support::names;
@@ -44,12 +47,17 @@ async fn told(entries: &[(&str, &str)]) -> Vec<Finding> {
 async fn told_by(resolver: &str) -> Vec<Finding> {
     // Receivers' servers listen where the laboratory has them.
     let server = Scripted::start(true).await;
+    told_at(resolver, server.address.port(), |_| {}).await
+}
+
+/// Where receivers' servers listen at this port, and the patient is as it is made here.
+async fn told_at(resolver: &str, port: u16, change: fn(&mut Patient)) -> Vec<Finding> {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("dkim.pem");
     private(&key, &KEY.pem);
     let bench = bench(
         None,
-        &format!("url = \"mx://?port={}\"\nhelo = \"mail.example.org\"", server.address.port()),
+        &format!("url = \"mx://?port={port}\"\nhelo = \"mail.example.org\""),
         &format!(
             "[delivery]\nresolver = \"{resolver}\"\n[bounces]\ndomain = \"back.example.org\"\n\
              [dkim.\"news.example.org\"]\nselector = \"m1\"\nkey_file = {:?}",
@@ -57,7 +65,8 @@ async fn told_by(resolver: &str) -> Vec<Finding> {
         ),
     );
     let addresses = vec![IP.parse().unwrap()];
-    let patient = Patient { offline: false, addresses, ..bench.patient.clone() };
+    let mut patient = Patient { offline: false, addresses, ..bench.patient.clone() };
+    change(&mut patient);
     let mut findings = examine(&patient).await;
     findings.retain(|found| found.area == Area::Dns);
     findings
@@ -157,6 +166,82 @@ async fn a8_lookups_are_counted_through_all_that_is_included_and_a_circle_ends()
         let verdict = if words.ends_with("of 10 lookups") { Verdict::Good } else { Verdict::Bad };
         assert_eq!(about(&told, words).verdict, verdict, "{start}");
     }
+}
+
+#[tokio::test]
+async fn a_part_that_nobody_says_is_told_as_such_and_nothing_is_made_of_it() {
+    let entries: Vec<(&str, &str)> = GOOD
+        .into_iter()
+        .filter(|(name, value)| *name != "mx.example.org" && !value.starts_with("TXT v="))
+        .chain([
+            ("mx.example.org", "SERVFAIL"),
+            ("back.example.org", "TXT v=spf1 mx -all"),
+            // The policy of the From is told, whatever is silent of the return path.
+            ("_dmarc.news.example.org", "TXT v=DMARC1; p=none"),
+            ("_dmarc.back.example.org", "SERVFAIL"),
+        ])
+        .collect();
+    let told = told(&entries).await;
+    let spf: Vec<_> = told.iter().filter(|found| found.finding.contains("SPF")).collect();
+    assert!(spf.is_empty(), "{spf:?}");
+    // Who takes the mail, and SPF by its mx, hang on the same host.
+    let silent = |subject: &str| {
+        let of = |found: &&Finding| found.subject == subject && found.finding.starts_with("Nobody says: ");
+        told.iter().filter(of).count()
+    };
+    assert_eq!((silent("back.example.org"), silent("_dmarc.back.example.org")), (2, 1), "{told:#?}");
+    assert_eq!(about(&told, "Its policy is p=none").verdict, Verdict::Good);
+    let port = about(&told, "is open was not tried: nobody says where our own domains' servers are");
+    assert_eq!(port.verdict, Verdict::Unseen);
+}
+
+/// Greets, hears what is said, and ends.
+async fn talk(mut socket: TcpStream) -> std::io::Result<()> {
+    let (reader, mut writer) = socket.split();
+    let mut lines = BufReader::new(reader).lines();
+    writer.write_all(b"220 mx.example.org ESMTP\r\n").await?;
+    while let Some(line) = lines.next_line().await? {
+        let answer = if line.starts_with("QUIT") { "221 bye\r\n" } else { "250 mx.example.org\r\n" };
+        writer.write_all(answer.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn t10_our_own_servers_are_greeted_side_by_side_and_each_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        // The first is greeted when the second is there, which then waits in vain.
+        let (one, _) = listener.accept().await.unwrap();
+        let (_two, _) = listener.accept().await.unwrap();
+        drop(talk(one).await);
+        listener
+    });
+    let second = [("news.example.org", "MX 20 mx2.example.org"), ("mx2.example.org", "A 127.0.0.1")];
+    let resolver = names::start(&[&GOOD[..], &second].concat()).await.to_string();
+    let told = told_at(&resolver, port, |_| {}).await;
+    let open = about(&told, &format!("Port {port} is open: "));
+    assert_eq!(open.verdict, Verdict::Good);
+    let listener = server.await.unwrap();
+    assert!(timeout(Duration::ZERO, listener.accept()).await.is_err(), "one of them was greeted twice");
+}
+
+#[tokio::test]
+async fn t10_a_port_that_nobody_answers_at_keeps_no_name_from_being_told() {
+    // It takes connections, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let resolver = names::start(&GOOD).await.to_string();
+    let told = told_at(&resolver, port, |patient| {
+        patient.limits = Limits { check: Duration::from_secs(4), answer: Duration::from_secs(30) };
+    })
+    .await;
+    assert_eq!(about(&told, "203.0.113.7 is called mail.example.org").verdict, Verdict::Good);
+    assert_eq!(about(&told, "We greet as mail.example.org").verdict, Verdict::Good);
+    let cut_off = about(&told, "The check was not over within 4 s");
+    assert_eq!((cut_off.verdict, cut_off.subject.as_str()), (Verdict::Bad, "relay.main"));
+    drop(listener);
 }
 
 #[tokio::test]

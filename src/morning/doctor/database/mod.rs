@@ -163,27 +163,26 @@ fn judge_schema(schema: &Schema, manual: bool) -> Finding {
             "Use a released program: this one was built of other migrations than the database.",
         );
     }
+    let pending = match schema.pending.len() {
+        1 => "1 migration".to_owned(),
+        several => format!("{several} migrations"),
+    };
     match (schema.pending.len(), schema.newest, manual) {
         (0, newest, _) => Finding::good(
             AREA,
             subject,
             format!("It is at this version (migration {}).", newest.unwrap_or_default()),
         ),
-        (pending, _, true) => Finding::bad(
+        (_, _, true) => Finding::bad(
             AREA,
             subject,
-            format!(
-                "It is older than this program by {pending} migrations, and database.migrate is \
-                 \"manual\"."
-            ),
+            format!("It is older than this program by {pending}, and database.migrate is \"manual\"."),
             "Run `matinale migrate` (--dry-run shows what it would do).",
         ),
-        (pending, ..) => Finding::doubtful(
+        _ => Finding::doubtful(
             AREA,
             subject,
-            format!(
-                "It is older than this program by {pending} migrations, which `matinale serve` will apply."
-            ),
+            format!("It is older than this program by {pending}, which `matinale serve` will apply."),
             "Run `matinale migrate` at an hour that suits you, with a copy at hand.",
         ),
     }

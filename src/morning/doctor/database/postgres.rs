@@ -46,7 +46,7 @@ pub(super) fn judge(
         ));
     }
     findings.extend(commits(facts, synchronous));
-    findings.push(followers(facts));
+    findings.push(followers(facts, synchronous));
     findings.push(room(facts, connections, daemons));
     findings
 }
@@ -91,23 +91,38 @@ fn commits(facts: &PostgresFacts, synchronous: Synchronous) -> Vec<Finding> {
 }
 
 /// Case 7 of the protocol: what a standby that takes the server's place may lack.
-fn followers(facts: &PostgresFacts) -> Finding {
+fn followers(facts: &PostgresFacts, synchronous: Synchronous) -> Finding {
     let subject = "standby";
-    let waited_for =
-        facts.standby_is_waited_for && !matches!(facts.synchronous_commit.as_str(), "off" | "local");
-    match (facts.followers, waited_for) {
-        (0, _) => Finding::good(AREA, subject, "Nothing follows the server: no failover can lose a commit."),
-        (_, true) => Finding::good(AREA, subject, "A standby follows, and commits wait for it."),
-        (_, false) => Finding::doubtful(
-            AREA,
-            subject,
-            "A standby follows, and no commit waits for it: should it take the server's place, the newest commits are \
-             lost; daemons tell it what they sent in the last two minutes, and P2 does not cover the rest (plans, \
-             editors' words, the no of a reader).",
-            "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)', and have the server read that (pg_ctl \
-             reload).",
-        ),
+    if facts.followers == 0 {
+        return Finding::good(AREA, subject, "Nothing follows the server: no failover can lose a commit.");
     }
+    let we_wait = !matches!(facts.synchronous_commit.as_str(), "off" | "local");
+    if facts.standby_is_waited_for && we_wait {
+        return Finding::good(AREA, subject, "A standby follows, and commits wait for it.");
+    }
+    let server = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)', and have the server read that (pg_ctl \
+        reload); with one standby, commits wait while it is away";
+    let advice = match (facts.standby_is_waited_for, synchronous) {
+        (true, Synchronous::Normal) => {
+            "Set database.synchronous = \"full\": the server has commits wait that ask for it.".to_owned()
+        }
+        // Ours ask for it, and are not heard.
+        (true, Synchronous::Full) => format!(
+            "Have whoever stands in between pass synchronous_commit on (it is {}): the server has commits wait that \
+             ask for it.",
+            facts.synchronous_commit
+        ),
+        (false, Synchronous::Normal) => format!("Set database.synchronous = \"full\", and {server}."),
+        (false, Synchronous::Full) => format!("{server}."),
+    };
+    Finding::doubtful(
+        AREA,
+        subject,
+        "A standby follows, and no commit of ours waits for it: should it take the server's place, the newest commits are \
+         lost; daemons tell it what they sent in the last two minutes, and P2 does not cover the rest (plans, editors' \
+         words, the no of a reader).",
+        advice,
+    )
 }
 
 /// Connections: one daemon opens its own, as many again to send, and two to see whether the server is there.

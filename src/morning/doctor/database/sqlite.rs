@@ -77,10 +77,11 @@ pub(super) fn judge_place(file: &str, place: &Place, us: Option<u32>) -> Vec<Fin
             format!("chmod 600 {file}* (with its -wal and -shm), unless that is meant."),
         ));
     } else {
+        let whom = if place.mode & 0o040 == 0 { "others" } else { "all but its group" };
         findings.push(Finding::good(
             AREA,
             "file",
-            format!("{file} is closed to others (mode {:o}, of user {}).", place.mode, place.owner),
+            format!("{file} is closed to {whom} (mode {:o}, of user {}).", place.mode, place.owner),
         ));
     }
     if !place.is_writable {

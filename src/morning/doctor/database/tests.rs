@@ -70,6 +70,32 @@ fn p2_what_a_server_does_not_keep_is_told() {
 }
 
 #[test]
+fn p2_a_standby_that_is_not_waited_for_is_told_with_what_has_commits_wait() {
+    const SERVER: &str = "synchronous_standby_names";
+    const OURS: &str = "Set database.synchronous = \"full\"";
+    const COST: &str = "with one standby, commits wait while it is away";
+    for (waited_for, commit, synchronous, has, has_not) in [
+        (true, "off", Synchronous::Normal, &[OURS][..], &[SERVER, COST][..]),
+        (true, "local", Synchronous::Full, &["pass synchronous_commit on (it is local)"], &[SERVER, OURS]),
+        (false, "off", Synchronous::Normal, &[OURS, SERVER, COST], &[]),
+        (false, "on", Synchronous::Full, &[SERVER, COST], &[OURS]),
+    ] {
+        let facts = PostgresFacts {
+            followers: 1,
+            standby_is_waited_for: waited_for,
+            synchronous_commit: commit.to_owned(),
+            ..server()
+        };
+        let told = postgres::judge(&facts, synchronous, 16, 1);
+        let found = told.iter().find(|found| found.subject == "standby").unwrap();
+        let advice = found.advice.as_deref().unwrap();
+        assert_eq!(found.verdict, Doubtful);
+        assert!(has.iter().all(|words| advice.contains(words)), "{advice}");
+        assert!(!has_not.iter().any(|words| advice.contains(words)), "{advice}");
+    }
+}
+
+#[test]
 fn connections_are_counted_for_every_daemon_that_may_want_them() {
     // 97 for us but for 6 of others': two daemons want 68, three 102.
     for (daemons, expected) in [(0, Good), (1, Good), (2, Good), (3, Doubtful)] {
@@ -87,8 +113,14 @@ fn a_schema_that_is_not_this_versions_is_told_with_what_to_do() {
     let newest = Some(76);
     for (schema, manual, expected, words) in [
         (Schema { newest, ..Schema::default() }, false, Good, "migration 76"),
-        (Schema { newest, pending: vec![step(77)], ..Schema::default() }, false, Doubtful, "older"),
+        (Schema { newest, pending: vec![step(77)], ..Schema::default() }, false, Doubtful, "by 1 migration,"),
         (Schema { newest, pending: vec![step(77)], ..Schema::default() }, true, Bad, "\"manual\""),
+        (
+            Schema { newest, pending: vec![step(77), step(78)], ..Schema::default() },
+            true,
+            Bad,
+            "by 2 migrations,",
+        ),
         (Schema { newest, unknown: vec![99, 100], ..Schema::default() }, false, Bad, "(99, 100)"),
         (Schema { newest, changed: vec![5], ..Schema::default() }, false, Bad, "(5)"),
         (Schema { newest, broken: Some(76), ..Schema::default() }, false, Bad, "half-way"),
@@ -144,6 +176,10 @@ fn a_file_that_others_read_or_that_is_not_on_a_disk_here_is_bad() {
         change(&mut place);
         let told = sqlite::judge_place("m.db", &place, Some(990));
         assert_eq!(verdict(&told, subject), expected, "{subject}: {told:?}");
+    }
+    for (mode, words) in [(0o600, "is closed to others"), (0o640, "is closed to all but its group")] {
+        let told = sqlite::judge_place("m.db", &Place { mode, ..good() }, Some(990));
+        assert!(told.iter().any(|found| found.finding.contains(words)), "{mode:o}: {told:?}");
     }
     let told = sqlite::judge_place("m.db", &Place { owner: 1000, ..good() }, Some(0));
     assert_eq!(verdict(&told, "file"), Good, "root looks after others' files");

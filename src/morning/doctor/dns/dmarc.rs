@@ -15,9 +15,10 @@ struct Published {
     text: String,
     /// `none`, `quarantine` or `reject`.
     policy: Option<String>,
+    /// The same for domains below it that have no record.
+    below: Option<String>,
     /// Whether reports are asked for.
     reports: bool,
-    strict_dkim: bool,
     strict_spf: bool,
     /// What it says of being a public suffix.
     suffix: Option<char>,
@@ -28,14 +29,24 @@ type Step = (String, Vec<Published>);
 
 pub(super) async fn look(names: &Names, sender: &Sender) -> Vec<Finding> {
     let (own, back) = tokio::join!(walk(names, &sender.domain), walk(names, &sender.back));
-    match (own, back) {
-        (Ok(own), Ok(back)) => {
-            let mut findings = vec![judge_policy(&sender.domain, &own)];
-            findings.push(judge_alignment(sender, &own, &back));
-            findings
-        }
-        (Err(why), _) | (_, Err(why)) => vec![unanswered(&format!("_dmarc.{}", sender.domain), &why)],
+    judge(sender, own.as_deref(), back.as_deref())
+}
+
+/// The policy, also where nobody says anything of the return path; alignment, where there is a policy that asks for it.
+fn judge(sender: &Sender, own: Result<&[Step], &String>, back: Result<&[Step], &String>) -> Vec<Finding> {
+    let silent = |domain: &str, why: &str| unanswered(&format!("_dmarc.{domain}"), why);
+    let own = match own {
+        Ok(own) => own,
+        Err(why) => return vec![silent(&sender.domain, why)],
+    };
+    let mut findings = vec![judge_policy(&sender.domain, own)];
+    if let Some((_, policy)) = in_force(own) {
+        findings.push(match back {
+            Ok(back) => judge_alignment(sender, policy, own, back),
+            Err(why) => silent(&sender.back, why),
+        });
     }
+    findings
 }
 
 /// The records of a domain and of those above it.
@@ -68,8 +79,8 @@ fn read(text: &str) -> Option<Published> {
     Some(Published {
         text: text.to_owned(),
         policy: tag("p").filter(known),
+        below: tag("sp").filter(known),
         reports: tag("rua").is_some_and(|rua| rua.contains("mailto:")),
-        strict_dkim: tag("adkim").as_deref() == Some("s"),
         strict_spf: tag("aspf").as_deref() == Some("s"),
         suffix: tag("psd").and_then(|psd| psd.chars().next()),
     })
@@ -133,13 +144,17 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
             "none",
         ),
         (Some((at, policy)), None) => {
-            let now = policy.policy.as_deref().unwrap_or("none");
+            // Below it the second of its policies holds, where it has two.
+            let (tag, now) = match (&policy.below, &policy.policy) {
+                (Some(below), _) => ("sp", below.as_str()),
+                (None, policy) => ("p", policy.as_deref().unwrap_or("none")),
+            };
             publish(
                 Finding::doubtful(
                     AREA,
                     &subject,
                     format!(
-                        "The only DMARC record is that of {at} (p={now}): receivers do not all find it \
+                        "The only DMARC record is that of {at} ({tag}={now}): receivers do not all find it \
                          from here (A4)."
                     ),
                     "Publish one at the From's own domain, such as this.",
@@ -159,11 +174,18 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
 }
 
 /// Whether the signature's domain and the return path's are the From's own (A1). Ours sign with the From's domain itself.
-fn judge_alignment(sender: &Sender, own: &[Step], back: &[Step]) -> Finding {
+fn judge_alignment(sender: &Sender, policy: &Published, own: &[Step], back: &[Step]) -> Finding {
     let Sender { domain, back: back_domain, is_signed } = sender;
-    let policy = in_force(own).map(|(_, policy)| policy.clone()).unwrap_or_default();
-    let spf = if policy.strict_spf { domain == back_domain } else { organisation(own) == organisation(back) };
+    let relaxed = organisation(own) == organisation(back);
+    let spf = if policy.strict_spf { domain == back_domain } else { relaxed };
     let strict = if policy.strict_spf { " (aspf=s)" } else { "" };
+    let mend = match (policy.strict_spf, relaxed) {
+        (true, true) => format!("set bounces.domain to {domain} itself, or publish aspf=r"),
+        (true, false) => format!("set bounces.domain to {domain} itself"),
+        (false, _) => {
+            format!("set bounces.domain to a domain of the From's own, such as bounces.{domain}")
+        }
+    };
     match (is_signed, spf) {
         (true, true) => Finding::good(
             AREA,
@@ -177,10 +199,7 @@ fn judge_alignment(sender: &Sender, own: &[Step], back: &[Step]) -> Finding {
                 "The return path ({back_domain}) is not aligned with the From{strict}: DMARC hangs on the \
                  signature alone."
             ),
-            format!(
-                "Set bounces.domain to a domain of the From's own, such as bounces.{domain}, with its SPF \
-                 and MX records."
-            ),
+            format!("To have both, {mend}; see to that domain's SPF and MX records."),
         ),
         (false, true) => Finding::doubtful(
             AREA,
@@ -198,10 +217,7 @@ fn judge_alignment(sender: &Sender, own: &[Step], back: &[Step]) -> Finding {
                 "Neither a signature of ours nor the return path ({back_domain}) is aligned with the \
                  From{strict}: DMARC fails unless the relay signs."
             ),
-            format!(
-                "Configure [dkim.\"{domain}\"], and set bounces.domain to a domain of its own, such as \
-                 bounces.{domain}."
-            ),
+            format!("Configure [dkim.\"{domain}\"], and {mend}."),
         ),
     }
 }
@@ -235,7 +251,7 @@ mod tests {
     #[test]
     fn a4_each_from_has_a_policy_of_its_own_that_can_be_read() {
         let domain = "news.example.org";
-        let cases: [(Records<'_>, Verdict, &str); 8] = [
+        let cases: [(Records<'_>, Verdict, &str); 10] = [
             (&[(domain, "v=DMARC1; p=none; rua=mailto:d@example.org")], Good, "p=none."),
             (&[(domain, "v=DMARC1;p=reject")], Good, "p=reject, and nobody is reported to"),
             (&[], Bad, "no DMARC record"),
@@ -243,6 +259,8 @@ mod tests {
             (&[(domain, "v=DMARC1; p=none"), (domain, "v=DMARC1; p=reject")], Bad, "2 DMARC records"),
             (&[(domain, "v=DMARC1; p=nothing")], Bad, "no policy that exists"),
             (&[("example.org", "v=DMARC1; p=quarantine")], Doubtful, "that of example.org (p=quarantine)"),
+            (&[("example.org", "v=DMARC1; p=reject; sp=none")], Doubtful, "that of example.org (sp=none)"),
+            (&[(domain, "v=DMARC1; p=reject; sp=none")], Good, "p=reject,"),
             (&[(domain, "p=none; v=DMARC1")], Bad, "no DMARC record"),
         ];
         for (records, verdict, words) in cases {
@@ -250,6 +268,9 @@ mod tests {
             assert!(told.verdict == verdict && told.finding.contains(words), "{records:?}: {told:?}");
             assert_eq!(told.record.is_some(), verdict != Good, "{records:?}");
         }
+        // The record to publish changes nothing of what holds.
+        let told = judge_policy(domain, &steps(domain, &[("example.org", "v=DMARC1; p=reject; sp=none")]));
+        assert!(told.record.unwrap().contains("v=DMARC1; p=none;"));
         let told = judge_policy(domain, &steps(domain, &[]));
         let record = "_dmarc.news.example.org. IN TXT \"v=DMARC1; p=none; \
             rua=mailto:postmaster@news.example.org\"";
@@ -272,20 +293,41 @@ mod tests {
     fn a1_signature_and_return_path_are_aligned_with_the_from() {
         let plain = [("example.org", "v=DMARC1; p=none")];
         let strict = [("news.example.org", "v=DMARC1; p=none; aspf=s"), ("example.org", "v=DMARC1; p=none")];
-        let cases: [(bool, &str, Records<'_>, Verdict); 7] = [
-            (true, "bounces.example.org", &plain, Good),
-            (true, "news.example.org", &[], Good),
-            (true, "bounces.example.org", &strict, Doubtful),
-            (true, "bounces.example.com", &plain, Doubtful),
-            (false, "bounces.example.org", &plain, Doubtful),
-            (false, "bounces.example.com", &plain, Bad),
-            (true, "bounces.example.org", &[], Doubtful),
+        let cases: [(bool, &str, Records<'_>, Verdict, &str); 7] = [
+            (true, "bounces.example.org", &plain, Good, ""),
+            (true, "bounces.example.org", &strict, Doubtful, "to news.example.org itself, or publish aspf=r"),
+            (true, "bounces.example.com", &strict, Doubtful, "to news.example.org itself;"),
+            (true, "bounces.example.com", &plain, Doubtful, "such as bounces.news.example.org"),
+            (false, "bounces.example.org", &plain, Doubtful, "[dkim.\"news.example.org\"]"),
+            (false, "bounces.example.com", &plain, Bad, "such as bounces.news.example.org"),
+            (false, "bounces.example.org", &strict, Bad, "to news.example.org itself, or publish aspf=r"),
         ];
-        for (is_signed, back, records, verdict) in cases {
+        for (is_signed, back, records, verdict, words) in cases {
             let domain = "news.example.org".to_owned();
             let sender = Sender { domain, back: back.to_owned(), is_signed };
-            let told = judge_alignment(&sender, &steps(&sender.domain, records), &steps(back, records));
+            let told =
+                judge(&sender, Ok(&steps(&sender.domain, records)), Ok(&steps(back, records))).remove(1);
             assert_eq!(told.verdict, verdict, "{is_signed} {back} {records:?}: {told:?}");
+            assert!(told.advice.as_deref().unwrap_or_default().contains(words), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a1_the_policy_is_told_alone_where_there_is_none_or_the_return_path_is_silent() {
+        let (domain, back) = ("news.example.org".to_owned(), "bounces.example.com".to_owned());
+        let sender = Sender { domain, back, is_signed: false };
+        let (why, none) = ("late".to_owned(), steps(&sender.domain, &[]));
+        let verdicts = |told: &[Finding]| told.iter().map(|found| found.verdict).collect::<Vec<_>>();
+        // Nothing asks for alignment.
+        let told = judge(&sender, Ok(&none), Ok(&steps(&sender.back, &[])));
+        assert_eq!(verdicts(&told), [Bad], "{told:?}");
+        let told = judge(&sender, Ok(&none), Err(&why));
+        assert_eq!(verdicts(&told), [Bad], "{told:?}");
+        let own = steps(&sender.domain, &[("news.example.org", "v=DMARC1; p=none")]);
+        let told = judge(&sender, Ok(&own), Err(&why));
+        assert_eq!(verdicts(&told), [Good, Doubtful], "{told:?}");
+        assert_eq!(told[1].subject, "_dmarc.bounces.example.com");
+        let told = judge(&sender, Err(&why), Ok(&none));
+        assert!(verdicts(&told) == [Doubtful] && told[0].subject == "_dmarc.news.example.org", "{told:?}");
     }
 }

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::finding::{Area, Finding, Verdict};
+use super::finding::{Area, Finding};
 use super::{Check, Patient};
-use crate::config::Config;
+use crate::config::{Config, RelayKind};
 use crate::delivery::names::Names;
 
 const AREA: Area = Area::Dns;
@@ -143,10 +143,14 @@ pub(super) fn checks(patient: &Patient) -> Vec<Check> {
         checks.ask(&domain, move |names| async move { incoming::look(&names, &asked, true).await });
     }
     for (name, relay) in &config.relays {
-        let (whom, relay) = (patient.clone(), relay.clone());
-        checks.ask(&format!("relay.{name}"), move |names| async move {
-            outgoing::look(&names, &whom, &relay).await
-        });
+        let subject = format!("relay.{name}");
+        let (whom, way) = (patient.clone(), relay.clone());
+        checks.ask(&subject, move |names| async move { outgoing::look(&names, &whom, &way).await });
+        if relay.kind == RelayKind::Mx {
+            // By itself: it may wait for long, and the names are told meanwhile.
+            let (whom, way) = (patient.clone(), relay.clone());
+            checks.ask(&subject, move |names| async move { outgoing::port(&names, &whom, &way).await });
+        }
     }
     checks.checks
 }

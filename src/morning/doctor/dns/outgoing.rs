@@ -1,15 +1,23 @@
 //! From where our mail leaves, and what that address is called: receivers ask for a name that leads back to it, and for
 //! the same name in the greeting (T10).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::{AREA, is_public, unanswered};
 use crate::config::{Relay, RelayKind};
 use crate::delivery::names::{Names, Takes, reverse};
 use crate::delivery::probe::{Silence, greet_at};
-use crate::morning::doctor::Patient;
 use crate::morning::doctor::finding::Finding;
 use crate::morning::doctor::relays::{helo, is_here};
+use crate::morning::doctor::{Patient, Verdict};
+
+/// So many servers of our own are greeted at the most: one that answers is enough.
+const SERVERS: usize = 4;
 
 /// From where a relay's mail leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,36 +48,32 @@ pub(super) async fn ways(names: &Names, patient: &Patient) -> Vec<Way> {
     ways
 }
 
-/// Whether a relay's mail leaves from this machine.
+/// Whether a relay's mail may leave from this machine: a server on it may also hand mail on to another one.
 fn is_ours(relay: &Relay) -> bool {
     relay.kind == RelayKind::Mx || is_here(relay)
 }
 
 async fn leaves(names: &Names, patient: &Patient, relay: &Relay) -> Leaves {
-    if is_ours(relay) {
-        if !patient.addresses.is_empty() {
-            return Leaves::From(patient.addresses.clone());
+    if is_ours(relay) && !patient.addresses.is_empty() {
+        let own = patient.addresses.clone();
+        return if relay.kind == RelayKind::Mx { Leaves::From(own) } else { Leaves::Perhaps(own) };
+    }
+    // Behind a router that gives it another address: that of the name it greets with, where somebody saw to it.
+    let host = if is_ours(relay) { helo(relay) } else { relay.host.clone() };
+    match names.addresses(&host).await {
+        Err(why) => Leaves::Unknown(format!("nobody says which addresses {host} has ({why})")),
+        Ok(found) => {
+            let public: Vec<IpAddr> = found.into_iter().filter(|ip| is_public(*ip)).collect();
+            if !public.is_empty() {
+                Leaves::Perhaps(public)
+            } else if is_ours(relay) {
+                let why = "this machine has no address that others know, and its name leads to none";
+                Leaves::Unknown(why.to_owned())
+            } else {
+                Leaves::Unknown(format!("{host} has no address that others know"))
+            }
         }
-        // Behind a router that gives it another address: that of the name it greets with, where somebody saw to it.
-        let named = public(names.addresses(&helo(relay)).await);
-        return if named.is_empty() {
-            Leaves::Unknown(
-                "this machine has no address that others know, and its name leads to none".to_owned(),
-            )
-        } else {
-            Leaves::Perhaps(named)
-        };
     }
-    let there = public(names.addresses(&relay.host).await);
-    if there.is_empty() {
-        Leaves::Unknown(format!("{} has no address that others know", relay.host))
-    } else {
-        Leaves::Perhaps(there)
-    }
-}
-
-fn public(addresses: Result<Vec<IpAddr>, String>) -> Vec<IpAddr> {
-    addresses.unwrap_or_default().into_iter().filter(|ip| is_public(*ip)).collect()
 }
 
 /// An address, and the names that it has, each with where it leads.
@@ -79,7 +83,7 @@ struct Called {
     names: Vec<(String, Vec<IpAddr>)>,
 }
 
-/// The names of a relay's way out, and whether port 25 is open where it goes straight to the receivers.
+/// The names of a relay's way out.
 pub(super) async fn look(names: &Names, patient: &Patient, relay: &Relay) -> Vec<Finding> {
     let subject = format!("relay.{}", relay.name);
     if relay.kind == RelayKind::Inbox {
@@ -94,31 +98,35 @@ pub(super) async fn look(names: &Names, patient: &Patient, relay: &Relay) -> Vec
         return vec![Finding::unseen(AREA, subject, told)];
     }
     let mut findings = Vec::new();
-    match leaves(names, patient, relay).await {
+    let (addresses, sure) = match leaves(names, patient, relay).await {
         Leaves::Unknown(why) => {
             let told = format!("Reverse names (PTR) were not looked at: {why}.");
             findings.push(Finding::unseen(AREA, &subject, told));
+            (Vec::new(), false)
         }
-        Leaves::From(addresses) | Leaves::Perhaps(addresses) => {
-            for ip in addresses {
-                match called(names, ip).await {
-                    // Of a server that stands between, the greeting is its own.
-                    Ok(called) => findings.push(judge_name(
-                        &subject,
-                        &called,
-                        &helo(relay),
-                        relay.kind == RelayKind::Mx,
-                    )),
-                    Err(why) => findings.push(unanswered(&subject, &why)),
-                }
-            }
-        }
+        Leaves::From(addresses) => (addresses, true),
+        Leaves::Perhaps(addresses) => (addresses, false),
+    };
+    // Of a server that stands between, the greeting is its own.
+    let we_greet = relay.kind == RelayKind::Mx;
+    for ip in addresses {
+        findings.push(match called(names, ip).await {
+            Ok(called) if sure => judge_name(&subject, &called, &helo(relay), we_greet),
+            Ok(called) => if_from_there(judge_name(&subject, &called, &helo(relay), we_greet), ip),
+            Err(why) => unanswered(&subject, &why),
+        });
     }
-    if relay.kind == RelayKind::Mx {
+    if we_greet {
         findings.push(judge_helo(&subject, &helo(relay)));
-        findings.push(port(names, patient, relay, &subject).await);
     }
     findings
+}
+
+/// Of an address that mail perhaps leaves from.
+fn if_from_there(finding: Finding, ip: IpAddr) -> Finding {
+    let verdict = finding.verdict.min(Verdict::Doubtful);
+    let advice = finding.advice.map(|advice| format!("If mail leaves from {ip}: {advice}"));
+    Finding { verdict, advice, ..finding }
 }
 
 async fn called(names: &Names, ip: IpAddr) -> Result<Called, String> {
@@ -132,12 +140,16 @@ async fn called(names: &Names, ip: IpAddr) -> Result<Called, String> {
 
 fn judge_name(subject: &str, called: &Called, helo: &str, we_greet: bool) -> Finding {
     let Called { ip, names } = called;
-    let host = if helo.contains('.') { helo } else { "mail.example.org" };
-    let record = format!("{}. IN PTR {host}.", reverse(*ip));
-    let ask = "Have whoever gave you the address (the provider) publish this record.";
     if names.is_empty() {
         let told = format!("{ip} has no name (PTR): Gmail, Yahoo and Outlook refuse mail from it.");
-        return Finding::bad(AREA, subject, told, ask).with_record(record);
+        let whom = "Have whoever gave you the address (the provider)";
+        return if helo.contains('.') {
+            let record = format!("{}. IN PTR {helo}.", reverse(*ip));
+            Finding::bad(AREA, subject, told, format!("{whom} publish this record.")).with_record(record)
+        } else {
+            let advice = format!("{whom} publish this machine's full name for it (a PTR record).");
+            Finding::bad(AREA, subject, told, advice)
+        };
     }
     let all: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
     let back: Vec<&str> =
@@ -171,30 +183,73 @@ fn judge_helo(subject: &str, helo: &str) -> Finding {
 }
 
 /// Whether the receivers' port is open: asked of our own domains' servers alone, for no other is ours to try it on.
-async fn port(names: &Names, patient: &Patient, relay: &Relay, subject: &str) -> Finding {
-    let domains = super::domains(&patient.config);
+pub(super) async fn port(names: &Names, patient: &Patient, relay: &Relay) -> Vec<Finding> {
+    let subject = format!("relay.{}", relay.name);
     let timeouts = patient.limits.of_wire(patient.config.delivery.timeouts);
+    let (servers, silent) = servers(names, patient, relay).await;
+    let greeting = servers.iter().take(SERVERS).map(|(host, ip)| async move {
+        (host, greet_at(host, SocketAddr::new(*ip, relay.port), &helo(relay), timeouts).await)
+    });
+    // Side by side: where the port is closed, nobody answers within any deadline.
+    let mut greeting: FuturesUnordered<_> = greeting.collect();
     let mut last = None;
-    for domain in domains.senders.keys().chain(&domains.envelopes) {
-        let Ok(Takes::Hosts(hosts)) = names.takes_mail(domain).await else { continue };
-        for host in hosts.iter().take(2) {
-            let addresses = names.addresses(host).await.unwrap_or_default();
-            // This machine would answer itself; other ports than 25 are for laboratories.
-            let elsewhere =
-                |ip: &&IpAddr| relay.port != 25 || (!ip.is_loopback() && !patient.addresses.contains(ip));
-            let Some(ip) = addresses.iter().find(elsewhere) else { continue };
-            let greeted = greet_at(host, SocketAddr::new(*ip, relay.port), &helo(relay), timeouts).await;
-            match greeted {
-                Err(Silence::Unreachable(why)) => last = Some(why),
-                greeted => return judge_port(subject, relay.port, host, Some(greeted)),
-            }
+    while let Some((host, greeted)) = greeting.next().await {
+        match greeted {
+            Err(Silence::Unreachable(why)) => last = Some(why),
+            greeted => return vec![judge_port(&subject, relay.port, host, Some(greeted), None)],
         }
     }
-    judge_port(subject, relay.port, "", last.map(|why| Err(Silence::Unreachable(why))))
+    let last = last.map(|why| Err(Silence::Unreachable(why)));
+    vec![judge_port(&subject, relay.port, "", last, silent.as_deref())]
 }
 
-fn judge_port(subject: &str, port: u16, host: &str, greeted: Option<Result<(), Silence>>) -> Finding {
+/// The servers that take our own domains' mail on other machines, each once, and whether somebody did not say.
+async fn servers(names: &Names, patient: &Patient, relay: &Relay) -> (Vec<(String, IpAddr)>, Option<String>) {
+    let domains = super::domains(&patient.config);
+    // Most Froms are return paths too.
+    let domains: BTreeSet<&String> = domains.senders.keys().chain(&domains.envelopes).collect();
+    let mut silent = None;
+    let mut hosts = BTreeSet::new();
+    for takes in join_all(domains.into_iter().map(|domain| names.takes_mail(domain))).await {
+        match takes {
+            Ok(Takes::Hosts(found)) => hosts.extend(found.into_iter().take(2)),
+            Ok(Takes::NoMail | Takes::NoRecord) => {}
+            Err(why) => silent = Some(why),
+        }
+    }
+    let found = join_all(hosts.iter().map(|host| names.addresses(host))).await;
+    let mut servers = Vec::new();
+    for (host, found) in hosts.iter().zip(found) {
+        match found {
+            // This machine would answer itself; other ports than 25 are for laboratories.
+            Ok(found) => servers.extend(
+                found
+                    .into_iter()
+                    .find(|ip| relay.port != 25 || (!ip.is_loopback() && !patient.addresses.contains(ip)))
+                    .map(|ip| (host.clone(), ip)),
+            ),
+            Err(why) => silent = Some(why),
+        }
+    }
+    (servers, silent)
+}
+
+fn judge_port(
+    subject: &str,
+    port: u16,
+    host: &str,
+    greeted: Option<Result<(), Silence>>,
+    silent: Option<&str>,
+) -> Finding {
     match greeted {
+        None if silent.is_some() => Finding::unseen(
+            AREA,
+            subject,
+            format!(
+                "Whether port {port} is open was not tried: nobody says where our own domains' servers are ({}).",
+                silent.unwrap_or_default()
+            ),
+        ),
         None => Finding::unseen(
             AREA,
             subject,
@@ -252,6 +307,41 @@ mod tests {
     }
 
     #[test]
+    fn t10_a_record_is_offered_for_a_name_that_is_known_alone() {
+        let told = judge_name("relay.main", &called(&[]), "news", true);
+        assert_eq!((told.verdict, told.record), (Bad, None));
+        assert!(told.advice.unwrap().contains("this machine's full name"));
+    }
+
+    #[tokio::test]
+    async fn a_server_on_this_machine_may_hand_mail_on_and_what_is_ours_is_doubtful_there() {
+        let own: Vec<IpAddr> = vec!["203.0.113.7".parse().unwrap()];
+        let text = "[relay.straight]\nurl = \"mx:\"\n[relay.here]\nurl = \"smtp://127.0.0.1:25\"\n\
+            [newsletter.a]\nname = \"A\"\nfrom = \"a@example.org\"\nlock = \"0 0 5 * * *\"\n\
+            send_at = \"06:30\"\nrelays = [\"straight\", \"here\"]\n";
+        let patient = Patient {
+            config: crate::config::tests::load(text, &[]).unwrap().into(),
+            clock: crate::clock::Clock::system(),
+            random: crate::clock::Random::seeded(1),
+            offline: false,
+            addresses: own.clone(),
+            limits: crate::morning::doctor::Limits::default(),
+        };
+        // Nobody is asked where the addresses are known.
+        let names = Names::new(Some(([127, 0, 0, 1], 9).into()), patient.random.clone()).unwrap();
+        for (name, expected) in
+            [("straight", Leaves::From(own.clone())), ("here", Leaves::Perhaps(own.clone()))]
+        {
+            assert_eq!(leaves(&names, &patient, &patient.config.relays[name]).await, expected, "{name}");
+        }
+        let sure = judge_name("relay.here", &called(&[]), "mail.example.org", false);
+        let told = if_from_there(sure.clone(), own[0]);
+        assert_eq!((sure.verdict, told.verdict), (Bad, Doubtful));
+        assert!(told.advice.unwrap().starts_with("If mail leaves from 203.0.113.7: Have whoever"));
+        assert_eq!(told.record, sure.record);
+    }
+
+    #[test]
     fn t10_a_name_that_nobody_can_look_up_is_no_greeting() {
         for (helo, verdict) in
             [("mail.example.org", Good), ("localhost", Bad), ("news", Bad), ("news.localdomain", Bad)]
@@ -262,10 +352,12 @@ mod tests {
 
     #[test]
     fn a_port_that_nobody_of_ours_can_be_asked_about_is_not_called_open() {
-        let judged = |greeted| judge_port("relay.main", 25, "mx.example.org", greeted).verdict;
+        let judged = |greeted| judge_port("relay.main", 25, "mx.example.org", greeted, None).verdict;
         assert_eq!(judged(None), Unseen);
         assert_eq!(judged(Some(Ok(()))), Good);
         assert_eq!(judged(Some(Err(Silence::Unreachable(String::new())))), Bad);
         assert_eq!(judged(Some(Err(Silence::Refused(String::new())))), Doubtful);
+        let told = judge_port("relay.main", 25, "", None, Some("late"));
+        assert!(told.verdict == Unseen && told.finding.contains("nobody says"), "{told:?}");
     }
 }

@@ -68,6 +68,16 @@ pub(super) fn is_all(word: &str) -> bool {
     word.trim_start_matches(['+', '-', '~', '?']).eq_ignore_ascii_case("all")
 }
 
+/// Where a record redirects to, whether that holds or not.
+pub(super) fn redirect(text: &str) -> Option<String> {
+    parse(text).ok().and_then(|(_, redirect)| redirect)
+}
+
+/// Whether only a receiver knows which name that is (RFC 7208 7).
+pub(super) fn has_macro(name: &str) -> bool {
+    name.contains('%')
+}
+
 /// The term that fits an address.
 pub(super) fn term_of(ip: &IpAddr) -> String {
     match ip {
@@ -121,13 +131,13 @@ fn mechanism(word: &str) -> Option<Mechanism> {
             return fits.then_some(Mechanism::Net(Net { ip, length }));
         }
         "include" => match value.filter(|value| !value.is_empty())? {
-            value if value.contains('%') => Mechanism::Unknown,
+            value if has_macro(value) => Mechanism::Unknown,
             value => Mechanism::Include(value.to_owned()),
         },
         "exists" if value.is_some_and(|value| !value.is_empty()) => Mechanism::Unknown,
         "ptr" => Mechanism::Unknown,
         kind @ ("a" | "mx") => {
-            if value.is_some_and(|value| value.contains('%')) {
+            if value.is_some_and(has_macro) {
                 return Some(Mechanism::Unknown);
             }
             let (named, lengths) = lengths(value.unwrap_or(rest))?;

@@ -1,7 +1,9 @@
 //! What records of SPF come to, over a table of what was found in them.
 
+use super::judge::terms_of;
 use super::*;
 use crate::morning::doctor::Verdict::{Bad, Doubtful, Good, Unseen};
+use crate::morning::doctor::dns::outgoing::Leaves;
 
 const IP: &str = "203.0.113.7";
 
@@ -24,10 +26,22 @@ fn policy(text: &str, included: &[(&str, &str)]) -> Policy {
         Mechanism::Include(name) => find(&name).map_or(Matches::Unknown, Matches::Included),
         Mechanism::A { .. } | Mechanism::Mx { .. } | Mechanism::Unknown => Matches::Unknown,
     };
+    // Beside `all` nobody reads it.
+    let redirect = redirect.filter(|_| terms.iter().all(|term| term.mechanism != Mechanism::All));
     Policy {
         terms: terms.into_iter().map(|term| (term.qualifier, matches(term.mechanism))).collect(),
-        redirect: redirect.and_then(|name| find(&name)).map(Box::new),
+        redirect: match redirect {
+            Some(name) if record::has_macro(&name) => Redirect::Anywhere,
+            Some(name) => find(&name).map_or(Redirect::Nowhere, |other| Redirect::To(Box::new(other))),
+            None => Redirect::Nowhere,
+        },
     }
+}
+
+/// One that cannot be read, as [`read`] leaves it.
+fn unread(text: &str) -> Published {
+    let walk = Walk { faults: vec![record::parse(text).unwrap_err()], ..Walk::default() };
+    Published::One { text: text.to_owned(), policy: Policy::default(), walk }
 }
 
 fn one(text: &str, walk: Walk) -> Published {
@@ -47,9 +61,9 @@ fn rfc7208_an_address_meets_the_first_term_that_fits() {
         ("v=spf1 ?all", Some(Qualifier::Neutral)),
         ("v=spf1 ip4:192.0.2.1", None),
     ] {
-        assert_eq!(policy(text, &included).of(IP.parse().unwrap()), expected, "{text}");
+        assert_eq!(policy(text, &included).of(IP.parse().unwrap()), [expected], "{text}");
     }
-    assert_eq!(policy("v=spf1 redirect=no.example", &included).of_others(), Some(Qualifier::Fail));
+    assert_eq!(policy("v=spf1 redirect=no.example", &included).of_others(), [Some(Qualifier::Fail)]);
 }
 
 #[test]
@@ -69,7 +83,12 @@ fn a1_a_record_is_there_alone_ends_well_and_lets_us_through() {
         (one(good, Walk { lookups: 21, ..calm() }), from(), Bad, "more than 20"),
         (one(good, Walk { lookups: 10, ..calm() }), from(), Good, "10 of 10 lookups"),
         (one(good, Walk { void: 3, ..calm() }), from(), Doubtful, "3 names"),
-        (one(good, Walk { faults: vec!["x".to_owned()], ..calm() }), from(), Bad, "cannot be read: x"),
+        (
+            unread("v=spf1 ipv4:203.0.113.7 -all"),
+            from(),
+            Bad,
+            "cannot be read: \"ipv4:203.0.113.7\" is no term",
+        ),
         (
             one(good, Walk { unanswered: Some("late".to_owned()), ..calm() }),
             from(),
@@ -108,4 +127,109 @@ fn the_record_to_publish_is_the_one_that_would_do() {
     assert_eq!(record(&others, Leaves::From(ours())), line("v=spf1 ip4:203.0.113.7 ip4:192.0.2.1 ~all"));
     let open = one("v=spf1 ip4:203.0.113.7 +all", Walk::default());
     assert_eq!(record(&open, Leaves::From(ours())), line("v=spf1 ip4:203.0.113.7 -all"));
+}
+
+#[test]
+fn rfc7208_of_a_record_that_cannot_be_read_nothing_else_is_told() {
+    let told = judge(
+        "back.example.org",
+        &unread("v=spf1 ipv4:203.0.113.7 -all"),
+        &[way(Leaves::From(ours())), way(Leaves::Unknown(String::new()))],
+    );
+    let all: Vec<_> = told.iter().map(|found| (found.verdict, found.record.as_deref())).collect();
+    assert_eq!(all, [(Bad, None)], "{told:?}");
+}
+
+#[test]
+fn rfc7208_a_record_that_redirects_is_closed_where_it_leads_and_no_all_is_put_beside_it() {
+    let domain = "back.example.org";
+    let judged = |text: &str, other: &str, walk: Walk| {
+        let policy = policy(text, &[("_spf.example.net", other)]);
+        let published = Published::One { text: text.to_owned(), policy, walk };
+        judge(domain, &published, &[way(Leaves::From(ours()))])
+    };
+    let redirects = "v=spf1 redirect=_spf.example.net";
+    for (other, verdict, words) in [
+        (
+            "v=spf1 ip4:203.0.113.7 ?all",
+            Doubtful,
+            "of _spf.example.net, to which its own redirects, says nothing",
+        ),
+        (
+            "v=spf1 ip4:203.0.113.7 +all",
+            Bad,
+            "of _spf.example.net, to which its own redirects, lets everybody",
+        ),
+        ("v=spf1 ip4:203.0.113.7", Doubtful, "of _spf.example.net, to which its own redirects, does not end"),
+    ] {
+        let told = judged(redirects, other, Walk::default());
+        let end =
+            told.iter().find(|found| found.finding.contains(words)).unwrap_or_else(|| panic!("{told:?}"));
+        assert_eq!(end.verdict, verdict, "{end:?}");
+        assert!(end.advice.as_deref().unwrap_or_default().starts_with("Have that one closed"), "{end:?}");
+        assert!(told.iter().all(|found| found.record.is_none()), "{told:?}");
+    }
+    let told = judged(redirects, "v=spf1 ip4:203.0.113.7 -all", Walk::default());
+    assert!(told.iter().all(|found| found.verdict == Good), "{told:?}");
+    // An address of ours that is shut out stands before the redirect, which goes on to hold.
+    let told = judged(redirects, "v=spf1 -all", Walk::default());
+    let record = told.iter().find_map(|found| found.record.as_deref());
+    let wanted = "back.example.org. IN TXT \"v=spf1 ip4:203.0.113.7 redirect=_spf.example.net\"";
+    assert_eq!(record, Some(wanted), "{told:?}");
+    // Which of the two is meant nobody knows but who wrote it.
+    let told =
+        judged("v=spf1 ip4:203.0.113.7 ?all redirect=_spf.example.net", "v=spf1 -all", Walk::default());
+    let end = told.iter().find(|found| found.finding.contains("strangers")).unwrap();
+    assert!(
+        end.record.is_none() && end.advice.as_deref().unwrap_or_default().contains("nobody reads"),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn of_a_record_that_was_not_read_to_its_end_no_end_and_no_way_is_told() {
+    let silent = Walk { unanswered: Some("late".to_owned()), ..Walk::default() };
+    let long = Walk { lookups: ENOUGH + 1, ..Walk::default() };
+    for (walk, words) in [(silent, "Nobody says: late."), (long, "costs more than 20 lookups")] {
+        // What would have been behind the redirect was not found.
+        let told = judge(
+            "back.example.org",
+            &one("v=spf1 redirect=_spf.example.net", walk),
+            &[way(Leaves::From(ours()))],
+        );
+        assert!(told.len() == 1 && told[0].finding.contains(words), "{told:?}");
+        assert_eq!(told[0].record, None);
+    }
+}
+
+#[test]
+fn what_only_a_receiver_can_say_is_not_looked_at_where_it_decides() {
+    for (text, expected, words) in [
+        ("v=spf1 exists:%{i}.example.org -all", Unseen, "is not known"),
+        ("v=spf1 include:%{d}.example.org ~all", Unseen, "is not known"),
+        ("v=spf1 -exists:%{i}.example.org ip4:203.0.113.7 -all", Unseen, "is not known"),
+        ("v=spf1 redirect=_spf.%{d2}", Unseen, "is not known"),
+        ("v=spf1 ip4:203.0.113.7 redirect=_spf.%{d2}", Unseen, "lets relay main through"),
+        // It may fit or not: the same comes of it.
+        ("v=spf1 exists:%{i}.example.org ip4:203.0.113.7 -all", Good, "lets relay main through"),
+        ("v=spf1 ip4:203.0.113.7 exists:%{i}.example.org -all", Good, "lets relay main through"),
+        ("v=spf1 ?exists:%{i}.example.org ip4:192.0.2.1 -all", Bad, "does not let relay main through"),
+    ] {
+        let told = judge("back.example.org", &one(text, Walk::default()), &[way(Leaves::From(ours()))]);
+        let found = told.iter().find(|found| found.finding.contains("relay main")).unwrap();
+        assert!(found.finding.contains(words), "{text}: {found:?}");
+        assert_eq!(told.iter().map(|found| found.verdict).max(), Some(expected), "{text}: {told:?}");
+        let ends_well = told.iter().any(|found| found.finding.contains("ends well"));
+        assert_eq!(ends_well, expected != Bad && !text.contains("redirect"), "{text}: {told:?}");
+    }
+    let included =
+        policy("v=spf1 include:a.example -all", &[("a.example", "v=spf1 exists:%{i}.b.example -all")]);
+    assert_eq!(included.of(IP.parse().unwrap()), [Some(Qualifier::Pass), Some(Qualifier::Fail)]);
+}
+
+#[test]
+fn a_term_that_several_relays_want_is_published_once() {
+    let other: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+    let ways = [way(Leaves::From(ours())), way(Leaves::From(other)), way(Leaves::From(ours()))];
+    assert_eq!(terms_of(&ways), " ip4:203.0.113.7 ip4:192.0.2.1");
 }
