@@ -114,14 +114,14 @@ fn in_force(steps: &[Step]) -> Option<(&str, &Published)> {
 
 fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
     let subject = format!("_dmarc.{domain}");
-    let publish = |finding: Finding, policy: &str| {
-        let text = format!("v=DMARC1; p={policy}; rua=mailto:postmaster@{domain}");
+    let publish = |finding: Finding, policy: &str, kept: &str| {
+        let text = format!("v=DMARC1; p={policy}{kept}; rua=mailto:postmaster@{domain}");
         finding.with_record(txt_record(&subject, &text))
     };
     let own = steps.first().map(|(_, policies)| policies.as_slice()).unwrap_or_default();
     if own.len() > 1 {
         let told = format!("There are {} DMARC records: receivers take none of them.", own.len());
-        return publish(Finding::bad(AREA, &subject, told, "Publish one alone, such as this."), "none");
+        return publish(Finding::bad(AREA, &subject, told, "Publish one alone, such as this."), "none", "");
     }
     match (in_force(steps), own.first()) {
         (None, _) => publish(
@@ -133,6 +133,7 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
                 "Publish this record (rua is where reports are to go).",
             ),
             "none",
+            "",
         ),
         (Some((_, policy)), Some(_)) if policy.policy.is_none() => publish(
             Finding::bad(
@@ -142,6 +143,7 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
                 "Publish this one in its place.",
             ),
             "none",
+            "",
         ),
         (Some((at, policy)), None) => {
             // Below it the second of its policies holds, where it has two.
@@ -149,6 +151,11 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
                 (Some(below), _) => ("sp", below.as_str()),
                 (None, policy) => ("p", policy.as_deref().unwrap_or("none")),
             };
+            // How hard it is meant goes with it: t, and pct (RFC 7489), may hold it back.
+            let kept = tags(&policy.text)
+                .into_iter()
+                .filter(|(name, _)| matches!(name.as_str(), "t" | "pct" | "adkim" | "aspf"))
+                .fold(String::new(), |kept, (name, value)| kept + "; " + &name + "=" + &value);
             publish(
                 Finding::doubtful(
                     AREA,
@@ -160,6 +167,7 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
                     "Publish one at the From's own domain, such as this.",
                 ),
                 now,
+                &kept,
             )
         }
         (Some((_, policy)), Some(_)) => {
@@ -271,6 +279,9 @@ mod tests {
         // The record to publish changes nothing of what holds.
         let told = judge_policy(domain, &steps(domain, &[("example.org", "v=DMARC1; p=reject; sp=none")]));
         assert!(told.record.unwrap().contains("v=DMARC1; p=none;"));
+        let text = "v=DMARC1; p=reject; pct=0; aspf=s; t=y; ruf=mailto:f@example.org";
+        let told = judge_policy(domain, &steps(domain, &[("example.org", text)]));
+        assert!(told.record.unwrap().contains("v=DMARC1; p=reject; pct=0; aspf=s; t=y; rua="));
         let told = judge_policy(domain, &steps(domain, &[]));
         let record = "_dmarc.news.example.org. IN TXT \"v=DMARC1; p=none; \
             rua=mailto:postmaster@news.example.org\"";

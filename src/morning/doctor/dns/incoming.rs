@@ -46,7 +46,7 @@ async fn find(names: &Names, domain: &str) -> Result<Found, String> {
 
 fn judge(domain: &str, found: &Found, bounces: bool, here: &str) -> Finding {
     let what = if bounces { "what comes back (bounces, complaints)" } else { "answers" };
-    let host = if here.contains('.') { here } else { "mail.example.org" };
+    let host = if super::outgoing::is_full(here) { here } else { "mail.example.org" };
     let record = format!("{domain}. IN MX 10 {host}.");
     let publish = "Publish a record such as this, with the host that takes it.";
     match found {

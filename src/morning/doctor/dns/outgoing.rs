@@ -143,7 +143,7 @@ fn judge_name(subject: &str, called: &Called, helo: &str, we_greet: bool) -> Fin
     if names.is_empty() {
         let told = format!("{ip} has no name (PTR): Gmail, Yahoo and Outlook refuse mail from it.");
         let whom = "Have whoever gave you the address (the provider)";
-        return if helo.contains('.') {
+        return if is_full(helo) {
             let record = format!("{}. IN PTR {helo}.", reverse(*ip));
             Finding::bad(AREA, subject, told, format!("{whom} publish this record.")).with_record(record)
         } else {
@@ -167,11 +167,19 @@ fn judge_name(subject: &str, called: &Called, helo: &str, we_greet: bool) -> Fin
     Finding::good(AREA, subject, format!("{ip} is called {}, which leads back to it.", back.join(", ")))
 }
 
+/// Whether a name is one that others may look up: a full one, and no address.
+pub(super) fn is_full(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_local = ["local", "localdomain"].iter().any(|known| last.eq_ignore_ascii_case(known));
+    name.contains('.')
+        && !is_local
+        && last.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
 /// The name in the greeting is one that others can look up.
 fn judge_helo(subject: &str, helo: &str) -> Finding {
-    let last = helo.rsplit('.').next().unwrap_or_default();
-    let is_local = ["local", "localdomain"].iter().any(|known| last.eq_ignore_ascii_case(known));
-    if helo.contains('.') && !is_local {
+    if is_full(helo) {
         return Finding::good(AREA, subject, format!("We greet as {helo}."));
     }
     Finding::bad(
@@ -205,6 +213,10 @@ pub(super) async fn port(names: &Names, patient: &Patient, relay: &Relay) -> Vec
 
 /// The servers that take our own domains' mail on other machines, each once, and whether somebody did not say.
 async fn servers(names: &Names, patient: &Patient, relay: &Relay) -> (Vec<(String, IpAddr)>, Option<String>) {
+    let own = match leaves(names, patient, relay).await {
+        Leaves::From(own) | Leaves::Perhaps(own) => own,
+        Leaves::Unknown(_) => Vec::new(),
+    };
     let domains = super::domains(&patient.config);
     // Most Froms are return paths too.
     let domains: BTreeSet<&String> = domains.senders.keys().chain(&domains.envelopes).collect();
@@ -221,13 +233,9 @@ async fn servers(names: &Names, patient: &Patient, relay: &Relay) -> (Vec<(Strin
     let mut servers = Vec::new();
     for (host, found) in hosts.iter().zip(found) {
         match found {
-            // This machine would answer itself; other ports than 25 are for laboratories.
-            Ok(found) => servers.extend(
-                found
-                    .into_iter()
-                    .find(|ip| relay.port != 25 || (!ip.is_loopback() && !patient.addresses.contains(ip)))
-                    .map(|ip| (host.clone(), ip)),
-            ),
+            // This house would answer itself, also from behind a router; other ports than 25 are for laboratories.
+            Ok(found) if relay.port == 25 && found.iter().any(|ip| ip.is_loopback() || own.contains(ip)) => {}
+            Ok(found) => servers.extend(found.first().map(|ip| (host.clone(), *ip))),
             Err(why) => silent = Some(why),
         }
     }
@@ -308,9 +316,12 @@ mod tests {
 
     #[test]
     fn t10_a_record_is_offered_for_a_name_that_is_known_alone() {
-        let told = judge_name("relay.main", &called(&[]), "news", true);
-        assert_eq!((told.verdict, told.record), (Bad, None));
-        assert!(told.advice.unwrap().contains("this machine's full name"));
+        for helo in ["news", "news.localdomain", "mail.example.org.", "[203.0.113.7]", "203.0.113.7"] {
+            let told = judge_name("relay.main", &called(&[]), helo, true);
+            assert_eq!((told.verdict, told.record), (Bad, None), "{helo}");
+            assert!(told.advice.unwrap().contains("this machine's full name"), "{helo}");
+            assert_eq!(judge_helo("relay.main", helo).verdict, Bad, "{helo}");
+        }
     }
 
     #[tokio::test]

@@ -57,6 +57,18 @@ impl Policy {
         }
     }
 
+    /// Whether each way out is known, and let through by another term than `all`: then the record may be closed.
+    fn lets_through_if_closed(&self, ways: &[Way]) -> bool {
+        let named = self.terms.iter().filter(|(_, matches)| !matches!(matches, Matches::All));
+        let named = Self { terms: named.cloned().collect(), redirect: Redirect::Nowhere };
+        ways.iter().all(|way| match &way.leaves {
+            Leaves::From(all) | Leaves::Perhaps(all) => {
+                all.iter().all(|ip| named.of(*ip) == [Some(Qualifier::Pass)])
+            }
+            Leaves::Unknown(_) => false,
+        })
+    }
+
     fn has_all(&self) -> bool {
         self.terms.iter().any(|(_, matches)| matches!(matches, Matches::All))
     }
@@ -64,7 +76,10 @@ impl Policy {
 
 /// What a record comes to, and for each way out whether it is let through.
 pub(super) fn judge(domain: &str, published: &Published, ways: &[Way]) -> Vec<Finding> {
-    let fresh = txt_record(domain, &format!("v=spf1{} -all", terms_of(ways)));
+    // What is a guess shuts nobody out.
+    let is_known = ways.iter().all(|way| matches!(way.leaves, Leaves::From(_)));
+    let end = if is_known { "-all" } else { "~all" };
+    let fresh = txt_record(domain, &format!("v=spf1{} {end}", terms_of(ways)));
     let bad = |told: String, advice: &str| vec![Finding::bad(AREA, domain, told, advice).with_record(&fresh)];
     let (text, policy, walk) = match published {
         Published::Nothing => {
@@ -76,22 +91,23 @@ pub(super) fn judge(domain: &str, published: &Published, ways: &[Way]) -> Vec<Fi
         Published::Several(count) => {
             return bad(
                 format!("It has {count} SPF records: receivers take none of them."),
-                "Publish one alone, such as this.",
+                "Publish one alone, such as this, with all who send for the domain (those that are there name them).",
             );
         }
         Published::One { text, policy, walk } => (text, policy, walk),
     };
     let mut findings = bounds(domain, walk);
     if let Some(fault) = walk.faults.first() {
-        // Nobody reads the rest of it (RFC 7208 4.6), and nor do we.
-        let told = format!("Its SPF record cannot be read: {fault}.");
-        findings.push(Finding::bad(AREA, domain, told, format!("Mend that part of {text:?}.")));
+        // A fault of its own ends all of it (RFC 7208 4.6), and one of a record that it leads to whatever comes so far.
+        let told = format!("Its SPF record cannot be read to its end: {fault}.");
+        let advice = format!("Have that mended, or take what leads to it out of {text:?}.");
+        findings.push(Finding::bad(AREA, domain, told, advice));
         return findings;
     }
     if let Some(why) = &walk.unanswered {
         findings.push(unanswered(domain, why));
     } else if walk.lookups <= ENOUGH {
-        findings.extend(judge_end(domain, text, policy));
+        findings.extend(judge_end(domain, text, policy, ways));
         findings.extend(ways.iter().map(|way| judge_way(domain, text, policy, way)));
     }
     if findings.iter().all(|found| matches!(found.verdict, Verdict::Good | Verdict::Unseen)) {
@@ -134,7 +150,7 @@ fn at_most(lookups: usize) -> String {
 }
 
 /// What becomes of strangers.
-fn judge_end(domain: &str, text: &str, policy: &Policy) -> Option<Finding> {
+fn judge_end(domain: &str, text: &str, policy: &Policy, ways: &[Way]) -> Option<Finding> {
     let found = match policy.of_others()[..] {
         [Some(Qualifier::Fail | Qualifier::SoftFail)] => return None,
         [found] => found,
@@ -149,9 +165,14 @@ fn judge_end(domain: &str, text: &str, policy: &Policy) -> Option<Finding> {
         (None, _) => {
             let bare: Vec<&str> =
                 text.split_ascii_whitespace().filter(|word| !record::is_all(word)).collect();
-            let record = txt_record(domain, &format!("{} -all", bare.join(" ")));
-            let advice = "Close it with -all, or ~all while you try.".to_owned();
-            ("Its SPF record".to_owned(), advice, Some(record))
+            // Closed before all of ours are in it, it would shut them out.
+            let record = policy
+                .lets_through_if_closed(ways)
+                .then(|| txt_record(domain, &format!("{} -all", bare.join(" "))));
+            let advice =
+                "Once all who send for the domain are in it, close it with -all, or ~all while you try."
+                    .to_owned();
+            ("Its SPF record".to_owned(), advice, record)
         }
         (Some(target), false) => (
             format!("The SPF record of {target}, to which its own redirects,"),

@@ -87,7 +87,7 @@ fn a1_a_record_is_there_alone_ends_well_and_lets_us_through() {
             unread("v=spf1 ipv4:203.0.113.7 -all"),
             from(),
             Bad,
-            "cannot be read: \"ipv4:203.0.113.7\" is no term",
+            "cannot be read to its end: \"ipv4:203.0.113.7\" is no term",
         ),
         (
             one(good, Walk { unanswered: Some("late".to_owned()), ..calm() }),
@@ -122,11 +122,22 @@ fn the_record_to_publish_is_the_one_that_would_do() {
     let line = |text: &str| Some(format!("back.example.org. IN TXT \"{text}\""));
     let from = || Leaves::From(vec![IP.parse().unwrap(), "2001:db8::7".parse().unwrap()]);
     assert_eq!(record(&Published::Nothing, from()), line("v=spf1 ip4:203.0.113.7 ip6:2001:db8::7 -all"));
-    assert_eq!(record(&Published::Nothing, Leaves::Unknown(String::new())), line("v=spf1 mx -all"));
+    assert_eq!(record(&Published::Nothing, Leaves::Unknown(String::new())), line("v=spf1 mx ~all"));
+    assert_eq!(
+        record(&Published::Nothing, Leaves::Perhaps(ours())),
+        line("v=spf1 ip4:203.0.113.7 ~all"),
+        "a relay may send from elsewhere"
+    );
     let others = one("v=spf1 ip4:192.0.2.1 ~all", Walk::default());
     assert_eq!(record(&others, Leaves::From(ours())), line("v=spf1 ip4:203.0.113.7 ip4:192.0.2.1 ~all"));
     let open = one("v=spf1 ip4:203.0.113.7 +all", Walk::default());
     assert_eq!(record(&open, Leaves::From(ours())), line("v=spf1 ip4:203.0.113.7 -all"));
+    // Closed, these would shut us out.
+    for text in ["v=spf1 +all", "v=spf1 ip4:192.0.2.1 +all"] {
+        assert_eq!(record(&one(text, Walk::default()), Leaves::From(ours())), None, "{text}");
+    }
+    let open = one("v=spf1 ip4:192.0.2.1 ?all", Walk::default());
+    assert_eq!(record(&open, Leaves::Unknown(String::new())), None);
 }
 
 #[test]
