@@ -1,5 +1,5 @@
 //! From where our mail leaves, and what that address is called: receivers ask for a name that leads back to it, and for
-//! the same name in the greeting (T10).
+//! the same name in the greeting (T10). And whether the receivers' port is open from here.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
