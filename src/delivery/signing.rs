@@ -1,11 +1,13 @@
 //! Signatures: each takes as long as ten messages take on the wire, or more.
 //!
-//! As many threads as there are processors make them beside the thread that sends. Whenever nothing can leave, and none of
-//! them has time, that thread makes one too: were it to sleep, a processor would stand still until the system noticed.
-//! What can leave meanwhile waits for the end of that one.
+//! The thread that sends makes one whenever nothing can leave: were it to sleep, the system would wake it where the server
+//! that answers runs, if that is on this machine, and the other processor would stand still. Each further processor has a
+//! thread for what more there is. What can leave meanwhile waits for the end of that one signature.
+//!
+//! Between two signatures a thread lets whoever waits for its processor go first. The ledger does, for a tenth of one, and
+//! everybody waits for it; the system itself would not interrupt a signature for milliseconds.
 
 use std::collections::VecDeque;
-use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -24,13 +26,13 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    /// Starts the threads, and what the caller's own thread does of their work, which must serve one runtime alone: a
-    /// worker of several would be kept from the others' work.
+    /// Starts what the caller's own thread does, which must serve one runtime alone (a worker of several would be kept from
+    /// the others' work), and a thread for each further processor.
     ///
     /// # Errors
     /// [`Error::Thread`] when the operating system gives none.
     pub(super) fn start() -> Result<Self> {
-        Self::with(std::thread::available_parallelism().map_or(1, NonZero::get))
+        Self::with(std::thread::available_parallelism().map_or(0, |processors| processors.get() - 1))
     }
 
     fn with(threads: usize) -> Result<Self> {
@@ -42,6 +44,7 @@ impl Signing {
             let run = move || {
                 while let Some(work) = queue.next() {
                     make(work);
+                    std::thread::yield_now();
                 }
             };
             std::thread::Builder::new().name("signature".to_owned()).spawn(run).map_err(Error::Thread)?;
@@ -72,17 +75,18 @@ impl Drop for Signing {
     }
 }
 
-/// One signature after the other that is left over, and in between whatever can leave.
+/// One signature after the other, and in between whatever can leave.
 async fn sign_here(queue: Arc<Queue>) {
     loop {
-        queue.more_than_waited_for.notified().await;
+        queue.more.notified().await;
         loop {
             // Twice: sockets are looked at when there is nothing else to do, and the ledger's answers, which come from
             // other threads, are heard when nothing of this thread's own is ready.
             yield_now().await;
             yield_now().await;
-            let Some(work) = queue.left_over() else { break };
+            let Some(work) = queue.take() else { break };
             make(work);
+            std::thread::yield_now();
         }
     }
 }
@@ -96,16 +100,16 @@ fn make(work: Work) {
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
-    /// There is more, or nothing more will come.
+    /// There is more, for whoever sends.
+    more: Notify,
+    /// There is more than one, or nothing more will come: for the threads.
     changed: Condvar,
-    /// There is more than threads that wait for it.
-    more_than_waited_for: Notify,
 }
 
 #[derive(Default)]
 struct State {
     work: VecDeque<Work>,
-    /// How many threads wait for some; who was woken for it counts until it took it.
+    /// How many threads wait for some; who was woken for it counts until it looked.
     waiting: usize,
     closed: bool,
 }
@@ -118,13 +122,12 @@ impl Queue {
     fn put(&self, work: Work) {
         let mut state = self.state();
         state.work.push_back(work);
-        let (waited_for, left_over) = (state.waiting > 0, state.work.len() > state.waiting);
+        // The only one is for whoever sends, who is awake.
+        let for_threads = state.work.len() > 1 && state.waiting > 0;
         drop(state);
-        if waited_for {
+        self.more.notify_one();
+        if for_threads {
             self.changed.notify_one();
-        }
-        if left_over {
-            self.more_than_waited_for.notify_one();
         }
     }
 
@@ -144,10 +147,9 @@ impl Queue {
         }
     }
 
-    /// The next work, where there is more than threads that wait for it.
-    fn left_over(&self) -> Option<Work> {
-        let mut state = self.state();
-        if state.work.len() > state.waiting { state.work.pop_front() } else { None }
+    /// The next work, where there is some.
+    fn take(&self) -> Option<Work> {
+        self.state().work.pop_front()
     }
 
     fn close(&self) {
@@ -200,18 +202,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_sends_signs_what_no_thread_has_time_for_and_nothing_else() {
+    async fn whoever_sends_signs_the_only_one_and_a_thread_what_more_there_is() {
         let signing = Signing::with(1).unwrap();
         at_leisure(&signing, 1).await;
-        let (begin, begun) = oneshot::channel();
+        assert_eq!(signing.hand(who).await.unwrap(), who());
+        at_leisure(&signing, 1).await;
+        let (told, by) = std::sync::mpsc::channel();
+        let two = [told.clone(), told].map(|told| signing.hand(move || told.send(who()).unwrap()));
+        // Whoever sends has other things to do.
+        for _ in &two {
+            assert_eq!(by.recv_timeout(Duration::from_secs(60)).unwrap(), "signature");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_signs_while_every_thread_does() {
+        let signing = Signing::with(1).unwrap();
+        at_leisure(&signing, 1).await;
+        let (begin, begun) = std::sync::mpsc::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
         let slow = signing.hand(move || {
             begin.send(who()).unwrap();
             may_go_on.recv().unwrap();
         });
-        assert!(signing.queue.left_over().is_none(), "a thread waits for it");
-        assert_eq!(begun.await.unwrap(), "signature");
-        assert_eq!(signing.hand(who).await.unwrap(), who());
+        let other = signing.hand(who);
+        assert_eq!(begun.recv_timeout(Duration::from_secs(60)).unwrap(), "signature");
+        assert_eq!(other.await.unwrap(), who());
         go_on.send(()).unwrap();
         slow.await.unwrap();
     }

@@ -3,7 +3,7 @@
 //! One thread serves every connection. What connections share is then never fought over, and no turn of the ledger
 //! wakes a second thread that finds nothing to do: with several, a third of a message's time went there. Whatever else
 //! the daemon does (a page, a picture, a feed) delays no dot. Signatures, which take longer than all the rest of a
-//! message, are made beside it, and one at a time by it when it has nothing else to do (`signing`).
+//! message, are made by it when it has nothing else to do, and beside it (`signing`).
 
 use std::sync::Arc;
 use std::time::Duration;
