@@ -229,7 +229,7 @@ async fn everything(db: &Db) -> Vec<String> {
     say("erase", &readers::erase(&mut tx, &links, &address, now).await.unwrap());
     say("erased", &readers::suppressions(&mut tx).await.unwrap());
     tx.commit().await.unwrap();
-    say("retry", &ledger::retry(db, edition.id, None, 1).await.unwrap());
+    say("retry", &ledger::retry(db, edition.id, None, 1, 0).await.unwrap());
     ledger::withdraw_all(db, edition.id).await.unwrap();
 
     let clock = Clock::manual(now);

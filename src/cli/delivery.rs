@@ -199,8 +199,10 @@ async fn whose(one: &One, place: &Place<'_>) -> anyhow::Result<Option<Subscriber
 async fn retry(one: &One, cx: &Context) -> anyhow::Result<Exit> {
     let place = place(&one.which, cx).await?;
     let whose = whose(one, &place).await?;
-    let count = store::retry(&place.house.db, place.edition.id, whose, cx.clock().now_ms()).await?;
-    cx.say(&format!("{count} deliveries are due now."));
+    let told = morning::retry::retry(&place.house, place.newsletter, &place.edition, whose).await?;
+    for line in told.map_err(Refusal)? {
+        cx.say(&line);
+    }
     Ok(Exit::Done)
 }
 

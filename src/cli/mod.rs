@@ -277,6 +277,30 @@ mod tests {
     }
 
     #[test]
+    fn every_command_in_an_alarm_runs_as_it_is_pasted() {
+        let config = "approval = \"approve\"";
+        let newsletter = crate::editions::schedule::tests::newsletter("UTC", "0 0 5 * * *", config);
+        let mut commands = 0;
+        for body in crate::morning::alert::tests::bodies(&newsletter) {
+            for line in body.lines() {
+                if let Some(command) = line.strip_prefix("  ") {
+                    let parsed = Cli::try_parse_from(command.split_whitespace());
+                    assert!(parsed.is_ok(), "{body}: {parsed:?}");
+                    assert!(
+                        command.contains(" test --date 2026-11-24") || command.ends_with(" list"),
+                        "{body}"
+                    );
+                    commands += 1;
+                } else {
+                    assert!(!line.contains("matinale ") && !line.contains(" desk"), "{body}");
+                }
+            }
+            assert!(!body.ends_with(':'), "{body}");
+        }
+        assert!(commands > 15, "{commands}");
+    }
+
+    #[test]
     fn p2_a_connection_that_broke_is_a_failure_and_not_the_end_of_a_pipe() {
         let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         let database = anyhow::Error::from(crate::db::Error::from(sqlx::Error::Io(broken())));

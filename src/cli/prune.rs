@@ -25,7 +25,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         tell(&due, cx)?;
         return Ok(Exit::Done);
     }
-    if !args.yes && !due.editions.is_empty() {
+    if !args.yes && !due.is_empty() {
         allow(&due)?;
     }
     let shutdown = cx.shutdown()?;
@@ -70,8 +70,15 @@ fn tell(due: &Due, cx: &Context) -> anyhow::Result<()> {
             edition.newsletter, edition.date
         ));
     }
-    if due.editions.is_empty() && !cx.json {
-        out.line("Nothing is old enough.")?;
+    let (daemons, paces) = (due.daemons, due.paces);
+    if due.is_empty() {
+        if !cx.json {
+            out.line("Nothing is old enough.")?;
+        }
+    } else if daemons + paces > 0 && cx.json {
+        out.json(&serde_json::json!({ "daemons": daemons, "paces": paces }))?;
+    } else if daemons + paces > 0 {
+        out.line(&format!("{daemons} daemons that are gone, {paces} providers and warm-up days"))?;
     }
     out.finish()?;
     Ok(())
@@ -87,9 +94,12 @@ fn allow(due: &Due) -> anyhow::Result<()> {
     }
     let (reduced, silenced): (Vec<_>, Vec<_>) = due.editions.iter().partition(|edition| edition.reduce);
     super::output::say(&format!(
-        "Reduce {} editions to counts, and take the relays' words from {} more? It cannot be undone. [y/N] ",
+        "Reduce {} editions to counts, take the relays' words from {} more, and forget {} daemons that are gone and {} \
+         providers and warm-up days? It cannot be undone. [y/N] ",
         reduced.len(),
-        silenced.len()
+        silenced.len(),
+        due.daemons,
+        due.paces
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -8,7 +8,7 @@ use crate::morning::serve::{self, Role};
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these roles: clock, ingest, send, receive, web
+    /// Only these roles: clock, ingest, send, web
     #[arg(long, value_delimiter = ',', value_name = "ROLE")]
     only: Vec<Role>,
 }
@@ -16,9 +16,9 @@ pub struct Args {
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     let roles: BTreeSet<Role> =
         if args.only.is_empty() { Role::all() } else { args.only.iter().copied().collect() };
-    if !roles.iter().any(|role| role.runs()) {
+    if args.only.iter().any(|role| !role.runs()) {
         return Err(
-            Misuse("receive alone has nothing to run: name clock, ingest, send or web".to_owned()).into()
+            Misuse("receive has nothing to run yet: name clock, ingest, send or web".to_owned()).into()
         );
     }
     // First of all: the first process of a container is sent no signal that it does not listen to, and the database may

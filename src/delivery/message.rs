@@ -30,6 +30,16 @@ fn message_id_of(token: &str, domain: &str) -> String {
     format!("<m.{token}@{domain}>")
 }
 
+/// The return path of a delivery: on the bounces' domain, or else on the newsletter's own.
+pub fn return_path(config: &Config, links: &Links, delivery: DeliveryId, newsletter: &Newsletter) -> String {
+    return_path_of(&links.delivery_token(delivery.0), config, newsletter)
+}
+
+fn return_path_of(token: &str, config: &Config, newsletter: &Newsletter) -> String {
+    let domain = config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
+    format!("b.{token}@{domain}")
+}
+
 /// Bytes: more than the headers of most have, signed.
 const HEAD: usize = 4096;
 
@@ -225,8 +235,7 @@ impl Composer {
                 return Err(Error::Message { edition: held.edition, revision, message });
             }
         };
-        let domain = self.config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
-        let from = format!("b.{token}@{domain}");
+        let from = return_path_of(&token, &self.config, newsletter);
         let envelope = Envelope { from, to: wire_address(&held.address) };
         Ok(Composed { release, envelope, message, unfit, size, signing })
     }
@@ -293,5 +302,61 @@ pub(super) fn wire_address(address: &str) -> String {
             format!("{local}@{}", crate::config::domain(domain).unwrap_or_else(|_| domain.to_owned()))
         }
         None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::dkim::tests::broken_signer;
+    use crate::mail::{Consent, Content, Language};
+
+    #[tokio::test]
+    async fn a3_what_cannot_be_signed_is_not_made_and_nothing_of_it_leaves() {
+        let content: Content = serde_json::from_value(serde_json::json!({
+            "newsletter": {
+                "id": "test", "name": "Test", "language": "fr", "list_id": "test.example.org", "from_name": "Test",
+                "from_address": "test@example.org", "public_url": "https://news.example.org"
+            },
+            "date": "2026-11-24",
+            "items": []
+        }))
+        .unwrap();
+        let rendered = mail::render(&content, Language::first_of(["fr"])).unwrap();
+        let personal = Personal {
+            address: "awa@example.org",
+            message_id: "<m.1@example.org>",
+            date: &timestamp(0).to_zoned_datetime(TimeZone::UTC),
+            subscription_token: "token",
+            consent: &Consent::default(),
+        };
+        let prepared = Prepared::new(&rendered, &content);
+        let mut bytes = Vec::new();
+        assert!(prepared.fill(&personal, Some(&broken_signer()), &mut bytes).is_err() && bytes.is_empty());
+        let signed = Arc::new(prepared).message(&personal, Some(&broken_signer()), Vec::new());
+        let (done, signing) = oneshot::channel();
+        done.send(signed).unwrap();
+        let mut composed = composed(signing);
+        let told = composed.signed(7).await.unwrap_err();
+        assert!(matches!(told, Error::Message { edition: 7, revision: 2, .. }), "{told}");
+        assert!(told.to_string().contains("the DKIM key: signed nothing"), "{told}");
+        assert!(composed.pieces().is_empty());
+    }
+
+    fn composed(signing: oneshot::Receiver<Signed>) -> Composed {
+        let release = Release {
+            delivery: DeliveryId(1),
+            number: 1,
+            at: 0,
+            relay: "main".to_owned(),
+            address: "awa@example.org".to_owned(),
+            revision: 2,
+            language: "fr".to_owned(),
+            date_at: 0,
+            date_offset: 0,
+            consent: None,
+        };
+        let envelope = Envelope { from: "b.1@example.org".to_owned(), to: "awa@example.org".to_owned() };
+        Composed { release, envelope, message: None, unfit: None, size: 0, signing: Some(signing) }
     }
 }

@@ -38,8 +38,8 @@ use serde::{Deserialize, Serialize};
 
 pub use engine::{Engine, Mode};
 pub use ledger::{Attempt, Record};
-pub use message::message_id;
-pub use one::{With, send_one};
+pub use message::{message_id, return_path};
+pub use one::{Untaken, With, send_one};
 pub use protocol::{others_alive, shared_clock};
 pub use receiver::provider_of;
 

@@ -24,22 +24,39 @@ pub struct With<'a> {
     pub random: &'a Random,
 }
 
+/// Why one message of our own was not taken, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untaken {
+    /// The relay could not be asked: another may take it.
+    #[error("{0}")]
+    Unasked(String),
+    /// What it said, or that it was lost on the way: it may have it.
+    #[error("{0}")]
+    Said(String),
+}
+
 /// Sends one message of our own over a session of its own.
 ///
 /// # Errors
-/// What the server said, or why it could not be asked, in words.
+/// What the server said, or why it could not be asked.
 pub async fn send_one(
     with: With<'_>,
     relay: &Relay,
     from: &str,
     to: &str,
     body: &[u8],
-) -> Result<(), String> {
+) -> Result<(), Untaken> {
+    let (session, to) = open(with, relay, to).await.map_err(Untaken::Unasked)?;
+    send_over(session, from, &to, body).await.map_err(Untaken::Said)
+}
+
+/// A session with whoever takes mail to this address, and the address as it is named there.
+async fn open(with: With<'_>, relay: &Relay, to: &str) -> Result<(Session, String), String> {
     let timeouts = with.config.delivery.timeouts;
     let helo = relay.helo.clone().unwrap_or_else(host_name);
     if relay.kind != RelayKind::Mx {
         let session = Session::open(relay, &helo, timeouts).await.map_err(|lost| lost.to_string())?;
-        return send_over(session, from, to, body).await;
+        return Ok((session, to.to_owned()));
     }
     let settings = &with.config.delivery;
     let providers = Providers::load(settings.providers_file.as_deref())?;
@@ -50,5 +67,5 @@ pub async fn send_one(
     let route: Arc<_> = ways.find(domain).await.map_err(|nowhere| nowhere.reply().0.to_string())?;
     let going = Going { port: relay.port, helo: &helo, timeouts };
     let (session, _) = mx::open(&ways, &route, going).await.map_err(|unopened| unopened.lost.to_string())?;
-    send_over(session, from, &address, body).await
+    Ok((session, address))
 }

@@ -63,7 +63,7 @@ pub struct Edition {
 }
 
 impl Edition {
-    /// An edition that nobody has opened yet, as it will begin; it has no id and stands in no table.
+    /// An edition that nobody has opened yet, as it will begin; it has no id of its own and stands in no table.
     pub fn to_come(newsletter: &str, date: Date, lock_at: Timestamp) -> Self {
         Self {
             id: EditionId(0),
@@ -73,7 +73,8 @@ impl Edition {
             state: EditionState::Open,
             held_from: None,
             revision: 0,
-            version: 0,
+            // That of a row that was just made: a document of it is taken by the edition that is opened then.
+            version: 1,
             lock_at,
             words: EditionWords::default(),
             approved_by: None,
@@ -83,6 +84,11 @@ impl Edition {
             locked_at: None,
             sent_at: None,
         }
+    }
+
+    /// Whether nobody has opened it yet.
+    pub fn is_to_come(&self) -> bool {
+        self.id == EditionId(0)
     }
 }
 

@@ -96,6 +96,11 @@ pub fn lock_of(newsletter: &Newsletter, date: Date) -> Result<Option<Due>, Error
     Ok(None)
 }
 
+/// Whether the rule gives this date an edition: a day off has none.
+pub fn is_due(newsletter: &Newsletter, date: Date) -> Result<bool, Error> {
+    Ok(!newsletter.days_off.contains(&date) && lock_of(newsletter, date)?.is_some())
+}
+
 /// When the edition of this date locks; on a date that the rule leaves out, at the hour of the rule's next lock.
 pub fn lock_for(newsletter: &Newsletter, date: Date) -> Result<Timestamp, Error> {
     if let Some(due) = lock_of(newsletter, date)? {
@@ -206,6 +211,9 @@ pub(crate) mod tests {
         assert_eq!(due.lock.to_string(), "2026-11-24T22:00:00Z");
         let saturday = "2026-11-28".parse().unwrap();
         assert_eq!(lock_of(&abidjan, saturday).unwrap(), None);
+        for (date, due) in [("2026-11-27", true), ("2026-11-28", false), ("2026-11-30", false)] {
+            assert_eq!(is_due(&abidjan, date.parse().unwrap()).unwrap(), due, "{date}");
+        }
         assert_eq!(lock_for(&abidjan, saturday).unwrap().to_string(), "2026-11-28T05:00:00Z");
     }
 

@@ -23,7 +23,7 @@ pub enum EditionState {
     Cancelled,
     /// Its time passed with the daemon down, or nobody approved it in time.
     Missed,
-    /// Too few candidates, or a day off.
+    /// Too few candidates. (A day off opens no edition.)
     Skipped,
 }
 
@@ -50,7 +50,7 @@ impl EditionState {
             Sending => matches!(to, Sent | Held | Cancelled),
             Held => matches!(to, Locked | Sending | Cancelled),
             // `edition send --late`, and a skipped day that found its articles after all.
-            Missed | Skipped => matches!(to, Open | Locked | Cancelled),
+            Missed | Skipped => matches!(to, Locked | Cancelled),
             // `delivery settle --resend`: what nobody knew of leaves after all.
             Sent => to == Sending,
             Cancelled => false,
@@ -113,6 +113,20 @@ mod tests {
         for to in [S::Open, S::Locked, S::Sending, S::Sent, S::Held, S::Cancelled, S::Missed, S::Skipped] {
             assert_eq!(S::Sent.may_become(to).is_ok(), to == S::Sending, "{to}");
             assert!(S::Cancelled.may_become(to).is_err());
+        }
+    }
+
+    #[test]
+    fn what_was_missed_or_skipped_is_locked_by_hand_or_cancelled_and_never_open_again() {
+        for from in [S::Missed, S::Skipped] {
+            for to in [S::Open, S::Locked, S::Sending, S::Sent, S::Held, S::Cancelled, S::Missed, S::Skipped]
+            {
+                assert_eq!(
+                    from.may_become(to).is_ok(),
+                    matches!(to, S::Locked | S::Cancelled),
+                    "{from} {to}"
+                );
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Headers that somebody could add or repeat on the way are over-signed: named once more than they occur.
 
+use aws_lc_rs::digest::{Algorithm, SHA256, digest};
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use data_encoding::BASE64;
@@ -15,7 +15,8 @@ pub struct Signer {
     domain: String,
     selector: String,
     key: RsaKeyPair,
-    random: SystemRandom,
+    /// What is signed is the headers' hash by this.
+    hash: &'static Algorithm,
 }
 
 impl std::fmt::Debug for Signer {
@@ -67,12 +68,7 @@ impl Signer {
         if key.public_modulus_len() * 8 < KeySize::Rsa2048.len() * 8 {
             return Err(wrong("is shorter than 2048 bits"));
         }
-        Ok(Self {
-            domain: domain.to_owned(),
-            selector: selector.to_owned(),
-            key,
-            random: SystemRandom::new(),
-        })
+        Ok(Self { domain: domain.to_owned(), selector: selector.to_owned(), key, hash: &SHA256 })
     }
 
     /// How many bits its key has.
@@ -95,7 +91,11 @@ impl Signer {
     /// `names` are the signed headers that are there, `headers` those in relaxed form with their line ends,
     /// `body_hash` the SHA-256 of the relaxed body. Without `t=`: a repeated mail repeats its bytes, and a moment that a
     /// verifier's clock has not reached yet would void the signature.
-    pub(super) fn sign(&self, names: &[&str], headers: &str, body_hash: &[u8]) -> String {
+    ///
+    /// # Errors
+    /// [`Error::Key`]: nothing was signed. An unsigned mail would fail where a signed one is asked for, and cost the
+    /// domain its name: the message is made later.
+    pub(super) fn sign(&self, names: &[&str], headers: &str, body_hash: &[u8]) -> Result<String, Error> {
         let over: Vec<&str> = names.iter().chain(names).copied().collect();
         let h = over.join(":");
         let bh = BASE64.encode(body_hash);
@@ -112,10 +112,10 @@ impl Signer {
         hashed.push_str("dkim-signature:");
         hashed.push_str(&parts.join(" ").replace("\r\n\t", " "));
         let mut signature = vec![0; self.key.public_modulus_len()];
-        if self.key.sign(&RSA_PKCS1_SHA256, &self.random, hashed.as_bytes(), &mut signature).is_err() {
-            // Only a broken source of randomness could; an unsigned mail is still the reader's mail.
-            return String::new();
-        }
+        let hash = digest(self.hash, hashed.as_bytes());
+        self.key
+            .sign_digest(&RSA_PKCS1_SHA256, &hash, &mut signature)
+            .map_err(|_| Error::Key("signed nothing".to_owned()))?;
         let mut out = format!("DKIM-Signature: {}", parts.join("\r\n\t"));
         let encoded = BASE64.encode(&signature);
         let mut rest = encoded.as_str();
@@ -128,7 +128,7 @@ impl Signer {
             }
         }
         out.push_str("\r\n");
-        out
+        Ok(out)
     }
 }
 
@@ -188,8 +188,37 @@ pub(super) fn relaxed_body(body: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use aws_lc_rs::digest::SHA512;
+    use aws_lc_rs::encoding::Pkcs8V1Der;
+    use aws_lc_rs::rsa::KeyPair;
+
     use super::*;
+
+    /// With a key that was made now.
+    pub(crate) fn signer() -> Signer {
+        let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+        let (begin, end) = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
+        Signer::new(
+            "example.org",
+            "m1",
+            format!("{begin}\n{}\n{end}", BASE64.encode(der.as_ref())).as_bytes(),
+        )
+        .unwrap()
+    }
+
+    /// One that signs nothing.
+    pub(crate) fn broken_signer() -> Signer {
+        Signer { hash: &SHA512, ..signer() }
+    }
+
+    #[test]
+    fn a3_what_cannot_be_signed_is_an_error_and_no_unsigned_mail() {
+        let told = broken_signer().sign(&["From"], "from:a@example.org\r\n", &[0; 32]).unwrap_err();
+        assert_eq!(told.to_string(), "the DKIM key: signed nothing");
+        assert!(signer().sign(&["From"], "from:a@example.org\r\n", &[0; 32]).is_ok());
+    }
 
     #[test]
     fn a3_relaxed_forms_are_those_of_the_rfc() {

@@ -174,7 +174,8 @@ impl Prepared {
     /// a dot, so there is nothing to stuff. It ends with CRLF, without the final dot.
     ///
     /// # Errors
-    /// [`Error::Unfit`] for what is personal and could not stand in its place; nothing is written then.
+    /// [`Error::Unfit`] for what is personal and could not stand in its place, [`Error::Key`] where it could not be
+    /// signed; nothing is written then.
     pub fn fill(
         &self,
         personal: &Personal<'_>,
@@ -227,7 +228,8 @@ impl Prepared {
             for (name, value) in own {
                 headers.push_str(&dkim::relaxed_header(name, value));
             }
-            out.extend_from_slice(signer.sign(&names, &headers, self.hash(token, &said).as_ref()).as_bytes());
+            let signature = signer.sign(&names, &headers, self.hash(token, &said).as_ref())?;
+            out.extend_from_slice(signature.as_bytes());
         }
         out.extend_from_slice(self.head.as_bytes());
         for (name, value) in own {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::store::{self, NewAlarm};
-use crate::config::{Alert, Config, Newsletter};
+use crate::config::{Alert, Approval, Config, Newsletter};
 use crate::db::{Conn, Result};
 
 /// From one try to the next, so that the first is over and its end written down; doubled each time up to an hour.
@@ -85,48 +85,91 @@ impl Cause {
         }
     }
 
-    fn body(&self) -> String {
+    /// What happened, what it means, and the commands that help, each on a line of its own: they run as they are pasted.
+    fn body(&self, newsletter: Option<&Newsletter>) -> String {
+        let mut body = format!("{}\n\n{}", self.why(), self.advice(newsletter));
+        for command in self.commands(newsletter) {
+            body.push_str("\n  matinale ");
+            body.push_str(&command);
+        }
+        body
+    }
+
+    fn why(&self) -> String {
         match self {
-            Self::Missed(_, why) => format!(
-                "{why}\n\nNothing was sent. To send it all the same, late: matinale edition send --late"
-            ),
-            Self::Held(_, _, why) => {
-                format!(
-                    "{why}\n\nNothing leaves until somebody says so: matinale edition resume, or edition cancel."
-                )
+            Self::Unmade(_, why) => format!("None of its messages can be made: {why}"),
+            Self::Missed(_, why)
+            | Self::Held(_, _, why)
+            | Self::Skipped(_, why)
+            | Self::Unapproved(_, why)
+            | Self::Preflight(_, _, why)
+            | Self::RelayDown(_, _, why)
+            | Self::ProviderDown(_, _, why)
+            | Self::WarmUp(_, why)
+            | Self::FeedSilent(_, _, why)
+            | Self::Undelivered(_, why)
+            | Self::Clock(_, why) => why.clone(),
+        }
+    }
+
+    fn advice(&self, newsletter: Option<&Newsletter>) -> &'static str {
+        match self {
+            Self::Missed(..) => "Nothing was sent. To send it all the same, late:",
+            Self::Held(..) => "Nothing leaves until somebody says so. To go on, or to end it:",
+            Self::Skipped(..) => {
+                "Nothing of it is sent. Where enough has come in since, it can be locked by hand:"
             }
-            Self::Skipped(_, why) => format!("{why}\n\nNothing will be sent today."),
-            Self::Unapproved(_, why) => {
-                format!("{why}\n\nApprove it on the desk, or: matinale edition approve")
+            Self::Unapproved(..) => "To look at it, and to approve it:",
+            Self::Preflight(..) => {
+                "To look at it; for the document to mend, which --file takes back; and to lock it then:"
             }
-            Self::Preflight(_, _, why) => {
-                format!(
-                    "{why}\n\nMend it on the desk or with `matinale edition edit`, then: matinale edition lock"
-                )
+            Self::RelayDown(..) => {
+                "Deliveries wait and are tried again until each reader's deadline. To look at it:"
             }
-            Self::RelayDown(_, _, why) => {
-                format!("{why}\n\nDeliveries wait and are tried again until each reader's deadline.")
+            Self::ProviderDown(..) => {
+                "Its readers' deliveries wait until each one's deadline. To look at it:"
             }
-            Self::ProviderDown(_, _, why) => {
-                format!(
-                    "{why}\n\nIts readers' deliveries wait until each one's deadline. Look at it with: matinale relay list"
-                )
+            Self::WarmUp(..) => {
+                "Each of the newsletter's relays warms up. One more in its `relays`, without `warm_up`, would take what \
+                 does not fit. To look at them:"
             }
-            Self::WarmUp(_, why) => {
-                format!("{why}\n\nAnother relay in the newsletter's relays takes what does not fit.")
+            Self::FeedSilent(..) => "To look at it:",
+            Self::Clock(..) => {
+                "It is tried again every few seconds; every other step is done. The log says what comes of it."
             }
-            Self::FeedSilent(_, _, why) => format!("{why}\n\nLook at it with: matinale feed list"),
-            Self::Clock(_, why) => {
-                format!(
-                    "{why}\n\nIt is tried again every few seconds; every other step is done. The log says what comes of it."
-                )
+            Self::Unmade(..) => {
+                "Each is tried again every minute until its reader's deadline. Mend what is said here, and start the daemon \
+                 anew where that is a key. Where it is the edition's own words or line-up, change them and freeze them anew:"
             }
-            Self::Unmade(_, why) => {
-                format!(
-                    "None of its messages can be made: {why}\n\nEach is tried again every minute until its reader's deadline. Mend what is said here, and start the daemon anew where that is a key; or: matinale edition correct"
-                )
+            Self::Undelivered(..) if newsletter.is_none() => {
+                "The ledger has each of them, for when the newsletter is configured again."
             }
-            Self::Undelivered(_, why) => format!("{why}\n\nEach story: matinale why ADDRESS NEWSLETTER"),
+            Self::Undelivered(..) => "Each of them, with the last word about it:",
+        }
+    }
+
+    fn commands(&self, newsletter: Option<&Newsletter>) -> Vec<String> {
+        let of = |date: &Date, commands: &[&str]| {
+            let Some(newsletter) = newsletter else { return Vec::new() };
+            let of = format!("{} --date {date}", newsletter.id);
+            commands.iter().map(|command| command.replace("OF", &of)).collect()
+        };
+        match self {
+            Self::Missed(date, _) if newsletter.is_some_and(|one| one.approval == Approval::Approve) => {
+                of(date, &["edition approve OF", "edition send OF --late"])
+            }
+            Self::Missed(date, _) => of(date, &["edition send OF --late"]),
+            Self::Held(date, ..) => of(date, &["edition resume OF", "edition cancel OF"]),
+            Self::Skipped(date, _) => of(date, &["edition build OF", "edition lock OF"]),
+            Self::Unapproved(date, _) => of(date, &["edition preview OF", "edition approve OF"]),
+            Self::Preflight(date, ..) => {
+                of(date, &["edition preview OF", "edition edit OF", "edition lock OF"])
+            }
+            Self::Unmade(date, _) => of(date, &["edition edit OF", "edition correct OF"]),
+            Self::Undelivered(date, _) => of(date, &["delivery list OF"]),
+            Self::RelayDown(..) | Self::ProviderDown(..) | Self::WarmUp(..) => vec!["relay list".to_owned()],
+            Self::FeedSilent(..) => vec!["feed list".to_owned()],
+            Self::Clock(..) => Vec::new(),
         }
     }
 }
@@ -137,7 +180,7 @@ pub async fn raise(conn: &mut Conn, newsletter: &Newsletter, cause: &Cause, now:
         key: cause.key(Some(&newsletter.id)),
         newsletter: Some(&newsletter.id),
         subject: cause.subject(&newsletter.name),
-        body: cause.body(),
+        body: cause.body(Some(newsletter)),
     };
     let raised = store::raise(conn, &alarm, &newsletter.alerts, now).await?;
     if raised {
@@ -162,7 +205,7 @@ pub async fn raise_for_all(
         }
     }
     let subject = cause.subject(of.unwrap_or_default());
-    let alarm = NewAlarm { key: cause.key(of), newsletter: None, subject, body: cause.body() };
+    let alarm = NewAlarm { key: cause.key(of), newsletter: None, subject, body: cause.body(None) };
     let raised = store::raise(conn, &alarm, &ears, now).await?;
     if raised {
         tracing::error!(alarm.key = %alarm.key, "{}", alarm.subject);
@@ -185,8 +228,47 @@ pub(super) fn wait_after(tries: i64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// What every alarm says, of this newsletter and of the whole house.
+    pub(crate) fn bodies(newsletter: &Newsletter) -> Vec<String> {
+        let (date, at) = (Date::constant(2026, 11, 24), Timestamp::UNIX_EPOCH);
+        let why = || "why".to_owned();
+        let causes = [
+            Cause::Missed(date, why()),
+            Cause::Held(date, 1, why()),
+            Cause::Skipped(date, why()),
+            Cause::Unapproved(date, why()),
+            Cause::Preflight(date, 1, why()),
+            Cause::RelayDown("main".to_owned(), at, why()),
+            Cause::ProviderDown("google".to_owned(), at, why()),
+            Cause::WarmUp(date, why()),
+            Cause::FeedSilent("press".to_owned(), at, why()),
+            Cause::Unmade(date, why()),
+            Cause::Undelivered(date, why()),
+            Cause::Clock(at, why()),
+        ];
+        let place = |cause: &Cause| match cause {
+            Cause::Missed(..) => 0,
+            Cause::Held(..) => 1,
+            Cause::Skipped(..) => 2,
+            Cause::Unapproved(..) => 3,
+            Cause::Preflight(..) => 4,
+            Cause::RelayDown(..) => 5,
+            Cause::ProviderDown(..) => 6,
+            Cause::WarmUp(..) => 7,
+            Cause::FeedSilent(..) => 8,
+            Cause::Unmade(..) => 9,
+            Cause::Undelivered(..) => 10,
+            Cause::Clock(..) => 11,
+        };
+        assert!(causes.iter().map(place).eq(0..12), "none is forgotten");
+        // Those that are raised for all.
+        let house = causes.iter().filter(|cause| matches!(place(cause), 5 | 6 | 8 | 10 | 11));
+        let house: Vec<String> = house.map(|cause| cause.body(None)).collect();
+        causes.iter().map(|cause| cause.body(Some(newsletter))).chain(house).collect()
+    }
 
     #[test]
     fn the_same_cause_has_the_same_key_and_another_day_another() {

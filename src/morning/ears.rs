@@ -124,7 +124,8 @@ async fn write(house: &House, copy: &Copy) -> std::result::Result<(), String> {
         subject: &copy.subject,
         text: &copy.body,
     };
-    delivery::send_one(house.with(), relay, &from, &copy.target, &notice.to_bytes()).await
+    let sent = delivery::send_one(house.with(), relay, &from, &copy.target, &notice.to_bytes()).await;
+    sent.map_err(|untaken| untaken.to_string())
 }
 
 async fn post(house: &House, copy: &Copy) -> std::result::Result<(), String> {

@@ -35,6 +35,15 @@ pub async fn open(house: &House, newsletter: &Newsletter, date: Date) -> Result<
     Ok(edition)
 }
 
+/// The edition of this date for whoever only looks: where nobody has opened one it is shown as it would begin, and none
+/// is opened. The clock sends whatever is open.
+pub async fn look(house: &House, newsletter: &Newsletter, date: Date) -> Result<Edition> {
+    match editions::store::find(&mut house.db.read().await?, &newsletter.id, date).await? {
+        Some(edition) => Ok(edition),
+        None => Ok(Edition::to_come(&newsletter.id, date, schedule::lock_for(newsletter, date)?)),
+    }
+}
+
 /// Proposes the line-up anew, with everything editors decided kept; returns the proposal.
 pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
     let mut conn = house.db.read().await?;
@@ -48,6 +57,11 @@ pub async fn refresh(house: &House, newsletter: &Newsletter, edition: &Edition) 
     kept_stories::remember(&mut tx, &newsletter.id, candidates, now).await?;
     tx.commit().await?;
     Ok(proposal)
+}
+
+/// What would be proposed for an edition; keeps nothing.
+pub async fn proposal(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Proposal> {
+    propose(&mut house.db.read().await?, newsletter, edition).await
 }
 
 /// What the selection proposes for an edition, cut off at its lock, whatever today is.
@@ -167,6 +181,16 @@ pub(super) fn line_up_of(proposal: &Proposal) -> LineUp {
     }
 }
 
+/// The line-up as it stands; as it would be proposed where nothing was kept of one yet.
+async fn standing(conn: &mut Conn, newsletter: &Newsletter, edition: &Edition) -> Result<LineUp> {
+    let kept = editions::store::line_up(conn, edition.id).await?;
+    let none = kept.chosen.is_empty() && kept.reserves.is_empty() && edition.refreshed_at.is_none();
+    if none && edition.state == editions::EditionState::Open {
+        return Ok(line_up_of(&propose(conn, newsletter, edition).await?));
+    }
+    Ok(kept)
+}
+
 /// One item as it is shown: `edition show --json` has these keys.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownItem {
@@ -232,7 +256,7 @@ pub struct Shown {
 /// The edition with its line-up and its deliveries, as it stands now.
 pub async fn shown(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Shown> {
     let mut conn = house.db.read().await?;
-    let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    let line_up = standing(&mut conn, newsletter, edition).await?;
     let decisions = editions::store::decisions(&mut conn, edition.id).await?;
     let articles = articles_of(&mut conn, &line_up).await?;
     let counts = delivery::store::counts(&mut conn, edition.id).await?;
@@ -287,9 +311,9 @@ pub(super) async fn articles_of(conn: &mut Conn, line_up: &LineUp) -> Result<BTr
 }
 
 /// The document that `edition edit` gives.
-pub async fn document(house: &House, edition: &Edition) -> Result<Document> {
+pub async fn document(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Document> {
     let mut conn = house.db.read().await?;
-    let line_up = editions::store::line_up(&mut conn, edition.id).await?;
+    let line_up = standing(&mut conn, newsletter, edition).await?;
     let decisions = editions::store::decisions(&mut conn, edition.id).await?;
     let removed: Vec<ArticleId> =
         decisions.iter().filter(|(_, decision)| decision.removed).map(|(article, _)| *article).collect();
@@ -350,6 +374,11 @@ pub async fn edit(
     if let Some(other) = document.date.as_ref().filter(|date| **date != edition.date.to_string()) {
         return Ok(Err(format!("date: this is the edition of {}, not of {other}", edition.date)));
     }
+    // Before the transaction: where nothing is kept of it yet, this may take a while.
+    let proposed = match edition.refreshed_at {
+        None => Some(standing(&mut house.db.read().await?, newsletter, edition).await?),
+        Some(_) => None,
+    };
     let mut tx = house.db.write().await?;
     let edition = editions::store::load(&mut tx, edition.id).await?;
     if edition.state.is_final() {
@@ -369,7 +398,10 @@ pub async fn edit(
         }
     }
     let places = usize::try_from(newsletter.items).unwrap_or(usize::MAX);
-    let standing = editions::store::line_up(&mut tx, edition.id).await?;
+    let standing = match proposed.filter(|_| edition.refreshed_at.is_none()) {
+        Some(proposed) => proposed,
+        None => editions::store::line_up(&mut tx, edition.id).await?,
+    };
     let document = &document.with_moves(|url| {
         let item = standing.chosen.iter().find(|item| Some(&item.article) == find.get(url))?;
         usize::try_from(item.position).ok()

@@ -20,6 +20,7 @@ pub mod prefer;
 pub mod preview;
 pub mod rehearse;
 pub mod replay;
+pub mod retry;
 pub mod send;
 pub mod serve;
 pub mod settle;

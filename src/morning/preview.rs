@@ -58,13 +58,35 @@ pub async fn preview(
     edition: &Edition,
     address: Option<&str>,
 ) -> Result<std::result::Result<Preview, String>> {
+    show(house, newsletter, edition, address, true).await
+}
+
+/// The same for a copy that goes from hand to hand: its links end nobody's subscription.
+pub(super) async fn preview_copy(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    address: &str,
+) -> Result<std::result::Result<Preview, String>> {
+    show(house, newsletter, edition, Some(address), false).await
+}
+
+/// `own_links`: they are the reader's, where there is one.
+async fn show(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    address: Option<&str>,
+    own_links: bool,
+) -> Result<std::result::Result<Preview, String>> {
     let reader = match address.map(|text| (text, text.parse::<Address>())) {
         Some((text, Err(error))) => return Ok(Err(format!("{text:?} {error}"))),
         Some((_, Ok(address))) => reader(house, newsletter, edition, address).await?,
         None => Reader::default(),
     };
     let made = made(house, newsletter, edition, &reader).await?;
-    let subscription = SubscriptionId(reader.subscription.as_ref().map_or(0, |wish| wish.id));
+    let whose = reader.subscription.as_ref().filter(|_| own_links);
+    let subscription = SubscriptionId(whose.map_or(0, |wish| wish.id));
     let delivery = DeliveryId(reader.delivery.as_ref().map_or(0, |delivery| delivery.id));
     let token = house.links.subscription_token(subscription);
     let message_id = delivery::message_id(&house.links, delivery, newsletter.domain());

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::{House, Result, line_up, lock, preview};
+use super::{House, Result, content, line_up, lock, preview, words};
+use crate::clock::timestamp;
 use crate::config::Newsletter;
-use crate::delivery::{self, Counts, Engine, Mode};
+use crate::delivery::{self, Counts, DeliveryId, Engine, Mode, Untaken};
 use crate::editions::{self, Edition, EditionState, Who};
 use crate::lifecycle::Shutdown;
+use crate::mail::notice::Notice;
 
 /// How an edition is sent.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,7 @@ async fn prepare(
         return Ok(Err("another daemon is alive: --at moves the clock of this process alone".to_owned()));
     }
     let who = Who::command_line();
+    let known = editions::store::find(&mut house.db.read().await?, &newsletter.id, date).await?.is_some();
     let mut edition = line_up::open(house, newsletter, date).await?;
     if matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
         if how.civil && house.clock.civil() < edition.lock_at {
@@ -84,7 +87,15 @@ async fn prepare(
         let decides = house.clock.civil() >= edition.lock_at;
         match lock::lock_or_refuse(house, newsletter, &edition, &who, decides).await? {
             Ok(frozen) => lock::log(&edition, &frozen.warnings),
-            Err(refused) => return Ok(Err(refused)),
+            Err(refused) => {
+                if !known {
+                    // The clock would send it all the same.
+                    let mut tx = house.db.write().await?;
+                    editions::store::forget(&mut tx, &edition).await?;
+                    tx.commit().await?;
+                }
+                return Ok(Err(refused));
+            }
         }
         edition = line_up::open(house, newsletter, date).await?;
     }
@@ -125,22 +136,20 @@ async fn finish(house: &House, edition: &Edition) -> Result<()> {
     Ok(())
 }
 
-/// Sends a marked copy to one address, outside the ledger; the error is what the relay said.
+/// Sends a marked copy to one address, outside the ledger, signed and with a return path as the edition's; the error says
+/// of every way that was tried why it was not taken.
 pub async fn test_copy(
     house: &House,
     newsletter: &Newsletter,
     edition: &Edition,
     address: &str,
 ) -> Result<std::result::Result<(), String>> {
-    let preview = match preview::preview(house, newsletter, edition, Some(address)).await? {
+    let preview = match preview::preview_copy(house, newsletter, edition, address).await? {
         Ok(preview) => preview,
         Err(refused) => return Ok(Err(refused)),
     };
-    let Some(relay) = newsletter.relays.first().and_then(|name| house.config.relays.get(name)) else {
-        return Ok(Err("the newsletter has no relay".to_owned()));
-    };
     let date = house.clock.civil().to_zoned_datetime(newsletter.timezone.clone());
-    let notice = crate::mail::notice::Notice {
+    let notice = Notice {
         from_name: newsletter.from.name.as_deref().unwrap_or_default(),
         from_address: newsletter.from.email.as_ref(),
         to: address,
@@ -149,7 +158,44 @@ pub async fn test_copy(
         subject: &format!("[Essai] {}", preview.subject),
         text: &preview.text,
     };
-    let bytes = notice.to_bytes_with_html(&preview.html);
-    let from = newsletter.from.email.to_string();
-    Ok(delivery::send_one(house.with(), relay, &from, address, &bytes).await)
+    let signer = content::signer(house, newsletter)?;
+    let bytes = notice.to_bytes_with_html(&preview.html, signer.as_ref())?;
+    // Of no delivery: what comes back is about nobody.
+    let from = delivery::return_path(&house.config, &house.links, DeliveryId(0), newsletter);
+    carry(house, newsletter, &from, address, &bytes).await
+}
+
+/// Gives a message of our own to the first of a newsletter's relays that takes mail.
+async fn carry(
+    house: &House,
+    newsletter: &Newsletter,
+    from: &str,
+    to: &str,
+    bytes: &[u8],
+) -> Result<std::result::Result<(), String>> {
+    let mut conn = house.db.read().await?;
+    let now = delivery::shared_clock(&mut conn, &house.clock).await?;
+    let known = delivery::relay::store::list(&mut conn).await?;
+    drop(conn);
+    let mut relays: Vec<_> =
+        newsletter.relays.iter().filter_map(|name| house.config.relays.get(name)).collect();
+    // Those that stand by come last.
+    relays.sort_by_key(|relay| relay.weight == 0);
+    let mut told = Vec::new();
+    for relay in relays {
+        let one = known.iter().find(|known| known.name == relay.name);
+        if let Some(until) = one.and_then(|one| one.paused_until).filter(|until| *until > now) {
+            let until = words::instant(timestamp(until), &newsletter.timezone);
+            told.push(format!("relay {} is paused until {until}", relay.name));
+            continue;
+        }
+        let Err(untaken) = delivery::send_one(house.with(), relay, from, to, bytes).await else {
+            return Ok(Ok(()));
+        };
+        told.push(format!("relay {}: {untaken}", relay.name));
+        if matches!(untaken, Untaken::Said(_)) {
+            break;
+        }
+    }
+    Ok(Err(told.join("; ")))
 }

@@ -67,7 +67,7 @@ impl FromStr for Role {
             "send" => Ok(Self::Send),
             "receive" => Ok(Self::Receive),
             "web" => Ok(Self::Web),
-            _ => Err(format!("expected clock, ingest, send, receive or web, found {text:?}")),
+            _ => Err(format!("expected clock, ingest, send or web, found {text:?}")),
         }
     }
 }

@@ -25,21 +25,8 @@ pub(super) async fn waits(
 ) -> Result<Vec<String>> {
     let at = |ms: i64| words::instant(timestamp(ms), zone);
     let (now, civil) = (house.clock.now_ms(), house.clock.civil_ms());
-    let reason = edition.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    match edition.state {
-        EditionState::Sending => {}
-        EditionState::Held => {
-            return Ok(vec![format!(
-                "It waits because its edition is held{reason}: nothing leaves until `matinale edition resume`."
-            )]);
-        }
-        EditionState::Locked => {
-            return Ok(vec![
-                "It waits for its edition to be sent: it is locked, and the clock of `matinale serve` or `matinale edition send` begins."
-                    .to_owned(),
-            ]);
-        }
-        state => return Ok(vec![format!("Its edition is {state}: nothing of it is sent any more.")]),
+    if let Some(told) = rests(newsletter, edition) {
+        return Ok(vec![told]);
     }
     if owed.deadline <= civil {
         return Ok(vec![
@@ -60,18 +47,53 @@ pub(super) async fn waits(
             at(owed.next_at)
         ));
     }
-    let host = house.config.delivery.host.as_deref();
-    if delivery::others_alive(&house.db, &house.clock, host).await? == 0 {
-        out.push(
-            "No daemon is running: nothing is sent until `matinale serve` or `matinale edition send` does."
-                .to_owned(),
-        );
-    }
+    out.extend(nobody_sends(house, newsletter, edition).await?);
     out.extend(relays(house, newsletter, Some(address.as_str()), zone).await?);
     if out.is_empty() {
         out.push("It is due, and leaves when its turn comes.".to_owned());
     }
     Ok(out)
+}
+
+/// What keeps all of an edition from leaving, whatever its relays do; `None` where nothing does.
+pub(super) async fn stop(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+) -> Result<Option<String>> {
+    match rests(newsletter, edition) {
+        Some(told) => Ok(Some(told)),
+        None => nobody_sends(house, newsletter, edition).await,
+    }
+}
+
+/// That an edition is not being sent, and what ends that.
+fn rests(newsletter: &Newsletter, edition: &Edition) -> Option<String> {
+    let reason = edition.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let of = format!("{} --date {}", newsletter.id, edition.date);
+    match edition.state {
+        EditionState::Sending => None,
+        EditionState::Held => Some(format!(
+            "It waits because its edition is held{reason}: nothing leaves until `matinale edition resume {of}`."
+        )),
+        EditionState::Locked => Some(format!(
+            "It waits for its edition to be sent: it is locked, and the clock of `matinale serve` or `matinale edition send \
+             {of}` begins."
+        )),
+        state => Some(format!("Its edition is {state}: nothing of it is sent any more.")),
+    }
+}
+
+/// That no daemon is running, where none is.
+async fn nobody_sends(house: &House, newsletter: &Newsletter, edition: &Edition) -> Result<Option<String>> {
+    let host = house.config.delivery.host.as_deref();
+    if delivery::others_alive(&house.db, &house.clock, host).await? > 0 {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "No daemon is running: nothing is sent until `matinale serve` or `matinale edition send {} --date {}` does.",
+        newsletter.id, edition.date
+    )))
 }
 
 /// The newsletter's relays that are given nothing now, or not for everybody, each with the reason; empty where all do.
@@ -111,7 +133,7 @@ pub async fn relays(
         if let Some(until) = paused {
             let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             out.push(format!(
-                "Relay {name} is paused until {}{why}; `matinale relay resume` ends that.",
+                "Relay {name} is paused until {}{why}; `matinale relay resume {name}` ends that.",
                 at(until)
             ));
         } else if let Some(since) = one.and_then(|one| one.down_since) {

@@ -88,7 +88,12 @@ pub async fn why(
     drop(conn);
     let waiting = owed.filter(|owed| matches!(owed.state.as_str(), "planned" | "deferred"));
     match record {
-        Some(record) => tell(&record, &zone, &mut out),
+        Some(record) => {
+            tell(&record, &zone, &mut out);
+            if record.state == "uncertain" {
+                out.push(settling(newsletter, date, address));
+            }
+        }
         None if edition.state == EditionState::Open => {
             out.push("Nothing is planned yet: deliveries are planned at the lock.".to_owned());
         }
@@ -105,6 +110,12 @@ pub async fn why(
         out.extend(waits::waits(house, newsletter, &edition, &owed, address, &zone).await?);
     }
     Ok(out)
+}
+
+/// How a person ends doubt about one delivery.
+fn settling(newsletter: &Newsletter, date: Date, address: &Address) -> String {
+    let settle = format!("matinale delivery settle {} --date {date} --to {address}", newsletter.id);
+    format!("To end that: `{settle} --accepted` where it is known to have arrived, or `{settle} --resend`.")
 }
 
 fn tell(record: &Record, zone: &TimeZone, out: &mut Vec<String>) {
@@ -125,7 +136,7 @@ fn tell(record: &Record, zone: &TimeZone, out: &mut Vec<String>) {
         "rejected" => "It was refused for good.",
         "withdrawn" => "It was withdrawn before it left: no stays no.",
         "expired" => "It expired: yesterday's morning news is not delivered tonight.",
-        "uncertain" => "Nobody knows whether it arrived. To end that: matinale delivery settle.",
+        "uncertain" => "Nobody knows whether it arrived.",
         "claimed" => "A daemon is about to send it.",
         // What it waits for is told behind.
         _ => "",

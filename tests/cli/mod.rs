@@ -2,6 +2,7 @@
 
 mod doctor;
 mod drill;
+mod editions;
 mod files;
 mod refusals;
 mod relay;

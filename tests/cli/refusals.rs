@@ -34,7 +34,7 @@ fn run(house: &TempDir, arguments: &[&str]) -> Output {
     command.arg("--config").arg(house.path().join("matinale.toml")).args(arguments).output().unwrap()
 }
 
-fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) fn matinale(house: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = run(house, arguments);
     (status.code(), String::from_utf8(stderr).unwrap())
 }
@@ -89,9 +89,13 @@ fn p10_a_rehearsal_of_a_morning_that_is_past_or_on_no_server_is_refused() {
 
 #[test]
 fn a_daemon_that_would_have_nothing_to_run_is_refused() {
-    let (status, told) = matinale(&house(""), &["serve", "--only", "receive"]);
-    assert_eq!(status, Some(2), "{told}");
-    assert!(told.contains("receive alone has nothing to run"), "{told}");
+    for only in ["receive", "receive,web"] {
+        let (status, told) = matinale(&house(""), &["serve", "--only", only]);
+        assert_eq!(status, Some(2), "{only}: {told}");
+        assert!(told.contains("receive has nothing to run yet"), "{only}: {told}");
+    }
+    let help = answer(&house(""), &["serve", "--help"]);
+    assert!(help.contains("clock, ingest, send, web") && !help.contains("receive"), "{help}");
 }
 
 #[test]

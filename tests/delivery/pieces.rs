@@ -281,8 +281,13 @@ async fn p1_all_that_is_deferred_is_due_now_however_many_pieces_that_is() {
         );
         run(&test.db, later).await;
         let one = matinale::readers::SubscriberId(7);
-        assert_eq!(store::retry(&house.db, bench.edition, Some(one), 5).await.unwrap(), 1, "{}", test.name);
-        let all = store::retry(&house.db, bench.edition, None, 6).await.unwrap();
+        assert_eq!(
+            store::retry(&house.db, bench.edition, Some(one), 5, 0).await.unwrap(),
+            1,
+            "{}",
+            test.name
+        );
+        let all = store::retry(&house.db, bench.edition, None, 6, 0).await.unwrap();
         assert_eq!(all, READERS.unsigned_abs(), "{}", test.name);
         let mut conn = house.db.read().await.unwrap();
         let sql = "SELECT COUNT(*) FROM delivery WHERE next_at = 6";

@@ -150,13 +150,19 @@ async fn paces_and_warm_up_days_that_are_long_over_are_pruned_and_the_last_day_s
                 .map(drop)
                 .unwrap());
         }
+        let gone = "INSERT INTO daemon (lease_until, started_at, host, pid, birth, gone) VALUES (0, 1, 'x', 1, '1', 1)";
+        on!(&mut tx, |c| sqlx::query(gone).execute(c).await.map(drop).unwrap());
         for day in ["2020-01-01", "2020-01-02", "2020-01-03"] {
             let sql = "INSERT INTO warm_up (relay, provider, day, cap, taken) VALUES ('main', 'google', $1, 500, 500)";
             on!(&mut tx, |c| sqlx::query(sql).bind(day).execute(c).await.map(drop).unwrap());
         }
         tx.commit().await.unwrap();
         let today = bench.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string();
-        assert_eq!(sweep(&bench, &today, &Shutdown::new()).await.paces, 3, "{}", test.name);
+        let due = prune::list(&bench.db, RETENTION, today.parse().unwrap()).await.unwrap();
+        assert_eq!((due.daemons, due.paces, due.is_empty()), (1, 3, false), "{}: told before", test.name);
+        let taken = sweep(&bench, &today, &Shutdown::new()).await;
+        assert_eq!((taken.daemons, taken.paces), (1, 3), "{}", test.name);
+        assert!(prune::list(&bench.db, RETENTION, today.parse().unwrap()).await.unwrap().is_empty());
         for (sql, left) in [
             ("SELECT COUNT(*) FROM pace WHERE provider = 'quiet.example'", 0),
             ("SELECT COUNT(*) FROM pace WHERE provider = 'lively.example'", 1),

@@ -6,5 +6,7 @@ mod doctor;
 mod links;
 mod preview;
 mod rehearse;
+mod retry;
+mod test_copy;
 mod troubles;
 mod why;

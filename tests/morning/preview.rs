@@ -9,7 +9,7 @@ use matinale::articles::import::{self, Says};
 use matinale::clock::{Clock, Random};
 use matinale::config::Config;
 use matinale::db::on;
-use matinale::editions::{Document, Edition, Who};
+use matinale::editions::{self, Document, Edition, Who};
 use matinale::morning::lock::{self, Locked};
 use matinale::morning::{House, line_up, preview};
 use sqlx::AssertSqlSafe;
@@ -112,5 +112,39 @@ async fn p6_a_reader_is_shown_what_they_have_got_or_would_get() {
             let again = preview::preview(&house, newsletter, &edition, address).await.unwrap().unwrap();
             assert_eq!(again.eml, shown.eml);
         }
+    }
+}
+
+#[tokio::test]
+async fn p5_whoever_only_looks_opens_no_edition_and_what_they_saw_is_taken_by_the_one_that_is_opened_then() {
+    for test in both().await {
+        let clock = Clock::manual("2026-11-24T04:30:00Z".parse().unwrap());
+        let house = House::new(config(), test.db.clone(), clock, Random::seeded(1));
+        let newsletter = &house.config.newsletters["test"];
+        fill(&house, &["new@example.org"]).await;
+        let date = "2026-11-24".parse().unwrap();
+        let find =
+            async || editions::store::find(&mut house.db.read().await.unwrap(), "test", date).await.unwrap();
+        let seen = line_up::look(&house, newsletter, date).await.unwrap();
+        for address in [Some("new@example.org"), None] {
+            let shown = preview::preview(&house, newsletter, &seen, address).await.unwrap().unwrap();
+            assert!(shown.text.contains("Cacao"), "{}: {}", test.name, shown.text);
+        }
+        let shown = line_up::shown(&house, newsletter, &seen).await.unwrap();
+        assert_eq!(shown.items.len(), 6, "{}", test.name);
+        let mut document = line_up::document(&house, newsletter, &seen).await.unwrap();
+        assert!(find().await.is_none(), "{}", test.name);
+
+        let items = document.items.as_mut().unwrap();
+        items.swap(0, 3);
+        let wanted: Vec<String> = items.iter().map(|item| item.url.clone()).collect();
+        let opened = line_up::open(&house, newsletter, date).await.unwrap();
+        let who = Who::command_line();
+        line_up::edit(&house, newsletter, &opened, &document, &who).await.unwrap().unwrap();
+        let edition = find().await.unwrap();
+        let items = line_up::shown(&house, newsletter, &edition).await.unwrap().items;
+        let pinned: Vec<i64> = items.iter().filter(|item| item.pinned).map(|item| item.position).collect();
+        assert_eq!(pinned, [1, 4], "{}: what was moved", test.name);
+        assert!(items.iter().map(|item| &item.url).eq(&wanted), "{}", test.name);
     }
 }

@@ -221,7 +221,7 @@ async fn p8_a_value_that_an_editor_gives_counts_and_the_last_proposal_is_kept_wh
         let kept = record.chosen.len() + record.reserves.len() + record.left_out.len();
         assert_eq!((kept, record.inputs.len()), (24, 32), "every candidate, and a hash of what went in");
         assert_ne!(record.inputs, before.inputs, "another input, another hash");
-        let shown = line_up::document(&house, &edition).await.unwrap();
+        let shown = line_up::document(&house, &newsletter, &edition).await.unwrap();
         assert_eq!(shown.values.unwrap()[0].value, Some(5));
         line_up::edit(&house, &newsletter, &edition, &document(serde_json::json!([])), &who)
             .await

@@ -1,5 +1,6 @@
 //! `edition`: what the desk does, for scripts.
 
+mod list;
 mod show;
 
 use std::io::IsTerminal as _;
@@ -12,7 +13,7 @@ pub(super) use show::explain;
 use show::{build, edit, show};
 
 use super::dates::DateArg;
-use super::{Context, Exit, Misuse, Refusal, Table};
+use super::{Context, Exit, Misuse, Refusal};
 use crate::config::Newsletter;
 use crate::editions::{self, Edition, EditionState, Who};
 use crate::morning::{self, House};
@@ -21,8 +22,8 @@ use crate::readers::Address;
 /// What `edition` takes.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
-    /// List editions, newest first, and the next locks
-    List(Which),
+    /// List editions, newest first, and the next locks; with --date that one alone
+    List(list::Args),
     /// Propose or refresh the line-up
     Build(Build),
     /// Show the line-up, its reasons and where the deliveries stand
@@ -163,21 +164,67 @@ impl Which {
 }
 
 impl Place<'_> {
-    /// The edition, opened where there is none yet.
+    /// The edition, opened where there is none yet: somebody asked for it by name.
     async fn open(&self) -> anyhow::Result<Edition> {
         Ok(morning::line_up::open(&self.house, self.newsletter, self.date).await?)
     }
 
+    /// The edition for whoever only looks; none is opened.
+    async fn look(&self) -> anyhow::Result<Edition> {
+        Ok(morning::line_up::look(&self.house, self.newsletter, self.date).await?)
+    }
+
+    /// The edition, opened where there is none yet and its date is to have one; `None` where it is not.
+    async fn due(&self) -> anyhow::Result<Option<Edition>> {
+        let known = self.known().await?;
+        if known.is_none() && editions::schedule::is_due(self.newsletter, self.date)? {
+            return self.open().await.map(Some);
+        }
+        Ok(known)
+    }
+
+    /// The edition, where there is one.
+    async fn known(&self) -> anyhow::Result<Option<Edition>> {
+        let mut conn = self.house.db.read().await?;
+        Ok(editions::store::find(&mut conn, &self.newsletter.id, self.date).await?)
+    }
+
     /// The edition that must be there.
     async fn find(&self) -> anyhow::Result<Edition> {
-        let mut conn = self.house.db.read().await?;
-        editions::store::find(&mut conn, &self.newsletter.id, self.date).await?.ok_or_else(|| {
-            let (id, date) = (&self.newsletter.id, self.date);
-            Refusal(format!(
-                "{id} has no edition of {date}; make one: matinale edition build {id} --date {date}"
-            ))
-            .into()
-        })
+        if let Some(edition) = self.known().await? {
+            return Ok(edition);
+        }
+        let (id, date) = (&self.newsletter.id, self.date);
+        let told = if editions::schedule::is_due(self.newsletter, date)? {
+            format!("{id} has no edition of {date}; make one: matinale edition build {id} --date {date}")
+        } else {
+            self.has_none()
+        };
+        Err(Refusal(told).into())
+    }
+
+    /// That its date has no edition, and who opens one all the same.
+    fn has_none(&self) -> String {
+        let (id, date) = (&self.newsletter.id, self.date);
+        let why = if self.newsletter.days_off.contains(&date) {
+            "it is a day off".to_owned()
+        } else {
+            format!("`newsletter.{id}.lock` leaves it out")
+        };
+        format!(
+            "{id} has no edition of {date}: {why}. To have one all the same: matinale edition approve {id} --date \
+             {date}, or edition edit with --file"
+        )
+    }
+
+    /// A day that had no edition has none after a step that was refused.
+    async fn forget_unless(&self, known: bool, edition: &Edition) -> anyhow::Result<()> {
+        if !known {
+            let mut tx = self.house.db.write().await?;
+            editions::store::forget(&mut tx, edition).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Moves the edition to where `to` says for it as it stands, or says why that cannot be; returns where it went.
@@ -208,7 +255,7 @@ fn resumed(edition: &Edition) -> Result<EditionState, Refusal> {
 
 pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     match args {
-        Args::List(which) => list(which, cx).await,
+        Args::List(args) => list::list(args, cx).await,
         Args::Build(args) => build(args, cx).await,
         Args::Show(which) => {
             let place = which.place(cx).await?;
@@ -220,16 +267,11 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Approve(which) => approve(which, cx).await,
         Args::Lock(which) => {
             let place = which.place(cx).await?;
-            let known =
-                editions::store::find(&mut place.house.db.read().await?, &place.newsletter.id, place.date)
-                    .await?;
+            let known = place.known().await?.is_some();
             let edition = place.open().await?;
             let locked = lock(&place, &edition, cx).await;
-            if locked.is_err() && known.is_none() {
-                // A day that had no edition has none after a lock that was refused.
-                let mut tx = place.house.db.write().await?;
-                editions::store::forget(&mut tx, &edition).await?;
-                tx.commit().await?;
+            if locked.is_err() {
+                place.forget_unless(known, &edition).await?;
             }
             locked
         }
@@ -271,55 +313,9 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-async fn list(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
-    let place = which.place(cx).await?;
-    let mut conn = place.house.db.read().await?;
-    let editions = editions::store::list(&mut conn, &place.newsletter.id, 30).await?;
-    let next = editions::schedule::next_locks(place.newsletter, cx.clock().now(), 5)?;
-    let mut out = cx.out();
-    if cx.json {
-        for edition in &editions {
-            out.json(&serde_json::json!({
-                "newsletter": edition.newsletter, "date": edition.date.to_string(), "state": edition.state,
-                "revision": edition.revision, "lock_at": edition.lock_at.to_string(), "reason": edition.reason,
-            }))?;
-        }
-        for due in next.iter().filter(|due| editions.iter().all(|edition| edition.date != due.date)) {
-            out.json(&serde_json::json!({
-                "newsletter": place.newsletter.id, "date": due.date.to_string(), "state": null, "revision": 0,
-                "lock_at": due.lock.to_string(), "reason": null,
-            }))?;
-        }
-    } else {
-        let words = |at| morning::words::instant(at, &place.newsletter.timezone);
-        let mut table = Table::new(&["date", "state", "revision", "locks", ""]);
-        for due in next.iter().rev().filter(|due| editions.iter().all(|edition| edition.date != due.date)) {
-            table.row(&[
-                due.date.to_string(),
-                "next".to_owned(),
-                String::new(),
-                words(due.lock),
-                String::new(),
-            ]);
-        }
-        for edition in &editions {
-            table.row(&[
-                edition.date.to_string(),
-                edition.state.to_string(),
-                edition.revision.to_string(),
-                words(edition.lock_at),
-                edition.reason.clone().unwrap_or_default(),
-            ]);
-        }
-        out.table(&table)?;
-    }
-    out.finish()?;
-    Ok(Exit::Done)
-}
-
 async fn preview(args: &Preview, cx: &Context) -> anyhow::Result<Exit> {
     let place = args.which.place(cx).await?;
-    let edition = place.open().await?;
+    let edition = place.look().await?;
     let preview = morning::preview::preview(&place.house, place.newsletter, &edition, args.r#as.as_deref())
         .await?
         .map_err(Misuse)?;
@@ -354,10 +350,15 @@ async fn approve(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
         .into());
     }
     tx.commit().await?;
-    cx.say(&format!(
-        "Approved. It locks at {}.",
-        morning::words::instant(edition.lock_at, &place.newsletter.timezone)
-    ));
+    if edition.state == EditionState::Open {
+        let at = morning::words::instant(edition.lock_at, &place.newsletter.timezone);
+        cx.say(&format!("Approved. It locks at {at}."));
+    } else {
+        let (id, date, state) = (&place.newsletter.id, edition.date, edition.state);
+        cx.say(&format!(
+            "Approved. It stays {state} until somebody sends it: matinale edition send {id} --date {date} --late"
+        ));
+    }
     Ok(Exit::Done)
 }
 
@@ -439,7 +440,7 @@ async fn test_copy(which: &Which, address: &str, cx: &Context) -> anyhow::Result
         return Err(Misuse(format!("{address:?} {error}")).into());
     }
     let place = which.place(cx).await?;
-    let edition = place.open().await?;
+    let edition = place.look().await?;
     morning::send::test_copy(&place.house, place.newsletter, &edition, address)
         .await?
         .map_err(|error| anyhow::anyhow!("the test copy was not taken: {error}"))?;

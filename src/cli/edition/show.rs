@@ -17,7 +17,7 @@ use crate::selection::{Proposal, is_drawn};
 
 pub(super) async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
     let place = args.which.place(cx).await?;
-    let edition = place.open().await?;
+    let Some(edition) = place.due().await? else { return build_none(&place, args, cx).await };
     if !matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
         return Err(Refusal(format!(
             "the edition of {} is {}: its line-up is frozen",
@@ -27,19 +27,36 @@ pub(super) async fn build(args: &Build, cx: &Context) -> anyhow::Result<Exit> {
     }
     let proposal = morning::line_up::refresh(&place.house, place.newsletter, &edition).await?;
     if args.explain {
-        let mut out = cx.out();
-        explain(&proposal, place.newsletter, &mut out)?;
-        if !cx.json {
-            let phrases = Phrases::of(&place.newsletter.language);
-            for said in &morning::stories::said_of(&place.house, &proposal).await? {
-                out.line(&crate::cli::story::in_words(said, phrases, &place.newsletter.timezone))?;
-            }
-        }
-        out.finish()?;
-        return Ok(Exit::Done);
+        return explained(&place, &proposal, cx).await;
     }
     let edition = place.find().await?;
     show(&place, &edition, cx).await
+}
+
+/// The line-up of a date that has no edition, as it would be: one that was opened would leave at its hour.
+async fn build_none(place: &Place<'_>, args: &Build, cx: &Context) -> anyhow::Result<Exit> {
+    let edition = morning::line_up::look(&place.house, place.newsletter, place.date).await?;
+    if args.explain {
+        let proposal = morning::line_up::proposal(&place.house, place.newsletter, &edition).await?;
+        explained(place, &proposal, cx).await?;
+    } else {
+        show(place, &edition, cx).await?;
+    }
+    cx.say(&place.has_none());
+    Ok(Exit::Done)
+}
+
+async fn explained(place: &Place<'_>, proposal: &Proposal, cx: &Context) -> anyhow::Result<Exit> {
+    let mut out = cx.out();
+    explain(proposal, place.newsletter, &mut out)?;
+    if !cx.json {
+        let phrases = Phrases::of(&place.newsletter.language);
+        for said in &morning::stories::said_of(&place.house, proposal).await? {
+            out.line(&crate::cli::story::in_words(said, phrases, &place.newsletter.timezone))?;
+        }
+    }
+    out.finish()?;
+    Ok(Exit::Done)
 }
 
 /// Every candidate with its points, and what stopped those left out.
@@ -143,9 +160,9 @@ fn items(items: &[ShownItem], phrases: &Phrases) -> Table {
 
 pub(super) async fn edit(args: &Edit, cx: &Context) -> anyhow::Result<Exit> {
     let place = args.which.place(cx).await?;
-    let edition = place.open().await?;
     let Some(file) = &args.file else {
-        let document = morning::line_up::document(&place.house, &edition).await?;
+        let edition = place.look().await?;
+        let document = morning::line_up::document(&place.house, place.newsletter, &edition).await?;
         let mut out = cx.out();
         out.line(&serde_json::to_string_pretty(&document)?)?;
         out.finish()?;
@@ -159,9 +176,14 @@ pub(super) async fn edit(args: &Edit, cx: &Context) -> anyhow::Result<Exit> {
         text = std::fs::read_to_string(file).with_context(|| name.clone())?;
     }
     let document = parse(&text).map_err(|wrong| Refusal(format!("{name}: {wrong}")))?;
-    morning::line_up::edit(&place.house, place.newsletter, &edition, &document, &Who::command_line())
-        .await?
-        .map_err(|refused| anyhow::Error::from(Refusal(format!("{name}: {refused}"))))?;
+    let known = place.known().await?.is_some();
+    let edition = place.open().await?;
+    let who = Who::command_line();
+    let edited = morning::line_up::edit(&place.house, place.newsletter, &edition, &document, &who).await?;
+    if let Err(refused) = edited {
+        place.forget_unless(known, &edition).await?;
+        return Err(Refusal(format!("{name}: {refused}")).into());
+    }
     let edition = place.find().await?;
     show(&place, &edition, cx).await
 }

@@ -53,10 +53,21 @@ pub struct Due {
     pub editions: Vec<Old>,
     /// Those that are as old and not over: they are left alone.
     pub unfinished: Vec<Old>,
+    /// Rows of daemons that are long gone.
+    pub daemons: i64,
+    /// Rows of providers that nothing was heard of for as long, and of days of a warm-up.
+    pub paces: i64,
     /// Daemons that are gone and began before this moment, in milliseconds, and what is as old of the pace.
     before: i64,
     /// The same, as a date.
     before_day: String,
+}
+
+impl Due {
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.editions.is_empty() && self.daemons == 0 && self.paces == 0
+    }
 }
 
 /// What may be taken today.
@@ -66,14 +77,20 @@ pub async fn list(db: &Db, retention: Retention, today: Date) -> Result<Due> {
     };
     let text = |date: Option<Date>| date.map_or_else(|| "0000-00-00".to_owned(), |date| date.to_string());
     let (words, deliveries) = (first_kept(retention.words), first_kept(retention.deliveries));
-    let mut conn = db.read().await?;
-    Ok(Due {
-        editions: store::list_old(&mut conn, &text(words), &text(deliveries)).await?,
-        unfinished: store::list_unfinished(&mut conn, &text(words), &text(deliveries)).await?,
-        before_day: text(deliveries),
-        before: deliveries
+    let (before_day, before) = (
+        text(deliveries),
+        deliveries
             .and_then(|date| jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok())
             .map_or(0, jiff::Timestamp::as_millisecond),
+    );
+    let mut conn = db.read().await?;
+    Ok(Due {
+        editions: store::list_old(&mut conn, &text(words), &before_day).await?,
+        unfinished: store::list_unfinished(&mut conn, &text(words), &before_day).await?,
+        daemons: store::count_daemons(&mut conn, before).await?,
+        paces: store::count_paces(&mut conn, &before_day, before).await?,
+        before_day,
+        before,
     })
 }
 

@@ -1,6 +1,8 @@
 //! The tables `pruned`, `pruned_delivery` and `pruned_attempt`, and what is taken of `delivery`, `attempt`, `daemon`,
 //! `pace` and `warm_up`. Reads `edition`.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -180,6 +182,19 @@ const FORGET_DAEMONS: &str = "
 DELETE FROM daemon
 WHERE gone = 1 AND started_at < $1";
 
+// What is told before it is taken is found by the same words.
+static DAEMONS: LazyLock<String> = LazyLock::new(|| counted(FORGET_DAEMONS));
+
+fn counted(forget: &str) -> String {
+    forget.replacen("DELETE", "SELECT COUNT(*)", 1)
+}
+
+/// How many daemons would be taken.
+pub(super) async fn count_daemons(conn: &mut Conn, before: i64) -> Result<i64> {
+    let sql = DAEMONS.as_str();
+    Ok(on!(conn, |c| sqlx::query_scalar(sql).bind(before).fetch_one(c).await?))
+}
+
 /// Takes daemons that are gone and began before this moment.
 pub(super) async fn forget_daemons(conn: &mut Conn, before: i64) -> Result<u64> {
     Ok(on!(conn, |c| sqlx::query(FORGET_DAEMONS).bind(before).execute(c).await?.rows_affected()))
@@ -198,6 +213,17 @@ const FORGET_PACES: &str = "
 DELETE FROM pace
 WHERE provider <> '' AND free_at > 0 AND free_at < $1 * 1000 AND signalled_at < $1
   AND COALESCE(replied_at, 0) < $1 AND COALESCE(down_since, 0) < $1";
+
+static DAYS: LazyLock<String> = LazyLock::new(|| counted(FORGET_DAYS));
+static PACES: LazyLock<String> = LazyLock::new(|| counted(FORGET_PACES));
+
+/// How many days of warm-ups, and providers, would be taken.
+pub(super) async fn count_paces(conn: &mut Conn, day: &str, before: i64) -> Result<i64> {
+    let (of_days, of_paces) = (DAYS.as_str(), PACES.as_str());
+    let days: i64 = on!(conn, |c| sqlx::query_scalar(of_days).bind(day).fetch_one(c).await?);
+    let paces: i64 = on!(conn, |c| sqlx::query_scalar(of_paces).bind(before).fetch_one(c).await?);
+    Ok(days + paces)
+}
 
 /// Takes the days of warm-ups before this date, and providers that nothing was heard of since this moment.
 pub(super) async fn forget_paces(conn: &mut Conn, day: &str, before: i64) -> Result<u64> {

@@ -118,10 +118,16 @@ pub async fn uncertain(conn: &mut Conn, edition: EditionId, subscriber: Option<S
 const RETRY: &str = "
 UPDATE delivery
 SET next_at = $2
-WHERE id = LISTED AND COALESCE(state, '') = 'deferred'";
+WHERE id = LISTED AND COALESCE(state, '') = 'deferred' AND deadline > $3";
 
-/// Makes deferred deliveries due now; returns how many.
-pub async fn retry(db: &Db, edition: EditionId, subscriber: Option<SubscriberId>, now: i64) -> Result<u64> {
+/// Makes deferred deliveries due now whose deadline is to come; returns how many.
+pub async fn retry(
+    db: &Db,
+    edition: EditionId,
+    subscriber: Option<SubscriberId>,
+    now: i64,
+    civil: i64,
+) -> Result<u64> {
     let (mut rows, mut behind) = (0, Some(Place::FIRST));
     while let Some(place) = behind {
         let piece = piece(&mut db.read().await?, &DEFERRED_PIECE, edition, subscriber, place).await?;
@@ -131,6 +137,7 @@ pub async fn retry(db: &Db, edition: EditionId, subscriber: Option<SubscriberId>
         rows += on!(&mut tx, |c| sqlx::query(sql)
             .bind(&ids)
             .bind(now)
+            .bind(civil)
             .execute(c)
             .await
             .map(|done| done.rows_affected()))
@@ -139,6 +146,24 @@ pub async fn retry(db: &Db, edition: EditionId, subscriber: Option<SubscriberId>
         tx.commit().await?;
     }
     Ok(rows)
+}
+
+const TOO_LATE: &str = "
+SELECT COUNT(*)
+FROM delivery
+WHERE edition = $1 AND state = 'deferred' AND ($2 = 0 OR subscriber = $2) AND deadline <= $3";
+
+/// How many deferred deliveries of an edition are past their deadline, of one subscriber or of all.
+pub async fn too_late(
+    conn: &mut Conn,
+    edition: EditionId,
+    subscriber: Option<SubscriberId>,
+    civil: i64,
+) -> Result<i64> {
+    let subscriber = subscriber.map_or(0, |id| id.0);
+    let sql = TOO_LATE;
+    Ok(on!(conn, |c| sqlx::query_scalar(sql).bind(edition.0).bind(subscriber).bind(civil).fetch_one(c).await)
+        .map_err(Error::from)?)
 }
 
 const WITHDRAW: &str = "

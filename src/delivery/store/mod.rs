@@ -19,7 +19,7 @@ use super::{Counts, DeliveryState, Result};
 use crate::db::{Conn, Engine, Error, on};
 use crate::editions::EditionId;
 use crate::readers::SubscriberId;
-pub use by_hand::{Settle, retry, settle, uncertain, uncertain_piece, withdraw_all};
+pub use by_hand::{Settle, retry, settle, too_late, uncertain, uncertain_piece, withdraw_all};
 pub(in crate::delivery) use by_hand::{cancelled_not_over, withdraw};
 pub use page::page;
 pub use pieces::{Piece, Place};

@@ -312,9 +312,9 @@ pub async fn set_words(conn: &mut Conn, id: EditionId, words: &EditionWords) -> 
 const APPROVE: &str = "
 UPDATE edition
 SET approved_by = $2, approved_at = $3, version = version + 1
-WHERE id = $1 AND state = 'open'";
+WHERE id = $1 AND state IN ('open', 'missed', 'skipped')";
 
-/// Keeps an editor's word that this may go out; `false` when it is open no more.
+/// Keeps an editor's word that this may go out, late where its lock is over; `false` when it is locked.
 pub async fn approve(conn: &mut Conn, id: EditionId, who: &Who, at: Timestamp) -> Result<bool> {
     let rows = on!(conn, |c| sqlx::query(APPROVE)
         .bind(id.0)
