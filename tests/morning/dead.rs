@@ -3,6 +3,7 @@
 use matinale::clock::{Clock, Random};
 use matinale::db::{Db, on};
 use matinale::morning::{House, dead};
+use matinale::readers::store as readers;
 
 use crate::delivery::ground::{Bench, prepare_with};
 use crate::support::databases::both;
@@ -132,5 +133,29 @@ async fn t16_a_full_mailbox_a_policy_and_a_closed_address_of_last_month_suppress
             refused_in(&house, "second", class, -1).await;
         }
         assert_eq!(dead::suppress(&house).await.unwrap(), 0, "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn t16_whoever_is_let_be_written_to_again_is_suppressed_by_what_is_said_from_then_on() {
+    for test in both().await {
+        let (bench, house) = prepare(test.db).await;
+        owed(&house, "second", "rejected", -3).await;
+        refused(&house, "disabled", -3).await;
+        refused_in(&house, "second", "disabled", -3).await;
+        for days in [-4, -3, -2] {
+            refused(&house, "domain", days).await;
+        }
+        refused(&house, "dead", -1).await;
+        dead::suppress(&house).await.unwrap();
+        let mut tx = house.db.write().await.unwrap();
+        let address = READER.parse().unwrap();
+        let now = house.clock.now();
+        assert!(readers::unsuppress(&mut tx, &bench.links, &address, now).await.unwrap(), "{}", test.name);
+        assert!(!readers::unsuppress(&mut tx, &bench.links, &address, now).await.unwrap(), "{}", test.name);
+        tx.commit().await.unwrap();
+        assert_eq!(dead::suppress(&house).await.unwrap(), 0, "{}: an operator knows better", test.name);
+        refused(&house, "dead", 1).await;
+        assert_eq!(dead::suppress(&house).await.unwrap(), 1, "{}: and is told anew", test.name);
     }
 }

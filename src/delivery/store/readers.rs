@@ -32,6 +32,7 @@ CROSS JOIN subscriber
 WHERE attempt.class = 'dead' AND attempt.at > $2
   AND delivery.id = attempt.delivery AND subscriber.id = delivery.subscriber
   AND attempt.address = subscriber.address
+  AND attempt.at >= COALESCE(subscriber.unsuppressed_at, 0)
   AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 ORDER BY attempt.at
 LIMIT $1";
@@ -52,6 +53,7 @@ WITH refused AS MATERIALIZED (
             "' AND attempt.at > $2
       AND delivery.id = attempt.delivery AND subscriber.id = delivery.subscriber
       AND attempt.address = subscriber.address
+      AND attempt.at >= COALESCE(subscriber.unsuppressed_at, 0)
       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 ), often AS MATERIALIZED (
     SELECT many.subscriber,
@@ -88,7 +90,8 @@ const GONE_DOMAINS: &str = turned_away!("domain", "COUNT(DISTINCT refused.at / 8
 const DISABLED: &str = turned_away!("disabled", "COUNT(DISTINCT refused.edition) >= 2");
 
 /// Subscribers whose address does not exist, as a relay said within the last weeks, or took no mail in two editions, or
-/// whose domain took none on three days, and who are not suppressed yet; at most so many of each.
+/// whose domain took none on three days, and who are not suppressed yet; at most so many of each. Who lets somebody be
+/// written to again is believed: what was said before counts no more.
 pub async fn dead_addresses(conn: &mut Conn, limit: i64, now: i64) -> Result<Vec<Dead>> {
     let since = now - REMEMBERED;
     let mut dead: Vec<Dead> = on!(conn, |c| sqlx::query_as(DEAD).bind(limit).bind(since).fetch_all(c).await)
