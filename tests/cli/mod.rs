@@ -5,4 +5,5 @@ mod drill;
 mod files;
 mod refusals;
 mod relay;
+mod said;
 mod signals;
