@@ -223,7 +223,7 @@ async fn everything(db: &Db) -> Vec<String> {
     readers::activate(&mut tx, SubscriptionId(wishes[0].id), now).await.unwrap();
     say("suppress", &readers::suppress(&mut tx, &links, &address, "operator", None, now).await.unwrap());
     say("suppression", &readers::find_suppression(&mut tx, &links, &address).await.unwrap());
-    say("unsuppress", &readers::unsuppress(&mut tx, &links, &address).await.unwrap());
+    say("unsuppress", &readers::unsuppress(&mut tx, &links, &address, now).await.unwrap());
     readers::suppress_subscriber(&mut tx, id, "bounce", "gone", now).await.unwrap();
     say("suppressions", &readers::suppressions(&mut tx).await.unwrap());
     say("erase", &readers::erase(&mut tx, &links, &address, now).await.unwrap());

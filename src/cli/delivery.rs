@@ -11,6 +11,8 @@ use crate::morning::{self, House, words};
 use crate::readers::{self, Address, SubscriberId};
 
 const PAGE: i64 = 1000;
+/// So many kinds of what relays said stand in a summary for people.
+const SHOWN: usize = 12;
 
 /// What `delivery` takes.
 #[derive(Debug, clap::Subcommand)]
@@ -168,7 +170,7 @@ async fn summary(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
         if !said.is_empty() {
             out.line("")?;
             let mut table = Table::new(&["tries", "relay", "outcome", "reply", "about"]);
-            for row in said.iter().take(12) {
+            for row in said.iter().take(SHOWN) {
                 let code = row.code.map(|code| code.to_string()).unwrap_or_default();
                 let enhanced = row.enhanced.as_deref().unwrap_or_default();
                 table.row(&[
@@ -180,6 +182,11 @@ async fn summary(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
                 ]);
             }
             out.table(&table)?;
+            let more = said.get(SHOWN..).unwrap_or_default();
+            if !more.is_empty() {
+                let tries: i64 = more.iter().map(|row| row.attempts).sum();
+                out.line(&format!("and {} more, {tries} tries: --json gives each", more.len()))?;
+            }
         }
     }
     out.finish()?;

@@ -1,4 +1,4 @@
-//! `drill`: kills itself at random moments of a rehearsal, restarts, and counts lost and doubled mails.
+//! `drill`: kills daemons at random moments of a made-up morning, restarts them, and counts lost and doubled mails.
 
 use std::time::Duration;
 

@@ -102,7 +102,7 @@ enum Command {
     Pick(stories::PickArgs),
     /// A whole morning at full size into a sink: figures, forecast of the last delivery, faults found
     Rehearse(rehearse::Args),
-    /// Kill itself at random moments of a rehearsal, restart, and count lost and doubled mails
+    /// Kill daemons at random moments of a made-up morning, restart them, and count lost and doubled mails
     Drill(drill::Args),
     /// Reduce what is old in the ledger to counts, as [retention] says
     Prune(prune::Args),

@@ -104,9 +104,9 @@ impl Table {
         Self { head: head.iter().map(|text| (*text).to_owned()).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row; cells may not hold line breaks, which become spaces.
+    /// Adds a row; cells may not hold line breaks and tabs, which become spaces.
     pub fn row<S: AsRef<str>>(&mut self, cells: &[S]) {
-        self.rows.push(cells.iter().map(|cell| cell.as_ref().replace(['\n', '\r'], " ")).collect());
+        self.rows.push(cells.iter().map(|cell| cell.as_ref().replace(['\n', '\r', '\t'], " ")).collect());
     }
 
     /// How many columns a text takes.

@@ -9,13 +9,13 @@ use crate::delivery::pace::{self, Providers};
 use crate::delivery::relay::store;
 use crate::delivery::shared_clock;
 
-/// So many small providers that take nothing are shown for themselves.
-const SILENT_SHOWN: usize = 20;
-
 /// What `relay` takes.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
     /// List them and the receiving providers: how they are, how fast they go, what they said last
+    ///
+    /// A provider that there are no rules for stands for itself while something holds it back, and together with the
+    /// others otherwise; --json gives each of them.
     List,
     /// Give nothing to a relay for a while
     Pause {
@@ -25,7 +25,9 @@ pub enum Args {
         #[arg(long = "for", value_name = "LENGTH", default_value = "1h", value_parser = crate::config::values::duration)]
         length: Duration,
     },
-    /// Let it go on, at its full pace to every provider, and forget that it was down
+    /// Let it go on, at its full pace to every provider, and tell it as up until its mail says otherwise
+    ///
+    /// Who could not be reached is tried again when the wait for that is over, and not before.
     Resume {
         /// Its name
         name: String,
@@ -78,7 +80,7 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
                     out.json(&serde_json::json!({ "name": name, "host": relay.host, "port": relay.port, "state": word, "reason": reason, "providers": views }))?;
                     continue;
                 }
-                let views = pace::folded(views, &providers, SILENT_SHOWN);
+                let views = pace::folded(views, &providers, true);
                 let whole = views.iter().find(|view| view.provider.is_empty());
                 let cells = |view: Option<&pace::View>| {
                     let count =

@@ -18,7 +18,7 @@ pub enum Args {
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
-    /// Let an address be written to again
+    /// Let an address be written to again, whatever servers said of it before
     Remove {
         /// The address
         address: String,
@@ -66,14 +66,14 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Remove { address: text } => {
             let address = address(text)?;
             let mut tx = house.db.write().await?;
-            let removed = store::unsuppress(&mut tx, &house.links, &address).await?;
+            let removed = store::unsuppress(&mut tx, &house.links, &address, cx.clock().now()).await?;
             tx.commit().await?;
             if !removed {
                 return Err(
                     Refusal("it is not suppressed, or its owner was erased: that stays".to_owned()).into()
                 );
             }
-            cx.say("It may be written to again.");
+            cx.say("It may be written to again; what servers said of it before counts no more.");
         }
     }
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! Addresses that do not exist, and domains that take no mail any more: nobody writes to them again.
+//! Addresses that do not exist or take nothing, and domains that take no mail any more: nobody writes to them again.
 //!
 //! What the ledger learned becomes suppressions: read from the later room, written by the earlier one's own hand. It is
 //! looked at now and then, beside the clock: a refused reader has no other try before the next edition, and to look may
@@ -37,7 +37,7 @@ pub async fn suppress(house: &House) -> Result<usize> {
         }
     }
     if count > 0 {
-        tracing::info!(count, "addresses that do not exist were suppressed");
+        tracing::info!(count, "addresses that take no mail any more were suppressed");
     }
     Ok(count)
 }

@@ -269,10 +269,26 @@ const UNSUPPRESS: &str = "
 DELETE FROM suppression
 WHERE key_hash = $1 AND reason <> 'erased'";
 
-/// Lets an address be written to again; `false` when it was not suppressed, or its owner was erased.
-pub async fn unsuppress(conn: &mut Conn, links: &Links, address: &Address) -> Result<bool> {
+const LET_IN: &str = "
+UPDATE subscriber
+SET unsuppressed_at = $2
+WHERE key = $1";
+
+/// Lets an address be written to again, whatever servers said of it before; `false` when it was not suppressed, or its
+/// owner was erased.
+pub async fn unsuppress(conn: &mut Conn, links: &Links, address: &Address, now: Timestamp) -> Result<bool> {
     let hash = links.key_hash(address.key());
-    Ok(on!(conn, |c| sqlx::query(UNSUPPRESS).bind(&hash).execute(c).await?.rows_affected()) == 1)
+    let rows = on!(conn, |c| sqlx::query(UNSUPPRESS).bind(&hash).execute(c).await?.rows_affected());
+    if rows == 0 {
+        return Ok(false);
+    }
+    on!(conn, |c| sqlx::query(LET_IN)
+        .bind(address.key())
+        .bind(now.as_millisecond())
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(true)
 }
 
 const SUPPRESSION: &str = "

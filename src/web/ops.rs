@@ -11,6 +11,7 @@ use axum::routing::get;
 use tokio::time::timeout;
 
 use super::State;
+use crate::delivery::relay::store::Known;
 use crate::{articles, delivery, editions, readers};
 
 /// Whoever probes gives up after some seconds, and would know less then.
@@ -104,24 +105,26 @@ async fn figures(state: &State) -> Result<String, delivery::Error> {
     }
     say("subscriptions_active", "Active subscriptions.", &active);
     say("deliveries", "Deliveries of the newest edition that was locked, by state.", &deliveries);
-    let down = delivery::relay::store::list(&mut conn).await?;
-    let relays: Vec<(String, i64)> = state
-        .config
-        .relays
-        .keys()
-        .map(|name| {
-            let up = down.iter().all(|known| known.name != *name || known.down_since.is_none());
-            (format!("{{relay={name:?}}}"), i64::from(up))
-        })
-        .collect();
-    say("relay_up", "Whether the relay takes mail.", &relays);
+    let now = delivery::shared_clock(&mut conn, &state.clock).await?;
+    let known = delivery::relay::store::list(&mut conn).await?;
+    let up = |one: &Known| one.down_since.is_none() && !one.is_paused(now);
+    say(
+        "relay_up",
+        "Whether the relay takes mail: 0 while it is down, or paused.",
+        &of_relays(state, &known, |one| one.is_none_or(up)),
+    );
+    say(
+        "relay_paused",
+        "Whether nothing is given to the relay for a while: somebody wants it so, or it refused us.",
+        &of_relays(state, &known, |one| one.is_some_and(|one| one.is_paused(now))),
+    );
     let providers = delivery::pace::Providers::load(state.config.delivery.providers_file.as_deref())
         .map_err(delivery::Error::Rules)?;
     let mut views = Vec::new();
     for relay in state.config.relays.values() {
         // A line for each domain in the world would be too much for whoever keeps them.
         let all = delivery::pace::view(&mut conn, relay, &providers, &state.clock).await?;
-        views.extend(delivery::pace::folded(all, &providers, 0));
+        views.extend(delivery::pace::folded(all, &providers, false));
     }
     let rows = |of: fn(&delivery::pace::View) -> Option<i64>| -> Vec<(String, i64)> {
         let labels =
@@ -133,7 +136,7 @@ async fn figures(state: &State) -> Result<String, delivery::Error> {
         "Whether a receiving provider takes mail.",
         &rows(|view| Some(i64::from(view.takes))),
     );
-    say("provider_connections", "Connections open to a provider.", &rows(|view| Some(view.open)));
+    say("provider_connections", "Connections open to a provider.", &rows(|view| view.open));
     say(
         "provider_connections_limit",
         "Connections that a provider may have now.",
@@ -149,4 +152,13 @@ async fn figures(state: &State) -> Result<String, delivery::Error> {
     say("warm_up_taken", "How much of today's cap was had.", &rows(|view| view.warm_up.map(|(had, _)| had)));
     say("warm_up_cap", "A new identity's cap today.", &rows(|view| view.warm_up.map(|(_, cap)| cap)));
     Ok(out)
+}
+
+/// Whether this is so, for each relay of the configuration, by what is known of it.
+fn of_relays(state: &State, known: &[Known], is_so: impl Fn(Option<&Known>) -> bool) -> Vec<(String, i64)> {
+    let told = |name: &String| {
+        let one = known.iter().find(|known| known.name == *name);
+        (format!("{{relay={name:?}}}"), i64::from(is_so(one)))
+    };
+    state.config.relays.keys().map(told).collect()
 }

@@ -6,4 +6,5 @@ mod editions;
 mod files;
 mod refusals;
 mod relay;
+mod said;
 mod signals;

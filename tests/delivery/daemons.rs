@@ -1,5 +1,5 @@
 //! Daemons as processes of their own, and what signals and a hold do to them in mid-edition. What is measured is
-//! printed: `cargo test --test house daemons -- --nocapture`.
+//! printed: `cargo test --test house daemons -- --include-ignored --nocapture`, with nothing else running.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::Stdio;

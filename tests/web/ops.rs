@@ -62,6 +62,69 @@ async fn p2_who_asks_whether_it_is_ready_is_told_what_is_missing() {
     }
 }
 
+/// What `/metrics` says of these, a line each.
+async fn figures(state: web::State, names: &[&str]) -> Vec<String> {
+    let (status, _, text) = get(&web::routes(state), "/metrics", None).await;
+    assert_eq!(status, 200);
+    let of_these = |line: &&str| names.iter().any(|name| line.starts_with(&format!("matinale_{name}{{")));
+    text.lines().filter(of_these).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_counts_whether_a_relay_takes_mail_counts_its_pauses_too() {
+    for test in both().await {
+        let relay = async || figures(state(&test.db), &["relay_up", "relay_paused"]).await;
+        let told = |up: u8, paused: u8| {
+            vec![
+                format!("matinale_relay_up{{relay=\"main\"}} {up}"),
+                format!("matinale_relay_paused{{relay=\"main\"}} {paused}"),
+            ]
+        };
+        assert_eq!(relay().await, told(1, 0), "{}: nothing is known of it", test.name);
+        let now = Clock::system().now();
+        for (until, up, paused) in [(Some(i64::MAX), 0, 1), (Some(now.as_millisecond()), 1, 0), (None, 1, 0)]
+        {
+            let mut tx = test.db.write().await.unwrap();
+            relays::pause(&mut tx, "main", until, None).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(relay().await, told(up, paused), "{} {until:?}", test.name);
+        }
+        let mut tx = test.db.write().await.unwrap();
+        relays::mark_down(&mut tx, "main", now, "refused").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(relay().await, told(0, 0), "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn open_connections_are_told_where_they_are_counted_and_nowhere_else() {
+    for test in both().await {
+        let mut tx = test.db.write().await.unwrap();
+        for sql in [
+            "INSERT INTO pace (relay, provider, accepted) VALUES ('main', '', 7), ('main', 'google', 7)",
+            "INSERT INTO daemon (lease_until, started_at, host, pid, birth) VALUES (0, 0, 'host', 1, '1')",
+            "INSERT INTO connection (relay, provider, number, daemon, epoch)
+             SELECT 'main', 'google', 1, id, epoch FROM daemon",
+        ] {
+            on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+        }
+        tx.commit().await.unwrap();
+        for (providers, open) in [(false, None), (true, Some("google"))] {
+            let mut config = config();
+            config.relays.get_mut("main").unwrap().providers = providers;
+            let state = web::State { config: Arc::new(config), ..state(&test.db) };
+            let open: Vec<String> = open
+                .into_iter()
+                .map(|name| format!("matinale_provider_connections{{relay=\"main\",provider={name:?}}} 1"))
+                .collect();
+            let told = figures(state.clone(), &["provider_connections"]).await;
+            assert_eq!(told, open, "{} {providers}", test.name);
+            let limits = figures(state, &["provider_connections_limit"]).await;
+            assert_eq!(limits.len(), 2, "{}: {limits:?}", test.name);
+        }
+    }
+}
+
 #[tokio::test]
 async fn p2_a_silent_server_is_not_waited_for_by_who_asks_whether_it_is_ready() {
     let Some(url) = databases::postgres_url() else { return };

@@ -20,8 +20,9 @@ pub struct View {
     pub provider: String,
     /// `good`, `slowed`, `suspended` or `down`, and since or until when.
     pub state: String,
-    /// Connections open now, of all daemons, where they are counted.
-    pub open: i64,
+    /// Connections open now, of all daemons; `None` where nobody counts them: all but those to a provider whose limits are
+    /// kept.
+    pub open: Option<i64>,
     /// How many there may be.
     pub connections: u32,
     /// Messages a second; `None` where nothing limits them.
@@ -66,15 +67,17 @@ pub async fn view(conn: &mut Conn, relay: &Relay, providers: &Providers, clock: 
                 Base { connections: bears.connections, interval: bears.rate.map(limit::interval) }
             };
             let same = |other: (&str, &str)| other == (row.relay.as_str(), row.provider.as_str());
-            let open =
-                open.iter().find(|(relay, provider, _)| same((relay, provider))).map_or(0, |open| open.2);
+            let counted = relay.providers && !row.provider.is_empty();
+            let open = counted.then(|| {
+                open.iter().find(|(relay, provider, _)| same((relay, provider))).map_or(0, |open| open.2)
+            });
             let warm = warm.iter().find(|warm| same((&warm.relay, &warm.provider)));
             of(row, base, now, open, warm.map(|warm| (warm.taken, warm.cap)))
         })
         .collect())
 }
 
-fn of(row: Row, base: Base, now: i64, open: i64, warm_up: Option<(i64, i64)>) -> View {
+fn of(row: Row, base: Base, now: i64, open: Option<i64>, warm_up: Option<(i64, i64)>) -> View {
     let limit: Limit = row.limit();
     let holds = limit.at(base, now);
     let state = match (holds.suspended_until, row.down_since) {
@@ -110,8 +113,8 @@ pub fn stands_alone(provider: &str, providers: &Providers) -> bool {
 }
 
 /// The relay as a whole and the providers that there are rules for, each for itself; all others together, as `others`.
-/// With `troubled` those of them that take nothing stand for themselves too, so many at the most.
-pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<View> {
+/// With `each` those of them that are held back stand for themselves too.
+pub fn folded(views: Vec<View>, providers: &Providers, each: bool) -> Vec<View> {
     let own = |view: &View| stands_alone(&view.provider, providers);
     let (mut kept, others): (Vec<View>, Vec<View>) = views.into_iter().partition(own);
     let Some(first) = others.first() else { return kept };
@@ -121,7 +124,7 @@ pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<V
     let together = View {
         provider: "others".to_owned(),
         state,
-        open: sum(|view| view.open),
+        open: others.iter().filter_map(|view| view.open).reduce(|one, other| one + other),
         connections: others.iter().map(|view| view.connections).max().unwrap_or(0),
         accepted: sum(|view| view.accepted),
         deferred: sum(|view| view.deferred),
@@ -132,21 +135,77 @@ pub fn folded(views: Vec<View>, providers: &Providers, troubled: usize) -> Vec<V
             .reduce(|(had, cap), (more, further)| (had + more, cap + further)),
         last_reply: None,
         replied_at: None,
-        takes: true,
+        takes: silent < others.len(),
         ..first.clone()
     };
     kept.push(together);
-    kept.extend(others.into_iter().filter(|view| !view.takes).take(troubled));
+    kept.extend(others.into_iter().filter(|view| each && view.is_held_back()));
     kept
 }
 
 impl View {
+    /// Whether it is given less than it might want: it is down, suspended or slowed, has all of its connections, or has had
+    /// today's cap.
+    fn is_held_back(&self) -> bool {
+        let is_full = self.open.is_some_and(|open| open >= i64::from(self.connections));
+        let is_spent = self.warm_up.is_some_and(|(had, cap)| had >= cap);
+        self.state != "good" || is_full || is_spent
+    }
+
     /// Its pace in a few words: `1 of 5 connections, 100/s`.
     pub fn pace(&self) -> String {
         let rate = self.rate.map_or(String::new(), |rate| {
             if rate >= 1.0 { format!(", {rate:.0}/s") } else { format!(", {:.0}/m", rate * 60.0) }
         });
         let warm = self.warm_up.map_or(String::new(), |(had, cap)| format!(", {had} of today's {cap}"));
-        format!("{} of {} connections{rate}{warm}", self.open, self.connections)
+        let open = self.open.map_or_else(|| "up to".to_owned(), |open| format!("{open} of"));
+        format!("{open} {} connections{rate}{warm}", self.connections)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: Base = Base { connections: 5, interval: None };
+
+    fn provider(name: &str, open: i64, warm_up: Option<(i64, i64)>) -> View {
+        of(Row::of_nobody("main", name), BASE, 0, Some(open), warm_up)
+    }
+
+    #[test]
+    fn every_provider_that_is_held_back_stands_for_itself_and_the_others_together() {
+        let mut views = vec![of(Row::of_nobody("main", ""), BASE, 0, None, None)];
+        for n in 1..=30 {
+            let row =
+                Row { suspended_until: Some(1000), ..Row::of_nobody("main", &format!("closed{n}.example")) };
+            views.push(of(row, BASE, 0, Some(0), None));
+        }
+        let slowed =
+            Row { gap: Some(1_000_000), holds_until: 1000, ..Row::of_nobody("main", "slowed.example") };
+        views.push(of(slowed, BASE, 0, Some(0), None));
+        views.push(provider("full.example", 5, None));
+        views.push(provider("spent.example", 0, Some((500, 500))));
+        views.push(provider("good.example", 4, Some((499, 500))));
+        let providers = Providers::load(None).unwrap();
+        let names = |each: bool| -> Vec<String> {
+            folded(views.clone(), &providers, each).into_iter().map(|view| view.provider).collect()
+        };
+        assert_eq!(names(false), ["", "others"]);
+        let each = names(true);
+        assert_eq!(each.len(), 2 + 30 + 3, "{each:?}");
+        for held_back in ["closed30.example", "slowed.example", "full.example", "spent.example"] {
+            assert!(each.iter().any(|name| name == held_back), "{held_back}: {each:?}");
+        }
+        let others = folded(views.clone(), &providers, false).remove(1);
+        assert_eq!((others.open, others.warm_up, others.takes), (Some(9), Some((999, 1000)), true));
+        assert_eq!(others.state, "30 of 34 silent");
+    }
+
+    #[test]
+    fn connections_that_nobody_counts_are_no_number() {
+        let whole = of(Row::of_nobody("main", ""), BASE, 0, None, None);
+        assert_eq!(whole.pace(), "up to 5 connections");
+        assert_eq!(provider("google", 0, None).pace(), "0 of 5 connections");
     }
 }

@@ -20,6 +20,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether nothing is given to it now, in milliseconds of shared time.
+    pub fn is_paused(&self, now: i64) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
+    }
+
     /// Whether it may take mail again though nobody knows: it was out of reach. A refusal of us as a sender is over when a
     /// message is answered, or when somebody says so; a greeting proves nothing.
     pub(in crate::delivery) fn may_be_back(&self) -> bool {

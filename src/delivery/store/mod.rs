@@ -182,8 +182,7 @@ FROM (
     WHERE edition = $1
 ) AS told
 GROUP BY told.relay, told.outcome, told.code, told.enhanced, told.class
-ORDER BY CAST(SUM(told.count) AS BIGINT) DESC, told.relay, told.code
-LIMIT 50";
+ORDER BY CAST(SUM(told.count) AS BIGINT) DESC, told.relay, told.code";
 
 /// What relays said about an edition, the most frequent first; of what was pruned too.
 pub async fn said(conn: &mut Conn, edition: EditionId) -> Result<Vec<Said>> {

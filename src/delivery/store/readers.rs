@@ -1,5 +1,5 @@
-//! What the ledger knows of readers: addresses and domains that turned out to be dead, where they are, and how one of
-//! them is forgotten.
+//! What the ledger knows of readers: addresses and domains that turned out to be dead or closed, where they are, and how
+//! one of them is forgotten.
 
 use sqlx::FromRow;
 
@@ -8,7 +8,7 @@ use crate::db::{Conn, Error, on};
 use crate::delivery::Result;
 use crate::readers::SubscriberId;
 
-/// An address that the ledger learned is dead.
+/// An address that the ledger learned takes no mail any more.
 #[derive(Clone, Debug, FromRow)]
 pub struct Dead {
     /// Its owner.
@@ -32,22 +32,28 @@ CROSS JOIN subscriber
 WHERE attempt.class = 'dead' AND attempt.at > $2
   AND delivery.id = attempt.delivery AND subscriber.id = delivery.subscriber
   AND attempt.address = subscriber.address
+  AND attempt.at >= COALESCE(subscriber.unsuppressed_at, 0)
   AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 ORDER BY attempt.at
 LIMIT $1";
 
-// A domain that takes no mail on three days (by their dates in UTC), with nothing accepted there since. Whether something
-// was is asked edition by edition, because that is how deliveries are found by their reader, and only of those editions
-// that can tell.
-const GONE_DOMAINS: &str = "
+// Who was turned away with a class so often, and was sent nothing that was accepted since. Whether something was is asked
+// edition by edition, because that is how deliveries are found by their reader, and only of those editions that can tell.
+macro_rules! turned_away {
+    ($class:literal, $often:literal) => {
+        concat!(
+            "
 WITH refused AS MATERIALIZED (
-    SELECT delivery.subscriber, attempt.at, attempt.text
+    SELECT delivery.subscriber, delivery.edition, attempt.at, attempt.text
     FROM attempt
     CROSS JOIN delivery
     CROSS JOIN subscriber
-    WHERE attempt.class = 'domain' AND attempt.at > $2
+    WHERE attempt.class = '",
+            $class,
+            "' AND attempt.at > $2
       AND delivery.id = attempt.delivery AND subscriber.id = delivery.subscriber
       AND attempt.address = subscriber.address
+      AND attempt.at >= COALESCE(subscriber.unsuppressed_at, 0)
       AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
 ), often AS MATERIALIZED (
     SELECT many.subscriber,
@@ -59,31 +65,47 @@ WITH refused AS MATERIALIZED (
     FROM (SELECT subscriber
           FROM refused
           GROUP BY subscriber
-          HAVING COUNT(DISTINCT at / 86400000) >= 3) AS many
+          HAVING ",
+            $often,
+            ") AS many
 )
 SELECT refused.subscriber, COALESCE(MAX(refused.text), '') AS reason
 FROM often
 JOIN refused ON refused.subscriber = often.subscriber
 WHERE often.accepted_at IS NULL OR refused.at >= often.accepted_at
 GROUP BY refused.subscriber
-HAVING COUNT(DISTINCT refused.at / 86400000) >= 3
+HAVING ",
+            $often,
+            "
 ORDER BY refused.subscriber
-LIMIT $1";
+LIMIT $1"
+        )
+    };
+}
 
-/// Subscribers whose address does not exist, as a relay said within the last weeks, or whose domain took no mail on three
-/// days, and who are not suppressed yet; at most so many of each.
+// By their dates in UTC.
+const GONE_DOMAINS: &str = turned_away!("domain", "COUNT(DISTINCT refused.at / 86400000) >= 3");
+
+// An address may be closed for a moment; however often that is said of one edition, the next one asks again.
+const DISABLED: &str = turned_away!("disabled", "COUNT(DISTINCT refused.edition) >= 2");
+
+/// Subscribers whose address does not exist, as a relay said within the last weeks, or took no mail in two editions, or
+/// whose domain took none on three days, and who are not suppressed yet; at most so many of each. Who lets somebody be
+/// written to again is believed: what was said before counts no more.
 pub async fn dead_addresses(conn: &mut Conn, limit: i64, now: i64) -> Result<Vec<Dead>> {
     let since = now - REMEMBERED;
     let mut dead: Vec<Dead> = on!(conn, |c| sqlx::query_as(DEAD).bind(limit).bind(since).fetch_all(c).await)
         .map_err(Error::from)?;
-    let gone: Vec<Dead> = on!(conn, |c| sqlx::query_as(GONE_DOMAINS)
-        .bind(limit)
-        .bind(since)
-        .bind(since - UNDER_WAY)
-        .fetch_all(c)
-        .await)
-    .map_err(Error::from)?;
-    dead.extend(gone);
+    for turned_away in [DISABLED, GONE_DOMAINS] {
+        let gone: Vec<Dead> = on!(conn, |c| sqlx::query_as(turned_away)
+            .bind(limit)
+            .bind(since)
+            .bind(since - UNDER_WAY)
+            .fetch_all(c)
+            .await)
+        .map_err(Error::from)?;
+        dead.extend(gone);
+    }
     Ok(dead)
 }
 
@@ -93,6 +115,8 @@ pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
     let of_reader = "other USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber=?)";
     vec![
         (DEAD, "attempt USING INDEX attempt_dead_at (at>?)"),
+        (DISABLED, "attempt USING INDEX attempt_disabled_at (at>?)"),
+        (DISABLED, of_reader),
         (GONE_DOMAINS, "attempt USING INDEX attempt_domain_at (at>?)"),
         (GONE_DOMAINS, of_reader),
     ]

@@ -12,6 +12,7 @@ use crate::clock::timestamp;
 use crate::delivery::pace::limit::Limit;
 use crate::delivery::pace::providers::Asks;
 use crate::delivery::relay::store;
+use crate::delivery::reply::shown;
 use crate::delivery::{CHANNEL, Outcome, shared_clock};
 use crate::telemetry::nameless;
 
@@ -245,7 +246,7 @@ impl Worker {
                 && let Some(text) = &verdict.text
             {
                 let code = verdict.code.map(|code| format!("{code} ")).unwrap_or_default();
-                said.reply = Some((format!("{code}{}", nameless(&text.replace('\n', " "))), now));
+                said.reply = Some((format!("{code}{}", nameless(&shown(text).replace('\n', " "))), now));
             }
         });
     }
@@ -305,7 +306,7 @@ impl Worker {
             return;
         };
         let said = verdict.text.as_deref().unwrap_or_default();
-        let about = &format!("{row}{}", nameless(said));
+        let about = &format!("{row}{}", nameless(shown(said)));
         let code = verdict.code.and_then(|code| u16::try_from(code).ok());
         let concerned = self.hears_the_provider(job);
         let heard = match code {
