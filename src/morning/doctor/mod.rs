@@ -41,7 +41,7 @@ pub struct Patient {
     pub random: Random,
     /// Nobody but the database is asked anything.
     pub offline: bool,
-    /// The addresses that this machine writes to the world from, as far as it knows ([`own_addresses`]).
+    /// The addresses that this machine writes to the world from, as it knows them itself ([`own_addresses`]).
     pub addresses: Vec<IpAddr>,
     /// How long anything may take.
     pub limits: Limits,

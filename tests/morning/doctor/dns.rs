@@ -7,6 +7,7 @@ use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use data_encoding::BASE64;
+use matinale::delivery::engine::host_name;
 use matinale::morning::doctor::{Area, Finding, Limits, Patient, Verdict, examine};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -114,15 +115,76 @@ async fn o6_what_is_missing_is_told_with_the_record_to_publish() {
     for (words, record) in [
         ("no DKIM record at the selector", dkim.get(..250).unwrap()),
         ("There is no DMARC record", "_dmarc.news.example.org. IN TXT \"v=DMARC1; p=none;"),
-        ("has no SPF record", "back.example.org. IN TXT \"v=spf1 ip4:203.0.113.7 -all\""),
-        ("neither MX nor address: what comes back", "back.example.org. IN MX 10 "),
-        ("neither MX nor address: answers", "news.example.org. IN MX 10 "),
+        ("has no SPF record", "back.example.org. IN TXT \"v=spf1 ip4:203.0.113.7 ~all\""),
         ("203.0.113.7 has no name (PTR)", "7.113.0.203.in-addr.arpa. IN PTR mail.example.org."),
     ] {
         let found = about(&told, words);
         assert_eq!(found.verdict, Verdict::Bad, "{found:?}");
         assert!(found.record.as_deref().unwrap_or_default().starts_with(record), "{found:?}");
     }
+    for (words, domain) in [
+        ("neither MX nor address: what comes back", "back.example.org"),
+        ("neither MX nor address: answers", "news.example.org"),
+    ] {
+        let found = about(&told, words);
+        assert_eq!(found.verdict, Verdict::Bad, "{found:?}");
+        // This machine's name where it is a full one.
+        let hosts = [host_name(), "mail.example.org".to_owned()];
+        let wanted = hosts.map(|host| format!("{domain}. IN MX 10 {host}."));
+        assert!(found.record.as_ref().is_some_and(|record| wanted.contains(record)), "{found:?}");
+    }
+    assert_eq!(about(&told, "We greet as mail.example.org, which leads to no address").verdict, Verdict::Bad);
+}
+
+#[tokio::test]
+async fn a1_behind_a_router_no_record_is_offered_that_knows_one_of_two_ways_alone() {
+    let entries: Vec<(&str, &str)> =
+        GOOD.into_iter().filter(|(_, value)| !value.starts_with("TXT v=spf1 include")).collect();
+    // Others know the first as another one, which the name that we greet with leads to.
+    let behind = |patient: &mut Patient| {
+        patient.addresses = vec!["10.0.0.5".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+    };
+    let server = Scripted::start(true).await;
+    let resolver = names::start(&entries).await.to_string();
+    let told = told_at(&resolver, server.address.port(), behind).await;
+    let spf = about(&told, "has no SPF record");
+    assert_eq!((spf.verdict, spf.record.as_deref()), (Verdict::Bad, None));
+    assert_eq!(about(&told, "203.0.113.7 is called mail.example.org").verdict, Verdict::Good);
+    assert_eq!(about(&told, "2001:db8::7 has no name (PTR)").verdict, Verdict::Doubtful);
+}
+
+#[tokio::test]
+async fn a1_a_fault_in_what_is_included_is_met_by_whoever_comes_so_far_alone() {
+    for (text, fault, ours) in [
+        ("TXT v=spf1 a:mail.example.org include:gone.example.net -all", Verdict::Doubtful, Verdict::Good),
+        ("TXT v=spf1 include:gone.example.net a:mail.example.org -all", Verdict::Bad, Verdict::Bad),
+        ("TXT v=spf1 include:odd.example.net a:mail.example.org -all", Verdict::Bad, Verdict::Bad),
+    ] {
+        let entries: Vec<(&str, &str)> = GOOD
+            .into_iter()
+            .filter(|(_, value)| !value.starts_with("TXT v=spf1 include"))
+            .chain([("back.example.org", text), ("odd.example.net", "TXT v=spf1 ipv4:192.0.2.1 -all")])
+            .collect();
+        let told = told(&entries).await;
+        assert_eq!(about(&told, "cannot be read to its end: ").verdict, fault, "{text}");
+        assert_eq!(about(&told, "relay main through").verdict, ours, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn rfc5321_an_address_in_the_place_of_a_host_leads_nowhere() {
+    let entries: Vec<(&str, &str)> = GOOD
+        .into_iter()
+        .filter(|(name, _)| *name != "back.example.org")
+        .chain([
+            ("back.example.org", "MX 10 203.0.113.7."),
+            ("back.example.org", "TXT v=spf1 mx a:203.0.113.7 ~all"),
+        ])
+        .collect();
+    let told = told(&entries).await;
+    let lost = about(&told, "None of its MX hosts (203.0.113.7) leads to an address");
+    assert_eq!((lost.verdict, lost.subject.as_str()), (Verdict::Bad, "back.example.org"));
+    assert_eq!(about(&told, "SPF does not let relay main through").verdict, Verdict::Bad);
 }
 
 #[tokio::test]

@@ -13,9 +13,10 @@ const WALK: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Published {
     text: String,
-    /// `none`, `quarantine` or `reject`.
+    /// `none`, `quarantine` or `reject`; nothing where one that it names is none of them, which makes receivers do nothing
+    /// (RFC 7489 6.6.3).
     policy: Option<String>,
-    /// The same for domains below it that have no record.
+    /// The same for domains below it that have no record, where it says so.
     below: Option<String>,
     /// Whether reports are asked for.
     reports: bool,
@@ -76,10 +77,12 @@ fn read(text: &str) -> Option<Published> {
     let tag =
         |name: &str| tags.iter().find(|(tag, _)| tag == name).map(|(_, value)| value.to_ascii_lowercase());
     let known = |policy: &String| matches!(policy.as_str(), "none" | "quarantine" | "reject");
+    let below = tag("sp");
+    let policy = tag("p").filter(known).filter(|_| below.as_ref().is_none_or(known));
     Some(Published {
         text: text.to_owned(),
-        policy: tag("p").filter(known),
-        below: tag("sp").filter(known),
+        below: below.filter(|_| policy.is_some()),
+        policy,
         reports: tag("rua").is_some_and(|rua| rua.contains("mailto:")),
         strict_spf: tag("aspf").as_deref() == Some("s"),
         suffix: tag("psd").and_then(|psd| psd.chars().next()),
@@ -114,14 +117,18 @@ fn in_force(steps: &[Step]) -> Option<(&str, &Published)> {
 
 fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
     let subject = format!("_dmarc.{domain}");
-    let publish = |finding: Finding, policy: &str, kept: &str| {
-        let text = format!("v=DMARC1; p={policy}{kept}; rua=mailto:postmaster@{domain}");
+    let publish = |finding: Finding, policy: &str, from: &str| {
+        let mut text = format!("v=DMARC1; p={policy}{}", kept(from));
+        if !text.contains("; rua=") {
+            text = format!("{text}; rua=mailto:postmaster@{domain}");
+        }
         finding.with_record(txt_record(&subject, &text))
     };
     let own = steps.first().map(|(_, policies)| policies.as_slice()).unwrap_or_default();
     if own.len() > 1 {
         let told = format!("There are {} DMARC records: receivers take none of them.", own.len());
-        return publish(Finding::bad(AREA, &subject, told, "Publish one alone, such as this."), "none", "");
+        // Which of them is meant, or one above that holds meanwhile, is for whoever wrote them to say.
+        return Finding::bad(AREA, &subject, told, "Take all of them out but the one that is meant.");
     }
     match (in_force(steps), own.first()) {
         (None, _) => publish(
@@ -139,35 +146,31 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
             Finding::bad(
                 AREA,
                 &subject,
-                format!("The DMARC record names no policy that exists: {:?}.", policy.text),
+                format!("The DMARC record names no policy, or one that does not exist: {:?}.", policy.text),
                 "Publish this one in its place.",
             ),
             "none",
-            "",
+            &policy.text,
         ),
         (Some((at, policy)), None) => {
             // Below it the second of its policies holds, where it has two.
-            let (tag, now) = match (&policy.below, &policy.policy) {
-                (Some(below), _) => ("sp", below.as_str()),
-                (None, policy) => ("p", policy.as_deref().unwrap_or("none")),
+            let (said, now) = match (&policy.below, &policy.policy) {
+                (Some(below), _) => (format!("sp={below}"), below.as_str()),
+                (None, Some(policy)) => (format!("p={policy}"), policy.as_str()),
+                (None, None) => ("it names no policy, or one that does not exist".to_owned(), "none"),
             };
-            // How hard it is meant goes with it: t, and pct (RFC 7489), may hold it back.
-            let kept = tags(&policy.text)
-                .into_iter()
-                .filter(|(name, _)| matches!(name.as_str(), "t" | "pct" | "adkim" | "aspf"))
-                .fold(String::new(), |kept, (name, value)| kept + "; " + &name + "=" + &value);
             publish(
                 Finding::doubtful(
                     AREA,
                     &subject,
                     format!(
-                        "The only DMARC record is that of {at} ({tag}={now}): receivers do not all find it \
+                        "The only DMARC record is that of {at} ({said}): receivers do not all find it \
                          from here (A4)."
                     ),
                     "Publish one at the From's own domain, such as this.",
                 ),
                 now,
-                &kept,
+                &policy.text,
             )
         }
         (Some((_, policy)), Some(_)) => {
@@ -179,6 +182,15 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
             )
         }
     }
+}
+
+/// What goes with the policy of a record: how hard it is meant (t, and pct of RFC 7489, may hold it back), and who is told.
+fn kept(text: &str) -> String {
+    let goes_with = ["t", "pct", "adkim", "aspf", "rua", "ruf", "fo"];
+    tags(text)
+        .into_iter()
+        .filter(|(name, value)| goes_with.contains(&name.as_str()) && !value.is_empty())
+        .fold(String::new(), |kept, (name, value)| kept + "; " + &name + "=" + &value)
 }
 
 /// Whether the signature's domain and the return path's are the From's own (A1). Ours sign with the From's domain itself.
@@ -259,13 +271,16 @@ mod tests {
     #[test]
     fn a4_each_from_has_a_policy_of_its_own_that_can_be_read() {
         let domain = "news.example.org";
-        let cases: [(Records<'_>, Verdict, &str); 10] = [
+        let cases: [(Records<'_>, Verdict, &str); 13] = [
             (&[(domain, "v=DMARC1; p=none; rua=mailto:d@example.org")], Good, "p=none."),
             (&[(domain, "v=DMARC1;p=reject")], Good, "p=reject, and nobody is reported to"),
             (&[], Bad, "no DMARC record"),
             (&[(domain, "v=spf1 -all")], Bad, "no DMARC record"),
             (&[(domain, "v=DMARC1; p=none"), (domain, "v=DMARC1; p=reject")], Bad, "2 DMARC records"),
-            (&[(domain, "v=DMARC1; p=nothing")], Bad, "no policy that exists"),
+            (&[(domain, "v=DMARC1; p=nothing")], Bad, "or one that does not exist"),
+            (&[(domain, "v=DMARC1; p=reject; sp=nothing")], Bad, "or one that does not exist"),
+            (&[("example.org", "v=DMARC1; p=reject; sp=nothing")], Doubtful, "(it names no policy, or"),
+            (&[("example.org", "v=DMARC1; p=nothing; sp=reject")], Doubtful, "(it names no policy, or"),
             (&[("example.org", "v=DMARC1; p=quarantine")], Doubtful, "that of example.org (p=quarantine)"),
             (&[("example.org", "v=DMARC1; p=reject; sp=none")], Doubtful, "that of example.org (sp=none)"),
             (&[(domain, "v=DMARC1; p=reject; sp=none")], Good, "p=reject,"),
@@ -274,18 +289,43 @@ mod tests {
         for (records, verdict, words) in cases {
             let told = judge_policy(domain, &steps(domain, records));
             assert!(told.verdict == verdict && told.finding.contains(words), "{records:?}: {told:?}");
-            assert_eq!(told.record.is_some(), verdict != Good, "{records:?}");
+            // Of several nobody else knows which is meant.
+            let is_offered = verdict != Good && !words.contains("records");
+            assert_eq!(told.record.is_some(), is_offered, "{records:?}");
         }
-        // The record to publish changes nothing of what holds.
-        let told = judge_policy(domain, &steps(domain, &[("example.org", "v=DMARC1; p=reject; sp=none")]));
-        assert!(told.record.unwrap().contains("v=DMARC1; p=none;"));
-        let text = "v=DMARC1; p=reject; pct=0; aspf=s; t=y; ruf=mailto:f@example.org";
-        let told = judge_policy(domain, &steps(domain, &[("example.org", text)]));
-        assert!(told.record.unwrap().contains("v=DMARC1; p=reject; pct=0; aspf=s; t=y; rua="));
         let told = judge_policy(domain, &steps(domain, &[]));
         let record = "_dmarc.news.example.org. IN TXT \"v=DMARC1; p=none; \
             rua=mailto:postmaster@news.example.org\"";
         assert_eq!(told.record.as_deref(), Some(record));
+    }
+
+    #[test]
+    fn a4_the_record_to_publish_changes_nothing_of_what_holds_nor_who_is_told() {
+        let domain = "news.example.org";
+        let postmaster = "; rua=mailto:postmaster@news.example.org";
+        for (at, text, policy, kept) in [
+            ("example.org", "v=DMARC1; p=reject; sp=none", "none", postmaster),
+            // No policy for those below is none at all (RFC 7489 6.6.3).
+            ("example.org", "v=DMARC1; p=reject; sp=nothing", "none", postmaster),
+            (
+                "example.org",
+                "v=DMARC1; p=reject; pct=0; aspf=s; t=y",
+                "reject; pct=0; aspf=s; t=y",
+                postmaster,
+            ),
+            (
+                "example.org",
+                "v=DMARC1; p=reject; rua=mailto:D@example.org; ruf=mailto:f@example.org; fo=1",
+                "reject",
+                "; rua=mailto:D@example.org; ruf=mailto:f@example.org; fo=1",
+            ),
+            ("example.org", "v=DMARC1; p=quarantine; rua=", "quarantine", postmaster),
+            (domain, "v=DMARC1; p=nothing; rua=mailto:d@example.org", "none", "; rua=mailto:d@example.org"),
+        ] {
+            let told = judge_policy(domain, &steps(domain, &[(at, text)]));
+            let record = format!("_dmarc.{domain}. IN TXT \"v=DMARC1; p={policy}{kept}\"");
+            assert_eq!(told.record, Some(record), "{text}");
+        }
     }
 
     #[test]

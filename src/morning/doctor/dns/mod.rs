@@ -7,6 +7,7 @@ mod dkim;
 mod dmarc;
 mod incoming;
 mod outgoing;
+mod port;
 mod spf;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use tokio::sync::OnceCell;
 
 use super::finding::{Area, Finding};
 use super::{Check, Patient};
-use crate::config::{Config, RelayKind};
+use crate::config::{Alert, Config, RelayKind};
 use crate::delivery::names::Names;
 
 const AREA: Area = Area::Dns;
@@ -39,8 +40,8 @@ impl Resolver {
     }
 }
 
-/// The addresses that this machine writes to the world from, as far as it can know: none that are private, for those
-/// become others on their way. Nothing is sent for it.
+/// The addresses that this machine writes to the world from, as it knows them itself: a private one becomes another on its
+/// way. Nothing is sent for it.
 pub fn own_addresses() -> Vec<IpAddr> {
     // A way to an address that nobody has (RFC 5737, RFC 3849) is the way to everybody.
     let ways: [(SocketAddr, SocketAddr); 2] = [
@@ -52,7 +53,7 @@ pub fn own_addresses() -> Vec<IpAddr> {
         socket.connect(there).ok()?;
         Some(socket.local_addr().ok()?.ip())
     });
-    ours.filter(|ip| is_public(*ip)).collect()
+    ours.collect()
 }
 
 /// Whether others can know an address as it is.
@@ -70,26 +71,40 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address stands where records name a host: it is looked up as a name, which nobody has (RFC 5321 5.1).
+fn is_address(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok()
+}
+
 /// The domains that stand in our mails.
 #[derive(Debug, Default)]
 struct Domains {
     /// In a From, and which keys say so.
     senders: BTreeMap<String, Vec<String>>,
-    /// In a return path.
-    envelopes: BTreeSet<String>,
+    /// In a return path, and which relays such mail leaves through.
+    envelopes: BTreeMap<String, BTreeSet<String>>,
 }
 
 fn domains(config: &Config) -> Domains {
     let mut domains = Domains::default();
+    if let Some(from) = &config.notices.from {
+        domains.envelopes.entry(from.email.domain().to_owned()).or_default();
+    }
     for newsletter in config.newsletters.values() {
         let key = format!("newsletter.{}.from", newsletter.id);
         domains.senders.entry(newsletter.domain().to_owned()).or_default().push(key);
         let back = config.bounces.domain.as_deref().unwrap_or(newsletter.domain());
-        domains.envelopes.insert(back.to_owned());
+        domains.envelopes.entry(back.to_owned()).or_default().extend(newsletter.relays.iter().cloned());
+        let has_notices = config.notices.from.is_some()
+            || newsletter.alerts.iter().any(|alert| matches!(alert, Alert::Mail(_)));
+        let sender = config.notices.from.as_ref().unwrap_or(&newsletter.from);
+        let relay = config.notices.relay.as_ref().or_else(|| newsletter.relays.first());
+        if let Some(relays) = domains.envelopes.get_mut(sender.email.domain()).filter(|_| has_notices) {
+            relays.extend(relay.cloned());
+        }
     }
     if let Some(from) = &config.notices.from {
         let domain = from.email.domain().to_owned();
-        domains.envelopes.insert(domain.clone());
         domains.senders.entry(domain).or_default().push("notices.from".to_owned());
     }
     domains
@@ -100,7 +115,7 @@ pub(super) fn checks(patient: &Patient) -> Vec<Check> {
     let Domains { senders, envelopes } = domains(config);
     if patient.offline {
         let all: BTreeSet<String> =
-            senders.keys().chain(&envelopes).chain(config.dkim.keys()).cloned().collect();
+            senders.keys().chain(envelopes.keys()).chain(config.dkim.keys()).cloned().collect();
         let unseen = |domain: &String| Finding::unseen(AREA, domain, OFFLINE);
         let findings: Vec<Finding> = all.iter().map(unseen).collect();
         return vec![Check::start(patient, AREA, "dns", async { findings })];
@@ -123,7 +138,7 @@ pub(super) fn checks(patient: &Patient) -> Vec<Check> {
             let missing = dkim::unsigned(&domain, keys.first().map_or("a newsletter", String::as_str));
             checks.ask(&domain, move |_| async move { vec![missing] });
         }
-        if !envelopes.contains(&domain) {
+        if !envelopes.contains_key(&domain) {
             let asked = domain.clone();
             checks.ask(&domain, move |names| async move { incoming::look(&names, &asked, false).await });
         }
@@ -133,10 +148,10 @@ pub(super) fn checks(patient: &Patient) -> Vec<Check> {
         let subject = format!("{}._domainkey.{}", dkim.selector, dkim.domain);
         checks.ask(&subject, move |names| async move { dkim::look(&names, &asked).await });
     }
-    for domain in envelopes {
+    for (domain, relays) in envelopes {
         let (whom, asked) = (patient.clone(), domain.clone());
         checks.ask(&domain, move |names| async move {
-            let ways = outgoing::ways(&names, &whom).await;
+            let ways = outgoing::ways(&names, &whom, &relays).await;
             spf::look(&names, &asked, &ways).await
         });
         let asked = domain.clone();
@@ -149,7 +164,7 @@ pub(super) fn checks(patient: &Patient) -> Vec<Check> {
         if relay.kind == RelayKind::Mx {
             // By itself: it may wait for long, and the names are told meanwhile.
             let (whom, way) = (patient.clone(), relay.clone());
-            checks.ask(&subject, move |names| async move { outgoing::port(&names, &whom, &way).await });
+            checks.ask(&subject, move |names| async move { port::look(&names, &whom, &way).await });
         }
     }
     checks.checks
@@ -258,8 +273,29 @@ mod tests {
         let config = crate::config::tests::load(text, &[]).unwrap();
         let found = domains(&config);
         assert_eq!(found.senders.keys().collect::<Vec<_>>(), ["alarm.example", "news.example.org"]);
-        assert_eq!(found.envelopes.iter().collect::<Vec<_>>(), ["alarm.example", "back.example.org"]);
+        assert_eq!(found.envelopes.keys().collect::<Vec<_>>(), ["alarm.example", "back.example.org"]);
         assert_eq!(back(&config, "news.example.org", &found.senders["news.example.org"]), "back.example.org");
         assert_eq!(back(&config, "alarm.example", &found.senders["alarm.example"]), "alarm.example");
+    }
+
+    #[test]
+    fn a1_each_return_path_is_held_against_the_relays_that_its_mail_leaves_through() {
+        let relays = |notices: &str, newsletter: &str, domain: &str| {
+            let text = format!(
+                "[notices]\n{notices}\n[relay.main]\nurl = \"mx:\"\n[relay.alarm]\nurl = \"smtp://127.0.0.1\"\n\
+                 [relay.spare]\nurl = \"smtp://127.0.0.1\"\n\
+                 [newsletter.a]\nname = \"A\"\nfrom = \"a@example.org\"\nlock = \"0 0 5 * * *\"\n\
+                 send_at = \"06:30\"\nrelays = [\"main\"]\n{newsletter}\n"
+            );
+            let found = domains(&crate::config::tests::load(&text, &[]).unwrap());
+            found.envelopes[domain].iter().cloned().collect::<Vec<_>>()
+        };
+        let (from, relay) = ("from = \"ops@alarm.example\"", "relay = \"alarm\"");
+        assert_eq!(relays(&format!("{from}\n{relay}"), "", "example.org"), ["main"]);
+        assert_eq!(relays(&format!("{from}\n{relay}"), "", "alarm.example"), ["alarm"]);
+        assert_eq!(relays(from, "", "alarm.example"), ["main"], "the newsletter's first");
+        // Alarms by mail are from the newsletter where nobody says otherwise.
+        assert_eq!(relays(relay, "alerts = [\"ops@example.org\"]", "example.org"), ["alarm", "main"]);
+        assert_eq!(relays(relay, "alerts = [\"https://hooks.example.org\"]", "example.org"), ["main"]);
     }
 }

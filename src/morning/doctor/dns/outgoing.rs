@@ -1,23 +1,19 @@
 //! From where our mail leaves, and what that address is called: receivers ask for a name that leads back to it, and for
-//! the same name in the greeting (T10). And whether the receivers' port is open from here.
+//! the same name in the greeting (T10).
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-
-use futures_util::StreamExt as _;
-use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
+use std::net::IpAddr;
 
 use super::{AREA, is_public, unanswered};
 use crate::config::{Relay, RelayKind};
-use crate::delivery::names::{Names, Takes, reverse};
-use crate::delivery::probe::{Silence, greet_at};
+use crate::delivery::names::{Names, reverse};
 use crate::morning::doctor::finding::Finding;
 use crate::morning::doctor::relays::{helo, is_here};
 use crate::morning::doctor::{Patient, Verdict};
 
-/// So many servers of our own are greeted at the most: one that answers is enough.
-const SERVERS: usize = 4;
+/// Names that end so are known inside alone (RFC 6761, RFC 6762 G), as are those of `home.arpa` (RFC 8375).
+const PRIVATE: [&str; 9] =
+    ["corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private"];
 
 /// From where a relay's mail leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +26,37 @@ pub(super) enum Leaves {
     Unknown(String),
 }
 
+/// Who hands our mail to the receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// We do.
+    Us,
+    /// A server on this machine, or whoever it hands mail on to.
+    Neighbour,
+    /// Somebody else's server.
+    Keeper,
+}
+
 /// A way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) relay: String,
+    pub(super) by: By,
     pub(super) leaves: Leaves,
 }
 
-/// The ways out of this house.
-pub(super) async fn ways(names: &Names, patient: &Patient) -> Vec<Way> {
+/// The ways out of this house through these relays.
+pub(super) async fn ways(names: &Names, patient: &Patient, relays: &BTreeSet<String>) -> Vec<Way> {
     let mut ways = Vec::new();
-    for (name, relay) in &patient.config.relays {
+    for relay in relays.iter().filter_map(|name| patient.config.relays.get(name)) {
         if relay.kind != RelayKind::Inbox {
-            ways.push(Way { relay: name.clone(), leaves: leaves(names, patient, relay).await });
+            let by = match relay.kind {
+                RelayKind::Mx => By::Us,
+                _ if is_ours(relay) => By::Neighbour,
+                _ => By::Keeper,
+            };
+            let leaves = leaves(names, patient, relay).await;
+            ways.push(Way { relay: relay.name.clone(), by, leaves });
         }
     }
     ways
@@ -53,26 +67,43 @@ fn is_ours(relay: &Relay) -> bool {
     relay.kind == RelayKind::Mx || is_here(relay)
 }
 
-async fn leaves(names: &Names, patient: &Patient, relay: &Relay) -> Leaves {
-    if is_ours(relay) && !patient.addresses.is_empty() {
-        let own = patient.addresses.clone();
+pub(super) async fn leaves(names: &Names, patient: &Patient, relay: &Relay) -> Leaves {
+    if !is_ours(relay) {
+        return match public_addresses(names, &relay.host).await {
+            Ok(found) if found.is_empty() => {
+                Leaves::Unknown(format!("{} has no address that others know", relay.host))
+            }
+            Ok(found) => Leaves::Perhaps(found),
+            Err(why) => Leaves::Unknown(why),
+        };
+    }
+    let (mut own, masked): (Vec<IpAddr>, Vec<IpAddr>) =
+        patient.addresses.iter().copied().partition(|ip| is_public(*ip));
+    if !own.is_empty() && masked.is_empty() {
         return if relay.kind == RelayKind::Mx { Leaves::From(own) } else { Leaves::Perhaps(own) };
     }
     // Behind a router that gives it another address: that of the name it greets with, where somebody saw to it.
-    let host = if is_ours(relay) { helo(relay) } else { relay.host.clone() };
-    match names.addresses(&host).await {
-        Err(why) => Leaves::Unknown(format!("nobody says which addresses {host} has ({why})")),
-        Ok(found) => {
-            let public: Vec<IpAddr> = found.into_iter().filter(|ip| is_public(*ip)).collect();
-            if !public.is_empty() {
-                Leaves::Perhaps(public)
-            } else if is_ours(relay) {
-                let why = "this machine has no address that others know, and its name leads to none";
-                Leaves::Unknown(why.to_owned())
-            } else {
-                Leaves::Unknown(format!("{host} has no address that others know"))
-            }
-        }
+    let host = helo(relay);
+    let found = match public_addresses(names, &host).await {
+        Ok(found) => found,
+        Err(why) => return Leaves::Unknown(why),
+    };
+    let is_told = |hidden: &IpAddr| found.iter().any(|ip| ip.is_ipv4() == hidden.is_ipv4());
+    if found.is_empty() || !masked.iter().all(is_told) {
+        return Leaves::Unknown(format!(
+            "others know this machine by an address that it does not know itself, and its name ({host}) leads to \
+             none such"
+        ));
+    }
+    own.extend(found.into_iter().filter(|ip| !patient.addresses.contains(ip)));
+    Leaves::Perhaps(own)
+}
+
+/// The addresses of a host that others can know.
+async fn public_addresses(names: &Names, host: &str) -> Result<Vec<IpAddr>, String> {
+    match names.addresses(host).await {
+        Ok(found) => Ok(found.into_iter().filter(|ip| is_public(*ip)).collect()),
+        Err(why) => Err(format!("nobody says which addresses {host} has ({why})")),
     }
 }
 
@@ -100,9 +131,10 @@ pub(super) async fn look(names: &Names, patient: &Patient, relay: &Relay) -> Vec
     let mut findings = Vec::new();
     let (addresses, sure) = match leaves(names, patient, relay).await {
         Leaves::Unknown(why) => {
-            let told = format!("Reverse names (PTR) were not looked at: {why}.");
+            let told = format!("Not all reverse names (PTR) were looked at: {why}.");
             findings.push(Finding::unseen(AREA, &subject, told));
-            (Vec::new(), false)
+            let known = patient.addresses.iter().filter(|ip| is_public(**ip));
+            (known.copied().collect(), false)
         }
         Leaves::From(addresses) => (addresses, true),
         Leaves::Perhaps(addresses) => (addresses, false),
@@ -117,7 +149,9 @@ pub(super) async fn look(names: &Names, patient: &Patient, relay: &Relay) -> Vec
         });
     }
     if we_greet {
-        findings.push(judge_helo(&subject, &helo(relay)));
+        let helo = helo(relay);
+        let found = if is_full(&helo) { names.addresses(&helo).await } else { Ok(Vec::new()) };
+        findings.push(judge_helo(&subject, &helo, found.as_deref()));
     }
     findings
 }
@@ -169,117 +203,47 @@ fn judge_name(subject: &str, called: &Called, helo: &str, we_greet: bool) -> Fin
 
 /// Whether a name is one that others may look up: a full one, and no address.
 pub(super) fn is_full(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let is_local = ["local", "localdomain"].iter().any(|known| last.eq_ignore_ascii_case(known));
-    name.contains('.')
-        && !is_local
-        && last.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    let name = name.to_ascii_lowercase();
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_label = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let Some((last, above)) = labels.split_last() else { return false };
+    let is_private = PRIVATE.contains(last) || name.ends_with(".home.arpa");
+    !above.is_empty()
+        && labels.iter().all(is_label)
         && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && !is_private
 }
 
 /// The name in the greeting is one that others can look up.
-fn judge_helo(subject: &str, helo: &str) -> Finding {
-    if is_full(helo) {
-        return Finding::good(AREA, subject, format!("We greet as {helo}."));
+fn judge_helo(subject: &str, helo: &str, found: Result<&[IpAddr], &String>) -> Finding {
+    if !is_full(helo) {
+        return Finding::bad(
+            AREA,
+            subject,
+            format!("We greet as {helo}, which nobody else can look up."),
+            format!("Set {subject}.helo to this machine's full name, such as \"mail.example.org\"."),
+        );
     }
-    Finding::bad(
-        AREA,
-        subject,
-        format!("We greet as {helo}, which nobody else can look up."),
-        format!("Set {subject}.helo to this machine's full name, such as \"mail.example.org\"."),
-    )
-}
-
-/// Whether the receivers' port is open: asked of our own domains' servers alone, for no other is ours to try it on.
-pub(super) async fn port(names: &Names, patient: &Patient, relay: &Relay) -> Vec<Finding> {
-    let subject = format!("relay.{}", relay.name);
-    let timeouts = patient.limits.of_wire(patient.config.delivery.timeouts);
-    let (servers, silent) = servers(names, patient, relay).await;
-    let greeting = servers.iter().take(SERVERS).map(|(host, ip)| async move {
-        (host, greet_at(host, SocketAddr::new(*ip, relay.port), &helo(relay), timeouts).await)
-    });
-    // Side by side: where the port is closed, nobody answers within any deadline.
-    let mut greeting: FuturesUnordered<_> = greeting.collect();
-    let mut last = None;
-    while let Some((host, greeted)) = greeting.next().await {
-        match greeted {
-            Err(Silence::Unreachable(why)) => last = Some(why),
-            greeted => return vec![judge_port(&subject, relay.port, host, Some(greeted), None)],
+    match found {
+        Err(why) => unanswered(subject, why),
+        Ok([]) => Finding::bad(
+            AREA,
+            subject,
+            format!("We greet as {helo}, which leads to no address: nobody can look it up."),
+            format!("Give it one (A, AAAA), or set {subject}.helo to a name of this machine that has one."),
+        ),
+        // Whoever is outside may be told something else.
+        Ok(found) if !found.iter().any(|ip| is_public(*ip)) => {
+            let told =
+                format!("We greet as {helo}; where it leads others is not known: here to {}.", found[0]);
+            Finding::unseen(AREA, subject, told)
         }
-    }
-    let last = last.map(|why| Err(Silence::Unreachable(why)));
-    vec![judge_port(&subject, relay.port, "", last, silent.as_deref())]
-}
-
-/// The servers that take our own domains' mail on other machines, each once, and whether somebody did not say.
-async fn servers(names: &Names, patient: &Patient, relay: &Relay) -> (Vec<(String, IpAddr)>, Option<String>) {
-    let own = match leaves(names, patient, relay).await {
-        Leaves::From(own) | Leaves::Perhaps(own) => own,
-        Leaves::Unknown(_) => Vec::new(),
-    };
-    let domains = super::domains(&patient.config);
-    // Most Froms are return paths too.
-    let domains: BTreeSet<&String> = domains.senders.keys().chain(&domains.envelopes).collect();
-    let mut silent = None;
-    let mut hosts = BTreeSet::new();
-    for takes in join_all(domains.into_iter().map(|domain| names.takes_mail(domain))).await {
-        match takes {
-            Ok(Takes::Hosts(found)) => hosts.extend(found.into_iter().take(2)),
-            Ok(Takes::NoMail | Takes::NoRecord) => {}
-            Err(why) => silent = Some(why),
-        }
-    }
-    let found = join_all(hosts.iter().map(|host| names.addresses(host))).await;
-    let mut servers = Vec::new();
-    for (host, found) in hosts.iter().zip(found) {
-        match found {
-            // This house would answer itself, also from behind a router; other ports than 25 are for laboratories.
-            Ok(found) if relay.port == 25 && found.iter().any(|ip| ip.is_loopback() || own.contains(ip)) => {}
-            Ok(found) => servers.extend(found.first().map(|ip| (host.clone(), *ip))),
-            Err(why) => silent = Some(why),
-        }
-    }
-    (servers, silent)
-}
-
-fn judge_port(
-    subject: &str,
-    port: u16,
-    host: &str,
-    greeted: Option<Result<(), Silence>>,
-    silent: Option<&str>,
-) -> Finding {
-    match greeted {
-        None if silent.is_some() => Finding::unseen(
-            AREA,
-            subject,
-            format!(
-                "Whether port {port} is open was not tried: nobody says where our own domains' servers are ({}).",
-                silent.unwrap_or_default()
-            ),
-        ),
-        None => Finding::unseen(
-            AREA,
-            subject,
-            format!(
-                "Whether port {port} is open was not tried: no MX of our own domains is on another \
-                 machine."
-            ),
-        ),
-        Some(Err(Silence::Unreachable(why))) => Finding::bad(
-            AREA,
-            subject,
-            format!("Port {port} of our own domains' servers is not reached: {why}."),
-            "Have the provider of this machine open outgoing port 25 (many close it), or use a relay: url = \
-             \"smtp://…\".",
-        ),
-        Some(Err(Silence::Refused(why) | Silence::Unsafe(why) | Silence::Denied(why))) => Finding::doubtful(
-            AREA,
-            subject,
-            format!("Port {port} is open, and {host} turns us away: {why}."),
-            "See what it says: other receivers may say the same.",
-        ),
-        Some(Ok(())) => Finding::good(AREA, subject, format!("Port {port} is open: {host} greeted us.")),
+        Ok(_) => Finding::good(AREA, subject, format!("We greet as {helo}.")),
     }
 }
 
@@ -316,28 +280,76 @@ mod tests {
 
     #[test]
     fn t10_a_record_is_offered_for_a_name_that_is_known_alone() {
-        for helo in ["news", "news.localdomain", "mail.example.org.", "[203.0.113.7]", "203.0.113.7"] {
+        let own: [IpAddr; 1] = ["203.0.113.7".parse().unwrap()];
+        for helo in [
+            "news",
+            "news.localdomain",
+            "news.Internal",
+            "news.lan",
+            "news.home.arpa",
+            "news.localhost",
+            "mail.example.org.",
+            ".org",
+            "mail..example.org",
+            "mail example.org",
+            "-mail.example.org",
+            "https://mail.example.org",
+            "[203.0.113.7]",
+            "203.0.113.7",
+        ] {
             let told = judge_name("relay.main", &called(&[]), helo, true);
             assert_eq!((told.verdict, told.record), (Bad, None), "{helo}");
             assert!(told.advice.unwrap().contains("this machine's full name"), "{helo}");
-            assert_eq!(judge_helo("relay.main", helo).verdict, Bad, "{helo}");
+            assert_eq!(judge_helo("relay.main", helo, Ok(&own)).verdict, Bad, "{helo}");
+        }
+        for full in ["mail.example.org", "M-1.internal.example", "7.xn--bcher-kva.example", "lan.example"] {
+            assert!(is_full(full), "{full}");
+        }
+    }
+
+    fn patient(text: &str, addresses: &[&str]) -> Patient {
+        let text = format!(
+            "{text}\n[newsletter.a]\nname = \"A\"\nfrom = \"a@example.org\"\nlock = \"0 0 5 * * *\"\n\
+             send_at = \"06:30\"\nrelays = [\"straight\"]\n"
+        );
+        Patient {
+            config: crate::config::tests::load(&text, &[]).unwrap().into(),
+            clock: crate::clock::Clock::system(),
+            random: crate::clock::Random::seeded(1),
+            offline: false,
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+            limits: crate::morning::doctor::Limits::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_becomes_another_on_its_way_is_that_of_the_name_we_greet_with() {
+        let ips = |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let cases: [(&[&str], Leaves); 5] = [
+            (&["203.0.113.9", "2001:db8::7"], Leaves::From(ips(&["203.0.113.9", "2001:db8::7"]))),
+            (&["10.0.0.5", "2001:db8::7"], Leaves::Perhaps(ips(&["2001:db8::7", "203.0.113.7"]))),
+            (&["10.0.0.5"], Leaves::Perhaps(ips(&["203.0.113.7"]))),
+            (&[], Leaves::Perhaps(ips(&["203.0.113.7"]))),
+            // The name has none of that kind.
+            (&["203.0.113.7", "fd00::7"], Leaves::Unknown(String::new())),
+        ];
+        for (addresses, expected) in cases {
+            // An address leads to itself: nobody is asked.
+            let patient = patient("[relay.straight]\nurl = \"mx:\"\nhelo = \"203.0.113.7\"", addresses);
+            let names = Names::new(Some(([127, 0, 0, 1], 9).into()), patient.random.clone()).unwrap();
+            let found = leaves(&names, &patient, &patient.config.relays["straight"]).await;
+            match (&found, &expected) {
+                (Leaves::Unknown(_), Leaves::Unknown(_)) => {}
+                _ => assert_eq!(found, expected, "{addresses:?}"),
+            }
         }
     }
 
     #[tokio::test]
     async fn a_server_on_this_machine_may_hand_mail_on_and_what_is_ours_is_doubtful_there() {
         let own: Vec<IpAddr> = vec!["203.0.113.7".parse().unwrap()];
-        let text = "[relay.straight]\nurl = \"mx:\"\n[relay.here]\nurl = \"smtp://127.0.0.1:25\"\n\
-            [newsletter.a]\nname = \"A\"\nfrom = \"a@example.org\"\nlock = \"0 0 5 * * *\"\n\
-            send_at = \"06:30\"\nrelays = [\"straight\", \"here\"]\n";
-        let patient = Patient {
-            config: crate::config::tests::load(text, &[]).unwrap().into(),
-            clock: crate::clock::Clock::system(),
-            random: crate::clock::Random::seeded(1),
-            offline: false,
-            addresses: own.clone(),
-            limits: crate::morning::doctor::Limits::default(),
-        };
+        let text = "[relay.straight]\nurl = \"mx:\"\n[relay.here]\nurl = \"smtp://127.0.0.1:25\"";
+        let patient = patient(text, &["203.0.113.7"]);
         // Nobody is asked where the addresses are known.
         let names = Names::new(Some(([127, 0, 0, 1], 9).into()), patient.random.clone()).unwrap();
         for (name, expected) in
@@ -354,21 +366,17 @@ mod tests {
 
     #[test]
     fn t10_a_name_that_nobody_can_look_up_is_no_greeting() {
+        let own: [IpAddr; 1] = ["203.0.113.7".parse().unwrap()];
         for (helo, verdict) in
             [("mail.example.org", Good), ("localhost", Bad), ("news", Bad), ("news.localdomain", Bad)]
         {
-            assert_eq!(judge_helo("relay.main", helo).verdict, verdict, "{helo}");
+            assert_eq!(judge_helo("relay.main", helo, Ok(&own)).verdict, verdict, "{helo}");
         }
-    }
-
-    #[test]
-    fn a_port_that_nobody_of_ours_can_be_asked_about_is_not_called_open() {
-        let judged = |greeted| judge_port("relay.main", 25, "mx.example.org", greeted, None).verdict;
-        assert_eq!(judged(None), Unseen);
-        assert_eq!(judged(Some(Ok(()))), Good);
-        assert_eq!(judged(Some(Err(Silence::Unreachable(String::new())))), Bad);
-        assert_eq!(judged(Some(Err(Silence::Refused(String::new())))), Doubtful);
-        let told = judge_port("relay.main", 25, "", None, Some("late"));
-        assert!(told.verdict == Unseen && told.finding.contains("nobody says"), "{told:?}");
+        let (late, inside): (String, [IpAddr; 1]) = ("late".to_owned(), ["192.168.1.5".parse().unwrap()]);
+        // Others may be told of another one than that inside.
+        for (found, verdict) in [(Ok(&[][..]), Bad), (Err(&late), Doubtful), (Ok(&inside[..]), Unseen)] {
+            let told = judge_helo("relay.main", "mail.example.org", found);
+            assert_eq!(told.verdict, verdict, "{told:?}");
+        }
     }
 }

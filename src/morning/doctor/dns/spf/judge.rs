@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use super::record::{self, Qualifier};
 use super::{ENOUGH, LOOKUPS, Matches, Policy, Published, Redirect, VOID_LOOKUPS, Walk};
 use crate::morning::doctor::Verdict;
-use crate::morning::doctor::dns::outgoing::{Leaves, Way};
+use crate::morning::doctor::dns::outgoing::{By, Leaves, Way};
 use crate::morning::doctor::dns::{AREA, unanswered};
 use crate::morning::doctor::finding::{Finding, txt_record};
 
+const PASS: Option<Qualifier> = Some(Qualifier::Pass);
+const BROKEN: Option<Qualifier> = Some(Qualifier::Broken);
 /// What comes of a redirect that only a receiver can follow.
 const ANYTHING: [Option<Qualifier>; 5] =
-    [Some(Qualifier::Pass), Some(Qualifier::Fail), Some(Qualifier::SoftFail), Some(Qualifier::Neutral), None];
+    [PASS, Some(Qualifier::Fail), Some(Qualifier::SoftFail), Some(Qualifier::Neutral), None];
 
 impl Policy {
     /// All that may become of an address, `None` where no term fits: more than one thing where only a receiver can say.
@@ -19,15 +21,18 @@ impl Policy {
         let mut all = Vec::new();
         for (qualifier, matches) in &self.terms {
             let (may_fit, may_not) = match matches {
-                Matches::All => (true, false),
+                Matches::All | Matches::Broken => (true, false),
                 Matches::Nets(nets) => {
                     let fits = nets.iter().any(|net| net.holds(ip));
                     (fits, !fits)
                 }
                 Matches::Included(other) => {
                     let theirs = other.of(ip);
-                    let passes = |found: &Option<Qualifier>| *found == Some(Qualifier::Pass);
-                    (theirs.iter().any(passes), !theirs.iter().all(passes))
+                    // A fault of theirs is one of ours (RFC 7208 5.2).
+                    if theirs.contains(&BROKEN) {
+                        all.push(BROKEN);
+                    }
+                    (theirs.contains(&PASS), theirs.iter().any(|found| ![PASS, BROKEN].contains(found)))
                 }
                 Matches::Unknown => (true, true),
             };
@@ -48,25 +53,59 @@ impl Policy {
 
     /// All that may become of whoever is in no other term.
     pub(super) fn of_others(&self) -> Vec<Option<Qualifier>> {
-        let all = self.terms.iter().find(|(_, matches)| matches!(matches, Matches::All));
-        match (all, &self.redirect) {
-            (Some((qualifier, _)), _) => vec![Some(*qualifier)],
-            (None, Redirect::Nowhere) => vec![None],
-            (None, Redirect::To(other)) => other.of_others(),
-            (None, Redirect::Anywhere) => ANYTHING.to_vec(),
+        let mut found = Vec::new();
+        for (qualifier, matches) in &self.terms {
+            let theirs = match matches {
+                Matches::All => vec![PASS],
+                // Whoever passes there is in this term.
+                Matches::Included(other) => other.of_others(),
+                Matches::Nets(_) | Matches::Broken | Matches::Unknown => continue,
+            };
+            if theirs.contains(&PASS) {
+                found.push(Some(*qualifier));
+            }
+            if theirs == [PASS] {
+                return found;
+            }
         }
+        match &self.redirect {
+            Redirect::Nowhere => found.push(None),
+            Redirect::To(other) => found.extend(other.of_others()),
+            Redirect::Anywhere => found.extend(ANYTHING),
+        }
+        found
     }
 
-    /// Whether each way out is known, and let through by another term than `all`: then the record may be closed.
-    fn lets_through_if_closed(&self, ways: &[Way]) -> bool {
-        let named = self.terms.iter().filter(|(_, matches)| !matches!(matches, Matches::All));
-        let named = Self { terms: named.cloned().collect(), redirect: Redirect::Nowhere };
-        ways.iter().all(|way| match &way.leaves {
-            Leaves::From(all) | Leaves::Perhaps(all) => {
-                all.iter().all(|ip| named.of(*ip) == [Some(Qualifier::Pass)])
-            }
-            Leaves::Unknown(_) => false,
+    /// Whether a record that it includes lets everybody through, whatever it says of them itself.
+    fn includes_everybody(&self) -> bool {
+        self.terms.iter().any(|(qualifier, matches)| match matches {
+            Matches::Included(other) => *qualifier == Qualifier::Pass && other.of_others() == [PASS],
+            _ => false,
         })
+    }
+
+    /// The same without its `all`.
+    fn closed(&self) -> Self {
+        let named = self.terms.iter().filter(|(_, matches)| !matches!(matches, Matches::All));
+        let redirect = match &self.redirect {
+            Redirect::To(other) => Redirect::To(Box::new(other.closed())),
+            other => other.clone(),
+        };
+        Self { terms: named.cloned().collect(), redirect }
+    }
+
+    /// Whether an address is let through, whoever reads it.
+    fn passes(&self, ip: IpAddr) -> bool {
+        self.of(ip).iter().all(|found| *found == PASS)
+    }
+
+    /// Whether each way out is known, and let through.
+    fn passes_all(&self, ways: &[Way]) -> bool {
+        let passes = |way: &Way| match &way.leaves {
+            Leaves::From(all) | Leaves::Perhaps(all) => all.iter().all(|ip| self.passes(*ip)),
+            Leaves::Unknown(_) => false,
+        };
+        !ways.is_empty() && ways.iter().all(passes)
     }
 
     fn has_all(&self) -> bool {
@@ -76,38 +115,32 @@ impl Policy {
 
 /// What a record comes to, and for each way out whether it is let through.
 pub(super) fn judge(domain: &str, published: &Published, ways: &[Way]) -> Vec<Finding> {
-    // What is a guess shuts nobody out.
-    let is_known = ways.iter().all(|way| matches!(way.leaves, Leaves::From(_)));
-    let end = if is_known { "-all" } else { "~all" };
-    let fresh = txt_record(domain, &format!("v=spf1{} {end}", terms_of(ways)));
-    let bad = |told: String, advice: &str| vec![Finding::bad(AREA, domain, told, advice).with_record(&fresh)];
     let (text, policy, walk) = match published {
-        Published::Nothing => {
-            return bad(
-                "The domain of the return path has no SPF record (A1).".to_owned(),
-                "Publish this record, with whoever else sends for the domain.",
-            );
-        }
+        Published::Nothing => return vec![judge_nothing(domain, ways)],
         Published::Several(count) => {
-            return bad(
-                format!("It has {count} SPF records: receivers take none of them."),
-                "Publish one alone, such as this, with all who send for the domain (those that are there name them).",
-            );
+            // Which of them is meant, or whether all are, is for whoever wrote them to say.
+            let told = format!("It has {count} SPF records: receivers take none of them.");
+            let advice = "Publish one alone, with the terms of all of them, and take the others out.";
+            return vec![Finding::bad(AREA, domain, told, advice)];
         }
         Published::One { text, policy, walk } => (text, policy, walk),
     };
     let mut findings = bounds(domain, walk);
     if let Some(fault) = walk.faults.first() {
-        // A fault of its own ends all of it (RFC 7208 4.6), and one of a record that it leads to whatever comes so far.
         let told = format!("Its SPF record cannot be read to its end: {fault}.");
-        let advice = format!("Have that mended, or take what leads to it out of {text:?}.");
-        findings.push(Finding::bad(AREA, domain, told, advice));
-        return findings;
+        // A fault of its own ends all of it (RFC 7208 4.6): nothing else that it says holds.
+        if record::parse(text).is_err() {
+            findings.push(Finding::bad(AREA, domain, told, format!("Mend that part of {text:?}.")));
+            return findings;
+        }
+        findings.push(judge_fault(domain, told, text, walk.unanswered.is_none() && policy.passes_all(ways)));
     }
     if let Some(why) = &walk.unanswered {
         findings.push(unanswered(domain, why));
     } else if walk.lookups <= ENOUGH {
-        findings.extend(judge_end(domain, text, policy, ways));
+        if walk.faults.is_empty() {
+            findings.extend(judge_end(domain, text, policy, ways));
+        }
         findings.extend(ways.iter().map(|way| judge_way(domain, text, policy, way)));
     }
     if findings.iter().all(|found| matches!(found.verdict, Verdict::Good | Verdict::Unseen)) {
@@ -117,6 +150,54 @@ pub(super) fn judge(domain: &str, published: &Published, ways: &[Way]) -> Vec<Fi
         findings.insert(0, Finding::good(AREA, domain, told));
     }
     findings
+}
+
+/// There is no record: one to publish, where it is known from where all of our mail leaves.
+fn judge_nothing(domain: &str, ways: &[Way]) -> Finding {
+    let told = "The domain of the return path has no SPF record (A1).";
+    let is_known = |way: &Way| matches!(way.leaves, Leaves::From(_));
+    if !ways.is_empty() && ways.iter().all(is_known) {
+        // Others may send for the domain, whom nobody here knows: -all would refuse them.
+        let record = txt_record(domain, &format!("v=spf1 {} ~all", terms_of(ways)));
+        let advice = "Publish this record, with whoever else sends for the domain.";
+        return Finding::bad(AREA, domain, told, advice).with_record(record);
+    }
+    let asked: Vec<String> = ways.iter().filter(|way| !is_known(way)).map(whom_to_ask).collect();
+    let advice = format!("Publish one (v=spf1 … ~all) with all who send for the domain. {}", asked.join(" "));
+    Finding::bad(AREA, domain, told, advice.trim_end())
+}
+
+/// How to find out from where mail leaves.
+fn whom_to_ask(way: &Way) -> String {
+    let relay = &way.relay;
+    match (way.by, &way.leaves) {
+        (By::Us, _) => {
+            format!("Put the address that others see the mail of relay {relay} come from in the record.")
+        }
+        (By::Neighbour, Leaves::From(all) | Leaves::Perhaps(all)) => {
+            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+            format!(
+                "If the server of relay {relay} sends by itself, {} belongs in the record; if it hands mail on, ask \
+                 whoever takes it which addresses, or which include:.",
+                all.join(", ")
+            )
+        }
+        (By::Neighbour | By::Keeper, _) => {
+            format!(
+                "Ask the keeper of relay {relay} which addresses, or which include:, belong in the record."
+            )
+        }
+    }
+}
+
+/// A record that it leads to has a fault, which ends it for whoever comes so far.
+fn judge_fault(domain: &str, told: String, text: &str, we_pass_before: bool) -> Finding {
+    let advice = format!("Have that mended, or take what leads to it out of {text:?}.");
+    if we_pass_before {
+        let told = format!("{told} What is known of our mail passes before it comes to that.");
+        return Finding::doubtful(AREA, domain, told, advice);
+    }
+    Finding::bad(AREA, domain, told, advice)
 }
 
 /// What it costs a receiver to read.
@@ -149,36 +230,33 @@ fn at_most(lookups: usize) -> String {
     if lookups > ENOUGH { format!("more than {ENOUGH}") } else { lookups.to_string() }
 }
 
-/// What becomes of strangers.
+/// What becomes of strangers. No record that closes it is offered: nobody here knows all who send for the domain.
 fn judge_end(domain: &str, text: &str, policy: &Policy, ways: &[Way]) -> Option<Finding> {
+    if policy.includes_everybody() {
+        let told = "A record that its SPF record includes lets everybody send for the domain (+all).";
+        let advice = "Have that one closed, or, once ours are in it without, take its include: out.";
+        return Some(Finding::bad(AREA, domain, told, advice));
+    }
     let found = match policy.of_others()[..] {
         [Some(Qualifier::Fail | Qualifier::SoftFail)] => return None,
         [found] => found,
         _ => {
-            let told = "What its SPF record does with strangers is not known: where it redirects to only a receiver can \
+            let told = "What its SPF record does with strangers is not known: where it leads to only a receiver can \
                 tell (a macro).";
             return Some(Finding::unseen(AREA, domain, told));
         }
     };
     // Beside `all` a redirect is passed over (RFC 7208 6.1).
-    let (whose, advice, record) = match (record::redirect(text), policy.has_all()) {
-        (None, _) => {
-            let bare: Vec<&str> =
-                text.split_ascii_whitespace().filter(|word| !record::is_all(word)).collect();
-            // Closed before all of ours are in it, it would shut them out.
-            let record = policy
-                .lets_through_if_closed(ways)
-                .then(|| txt_record(domain, &format!("{} -all", bare.join(" "))));
-            let advice =
-                "Once all who send for the domain are in it, close it with -all, or ~all while you try."
-                    .to_owned();
-            ("Its SPF record".to_owned(), advice, record)
-        }
+    let (whose, advice) = match (record::redirect(text), policy.has_all()) {
+        (None, _) => (
+            "Its SPF record".to_owned(),
+            "Once all who send for the domain are in it, close it with -all, or ~all while you try."
+                .to_owned(),
+        ),
         (Some(target), false) => (
             format!("The SPF record of {target}, to which its own redirects,"),
             "Have that one closed with -all, or ~all while you try: an all here would take its place."
                 .to_owned(),
-            None,
         ),
         (Some(target), true) => (
             "Its SPF record".to_owned(),
@@ -186,23 +264,33 @@ fn judge_end(domain: &str, text: &str, policy: &Policy, ways: &[Way]) -> Option<
                 "Close it with -all, or ~all while you try; or take the all out, if redirect={target} is meant, which \
                  nobody reads beside it."
             ),
-            None,
         ),
     };
-    let finding = match found {
-        Some(Qualifier::Pass) => {
+    Some(match found {
+        PASS => {
             let told = format!("{whose} lets everybody send for the domain (+all).");
-            Finding::bad(AREA, domain, told, advice)
+            Finding::bad(AREA, domain, told, advice + &kept_by_all(policy, ways))
         }
         Some(_) => {
             Finding::doubtful(AREA, domain, format!("{whose} says nothing about strangers (?all)."), advice)
         }
         None => Finding::doubtful(AREA, domain, format!("{whose} does not end in -all or ~all."), advice),
-    };
-    Some(match record {
-        Some(record) => finding.with_record(record),
-        None => finding,
     })
+}
+
+/// Who of ours would be shut out with the strangers.
+fn kept_by_all(policy: &Policy, ways: &[Way]) -> String {
+    let closed = policy.closed();
+    let mut kept = Vec::new();
+    for way in ways {
+        let (Leaves::From(all) | Leaves::Perhaps(all)) = &way.leaves else { continue };
+        let alone = all.iter().filter(|ip| policy.passes(**ip) && !closed.passes(**ip));
+        kept.extend(alone.map(|ip| format!("{ip} (relay {})", way.relay)));
+    }
+    if kept.is_empty() {
+        return String::new();
+    }
+    format!(" Before that, put in what nothing but the all surely lets through: {}.", kept.join(", "))
 }
 
 /// Whether one way out is let through.
@@ -218,10 +306,9 @@ fn judge_way(domain: &str, text: &str, policy: &Policy, way: &Way) -> Finding {
     };
     let (mut shut_out, mut open) = (Vec::new(), Vec::new());
     for ip in addresses {
-        let found = policy.of(*ip);
-        if !found.contains(&Some(Qualifier::Pass)) {
+        if !policy.of(*ip).contains(&PASS) {
             shut_out.push(ip.to_string());
-        } else if found.iter().any(|one| *one != Some(Qualifier::Pass)) {
+        } else if !policy.passes(*ip) {
             open.push(ip.to_string());
         }
     }
@@ -235,39 +322,34 @@ fn judge_way(domain: &str, text: &str, policy: &Policy, way: &Way) -> Finding {
     }
     if shut_out.is_empty() {
         let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        return Finding::good(AREA, domain, format!("SPF lets relay {relay} through ({}).", all.join(", ")));
+        let bound = if sure { "" } else { ", as far as can be told from here" };
+        let told = format!("SPF lets relay {relay} through ({}){bound}.", all.join(", "));
+        return Finding::good(AREA, domain, told);
     }
     let shut_out = shut_out.join(", ");
     if !sure {
         let told = format!("SPF does not let {shut_out} through, from where relay {relay} may send.");
-        let advice = "Ask its keeper which addresses, or which include:, belong in the record, and publish it \
-            with them.";
-        return Finding::doubtful(AREA, domain, told, advice);
+        return Finding::doubtful(AREA, domain, told, whom_to_ask(way));
     }
     let mut words: Vec<&str> = text.split_ascii_whitespace().collect();
     let own = terms_of(std::slice::from_ref(way));
-    words.insert(1.min(words.len()), own.trim());
+    words.insert(1.min(words.len()), &own);
     let told = format!("SPF does not let relay {relay} through: mail leaves from {shut_out}.");
     let record = txt_record(domain, &words.join(" "));
     Finding::bad(AREA, domain, told, "Publish the record with that address in it.").with_record(record)
 }
 
-/// The terms that let these through.
+/// The terms that let those through of whom it is known from where they send.
 pub(super) fn terms_of(ways: &[Way]) -> String {
     let mut terms: Vec<String> = Vec::new();
     for way in ways {
-        let own: Vec<String> = match &way.leaves {
-            Leaves::From(addresses) | Leaves::Perhaps(addresses) => {
-                addresses.iter().map(record::term_of).collect()
-            }
-            Leaves::Unknown(_) => vec!["mx".to_owned()],
-        };
-        for term in own {
+        let Leaves::From(addresses) = &way.leaves else { continue };
+        for term in addresses.iter().map(record::term_of) {
             // Several relays may leave from the same addresses.
             if !terms.contains(&term) {
                 terms.push(term);
             }
         }
     }
-    if terms.is_empty() { " mx".to_owned() } else { format!(" {}", terms.join(" ")) }
+    terms.join(" ")
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use super::outgoing::Way;
-use super::unanswered;
+use super::{is_address, unanswered};
 use crate::delivery::names::{Names, Takes};
 use crate::morning::doctor::finding::Finding;
 use judge::judge;
@@ -46,8 +46,17 @@ enum Matches {
     All,
     Nets(Vec<Net>),
     Included(Policy),
+    /// It cannot be read, and whoever comes so far is turned away with a fault.
+    Broken,
     /// Nobody can say beforehand.
     Unknown,
+}
+
+impl Policy {
+    /// Of a record that cannot be read.
+    fn broken() -> Self {
+        Self { terms: vec![(Qualifier::Broken, Matches::Broken)], redirect: Redirect::Nowhere }
+    }
 }
 
 /// What was met on the way through a record.
@@ -95,7 +104,7 @@ fn read<'a>(names: &'a Names, domain: String, text: String, walk: &'a mut Walk) 
             Ok(parsed) => parsed,
             Err(fault) => {
                 walk.faults.push(format!("{domain}: {fault}"));
-                return Policy::default();
+                return Policy::broken();
             }
         };
         let mut policy = Policy::default();
@@ -172,6 +181,10 @@ fn nets(addresses: &[IpAddr], (four, six): (u8, u8)) -> Matches {
 }
 
 async fn addresses(names: &Names, host: &str, walk: &mut Walk) -> Vec<IpAddr> {
+    if is_address(host) {
+        walk.void += 1;
+        return Vec::new();
+    }
     match names.addresses(host).await {
         Ok(addresses) => {
             walk.void += usize::from(addresses.is_empty());
@@ -202,7 +215,7 @@ async fn included(names: &Names, domain: &str, walk: &mut Walk) -> Option<Policy
         return Some(read(names, domain.to_owned(), records.remove(0), walk).await);
     }
     walk.faults.push(format!("{domain}, which it names, has {} SPF records", records.len()));
-    None
+    Some(Policy::broken())
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(super) enum Qualifier {
     Fail,
     SoftFail,
     Neutral,
+    /// A fault on the way to it ends everything (permerror, RFC 7208 2.6.7); no term says so itself.
+    Broken,
 }
 
 /// A network.
@@ -61,11 +63,6 @@ impl Net {
 pub(super) fn is_one(text: &str) -> bool {
     let first = text.split(' ').next().unwrap_or_default();
     first.eq_ignore_ascii_case("v=spf1")
-}
-
-/// Whether a word is `all`, with whatever before it.
-pub(super) fn is_all(word: &str) -> bool {
-    word.trim_start_matches(['+', '-', '~', '?']).eq_ignore_ascii_case("all")
 }
 
 /// Where a record redirects to, whether that holds or not.

@@ -3,12 +3,16 @@
 use super::judge::terms_of;
 use super::*;
 use crate::morning::doctor::Verdict::{Bad, Doubtful, Good, Unseen};
-use crate::morning::doctor::dns::outgoing::Leaves;
+use crate::morning::doctor::dns::outgoing::{By, Leaves};
 
 const IP: &str = "203.0.113.7";
 
 fn way(leaves: Leaves) -> Way {
-    Way { relay: "main".to_owned(), leaves }
+    Way { relay: "main".to_owned(), by: By::Us, leaves }
+}
+
+fn by(by: By, leaves: Leaves) -> Way {
+    Way { by, ..way(leaves) }
 }
 
 fn ours() -> Vec<IpAddr> {
@@ -17,7 +21,7 @@ fn ours() -> Vec<IpAddr> {
 
 /// A record whose included names are given as records of their own.
 fn policy(text: &str, included: &[(&str, &str)]) -> Policy {
-    let (terms, redirect) = record::parse(text).unwrap();
+    let Ok((terms, redirect)) = record::parse(text) else { return Policy::broken() };
     let find =
         |name: &str| included.iter().find(|(own, _)| *own == name).map(|(_, text)| policy(text, included));
     let matches = |mechanism| match mechanism {
@@ -41,7 +45,7 @@ fn policy(text: &str, included: &[(&str, &str)]) -> Policy {
 /// One that cannot be read, as [`read`] leaves it.
 fn unread(text: &str) -> Published {
     let walk = Walk { faults: vec![record::parse(text).unwrap_err()], ..Walk::default() };
-    Published::One { text: text.to_owned(), policy: Policy::default(), walk }
+    Published::One { text: text.to_owned(), policy: Policy::broken(), walk }
 }
 
 fn one(text: &str, walk: Walk) -> Published {
@@ -102,6 +106,12 @@ fn a1_a_record_is_there_alone_ends_well_and_lets_us_through() {
             "from where relay main may send",
         ),
         (one(good, calm()), vec![way(Leaves::Unknown("NAT".to_owned()))], Unseen, "not known: NAT"),
+        (
+            one(good, calm()),
+            vec![way(Leaves::Perhaps(ours()))],
+            Good,
+            "through (203.0.113.7), as far as can be told",
+        ),
     ];
     for (published, ways, verdict, words) in cases {
         let told = judge("back.example.org", &published, &ways);
@@ -116,28 +126,135 @@ fn a1_a_record_is_there_alone_ends_well_and_lets_us_through() {
 
 #[test]
 fn the_record_to_publish_is_the_one_that_would_do() {
-    let record = |published: &Published, leaves| {
-        judge("back.example.org", published, &[way(leaves)]).into_iter().find_map(|found| found.record)
+    let record = |published: &Published, ways: &[Way]| {
+        judge("back.example.org", published, ways).into_iter().find_map(|found| found.record)
     };
     let line = |text: &str| Some(format!("back.example.org. IN TXT \"{text}\""));
-    let from = || Leaves::From(vec![IP.parse().unwrap(), "2001:db8::7".parse().unwrap()]);
-    assert_eq!(record(&Published::Nothing, from()), line("v=spf1 ip4:203.0.113.7 ip6:2001:db8::7 -all"));
-    assert_eq!(record(&Published::Nothing, Leaves::Unknown(String::new())), line("v=spf1 mx ~all"));
-    assert_eq!(
-        record(&Published::Nothing, Leaves::Perhaps(ours())),
-        line("v=spf1 ip4:203.0.113.7 ~all"),
-        "a relay may send from elsewhere"
-    );
+    let both = || way(Leaves::From(vec![IP.parse().unwrap(), "2001:db8::7".parse().unwrap()]));
+    // Whoever else sends for the domain is not to be refused for it.
+    let fresh = line("v=spf1 ip4:203.0.113.7 ip6:2001:db8::7 ~all");
+    assert_eq!(record(&Published::Nothing, &[both()]), fresh);
     let others = one("v=spf1 ip4:192.0.2.1 ~all", Walk::default());
-    assert_eq!(record(&others, Leaves::From(ours())), line("v=spf1 ip4:203.0.113.7 ip4:192.0.2.1 ~all"));
-    let open = one("v=spf1 ip4:203.0.113.7 +all", Walk::default());
-    assert_eq!(record(&open, Leaves::From(ours())), line("v=spf1 ip4:203.0.113.7 -all"));
-    // Closed, these would shut us out.
-    for text in ["v=spf1 +all", "v=spf1 ip4:192.0.2.1 +all"] {
-        assert_eq!(record(&one(text, Walk::default()), Leaves::From(ours())), None, "{text}");
+    let from = way(Leaves::From(ours()));
+    assert_eq!(record(&others, &[from]), line("v=spf1 ip4:203.0.113.7 ip4:192.0.2.1 ~all"));
+}
+
+#[test]
+fn no_record_is_offered_where_it_is_not_known_from_where_all_mail_leaves() {
+    let told = |ways: &[Way]| judge("back.example.org", &Published::Nothing, ways).remove(0);
+    let from = || way(Leaves::From(ours()));
+    let unknown = || Leaves::Unknown("NAT".to_owned());
+    let perhaps = || Leaves::Perhaps(ours());
+    let keeper = "Ask the keeper of relay main";
+    for (ways, words) in [
+        (vec![], "with all who send for the domain."),
+        (vec![by(By::Us, perhaps())], "address that others see the mail of relay main come from"),
+        (vec![by(By::Us, unknown())], "address that others see the mail of relay main come from"),
+        (vec![by(By::Neighbour, perhaps())], "sends by itself, 203.0.113.7 belongs in the record"),
+        (vec![by(By::Keeper, perhaps())], keeper),
+        (vec![by(By::Keeper, unknown())], keeper),
+        (vec![from(), by(By::Keeper, perhaps())], keeper),
+    ] {
+        let told = told(&ways);
+        assert_eq!((told.verdict, &told.record), (Bad, &None), "{ways:?}");
+        assert!(told.advice.as_deref().unwrap_or_default().contains(words), "{ways:?}: {told:?}");
     }
-    let open = one("v=spf1 ip4:192.0.2.1 ?all", Walk::default());
-    assert_eq!(record(&open, Leaves::Unknown(String::new())), None);
+    assert!(told(&[from()]).record.is_some());
+    // Several name others, whom one of ours would leave out.
+    let told = judge("back.example.org", &Published::Several(2), &[from()]).remove(0);
+    assert_eq!((told.verdict, told.record), (Bad, None));
+}
+
+#[test]
+fn an_open_record_is_closed_by_whoever_knows_all_who_send() {
+    for text in [
+        "v=spf1 ip4:203.0.113.7 ?all",
+        "v=spf1 ip4:203.0.113.7 +all",
+        "v=spf1 +all",
+        "v=spf1 ip4:203.0.113.7",
+        // What stands behind all nobody reads, and would be read once it is gone.
+        "v=spf1 ip4:203.0.113.7 ?all include:gone.example",
+    ] {
+        let ways = [vec![], vec![way(Leaves::From(ours()))], vec![way(Leaves::Perhaps(ours()))]];
+        for ways in ways {
+            let told = judge("back.example.org", &one(text, Walk::default()), &ways);
+            let end = told.iter().find(|found| found.verdict >= Doubtful).unwrap();
+            assert!(end.advice.as_deref().unwrap_or_default().contains("close it with -all"), "{end:?}");
+            assert_eq!(end.record, None, "{text} {ways:?}");
+        }
+    }
+}
+
+#[test]
+fn who_of_ours_passes_by_an_open_all_alone_is_named_before_it_is_closed() {
+    let first = |text: &str, leaves: Leaves| {
+        let policy = policy(text, &[("open.example", "v=spf1 +all")]);
+        let published = Published::One { text: text.to_owned(), policy, walk: Walk::default() };
+        let told = judge("back.example.org", &published, &[way(leaves)]);
+        let end = told.into_iter().find(|found| found.finding.contains("lets everybody")).unwrap();
+        end.advice.unwrap()
+    };
+    let named = "surely lets through: 203.0.113.7 (relay main).";
+    for leaves in [Leaves::From(ours()), Leaves::Perhaps(ours())] {
+        for text in
+            ["v=spf1 ip4:192.0.2.1 +all", "v=spf1 exists:%{i}.example +all", "v=spf1 redirect=open.example"]
+        {
+            assert!(first(text, leaves.clone()).contains(named), "{text} {leaves:?}");
+        }
+        assert!(!first("v=spf1 ip4:203.0.113.7 +all", leaves).contains("Before that"));
+    }
+}
+
+#[test]
+fn rfc7208_whoever_an_included_record_lets_through_is_let_through() {
+    let of_others = |text: &str| {
+        let macros = "v=spf1 redirect=%{d}.example";
+        let included =
+            [("open.example", "v=spf1 +all"), ("shut.example", "v=spf1 -all"), ("odd.example", macros)];
+        policy(text, &included).of_others()
+    };
+    let (pass, fail) = (Some(Qualifier::Pass), Some(Qualifier::Fail));
+    assert_eq!(of_others("v=spf1 include:open.example -all"), [pass]);
+    assert_eq!(of_others("v=spf1 include:shut.example -all"), [fail]);
+    assert_eq!(of_others("v=spf1 -include:open.example +all"), [fail]);
+    assert_eq!(of_others("v=spf1 include:odd.example -all"), [pass, fail], "only a receiver can tell");
+    let text = "v=spf1 include:open.example -all";
+    let policy = policy(text, &[("open.example", "v=spf1 +all")]);
+    let published = Published::One { text: text.to_owned(), policy, walk: Walk::default() };
+    let told = judge("back.example.org", &published, &[way(Leaves::From(ours()))]);
+    assert!(told[0].verdict == Bad && told[0].finding.contains("includes lets everybody"), "{told:?}");
+}
+
+#[test]
+fn rfc7208_a_fault_of_an_included_record_ends_it_for_whoever_comes_so_far_alone() {
+    let ours = ours();
+    let judged = |text: &str, leaves: &Leaves| {
+        let included = [
+            ("gone.example", "v=spf1 ipv4:1"),
+            ("nested.example", "v=spf1 ip4:203.0.113.7 include:gone.example"),
+        ];
+        let walk = Walk { faults: vec!["gone.example: no".to_owned()], ..Walk::default() };
+        let published = Published::One { text: text.to_owned(), policy: policy(text, &included), walk };
+        judge("back.example.org", &published, &[way(leaves.clone())])
+    };
+    let (from, perhaps) = (Leaves::From(ours.clone()), Leaves::Perhaps(ours));
+    for (text, leaves, fault, lets_through) in [
+        ("v=spf1 ip4:203.0.113.7 include:gone.example -all", &from, Doubtful, Good),
+        ("v=spf1 ip4:203.0.113.7 include:gone.example -all", &perhaps, Doubtful, Good),
+        ("v=spf1 include:gone.example ip4:203.0.113.7 -all", &from, Bad, Bad),
+        ("v=spf1 include:gone.example ip4:203.0.113.7 -all", &perhaps, Bad, Doubtful),
+        ("v=spf1 include:nested.example -all", &from, Doubtful, Good),
+        ("v=spf1 exists:%{i}.example include:gone.example -all", &from, Bad, Unseen),
+        ("v=spf1 redirect=gone.example", &from, Bad, Bad),
+        ("v=spf1 ip4:203.0.113.7 include:gone.example", &Leaves::Unknown(String::new()), Bad, Unseen),
+    ] {
+        let told = judged(text, leaves);
+        let verdicts: Vec<_> = told.iter().map(|found| found.verdict).collect();
+        assert_eq!(verdicts, [fault, lets_through], "{text}: {told:?}");
+    }
+    let told = judged("v=spf1 include:gone.example -all", &from);
+    let record = "back.example.org. IN TXT \"v=spf1 ip4:203.0.113.7 include:gone.example -all\"";
+    assert_eq!(told[1].record.as_deref(), Some(record), "ours pass before it");
 }
 
 #[test]
@@ -242,5 +359,5 @@ fn what_only_a_receiver_can_say_is_not_looked_at_where_it_decides() {
 fn a_term_that_several_relays_want_is_published_once() {
     let other: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
     let ways = [way(Leaves::From(ours())), way(Leaves::From(other)), way(Leaves::From(ours()))];
-    assert_eq!(terms_of(&ways), " ip4:203.0.113.7 ip4:192.0.2.1");
+    assert_eq!(terms_of(&ways), "ip4:203.0.113.7 ip4:192.0.2.1");
 }
