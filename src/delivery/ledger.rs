@@ -291,10 +291,10 @@ pub(super) mod tests {
 
     #[test]
     fn p6_of_a_servers_words_the_ledger_keeps_no_more_than_it_has_room_for() {
-        let reply = Reply::new(550, &"no ".repeat(1000));
+        let reply = Reply::new(550, &"no ".repeat(2000));
         let rules = Rules::built_in();
         for verdict in [Verdict::of(&reply, false, By::Relay, &rules), Verdict::ours(&reply, Class::System)] {
-            assert_eq!(verdict.text.map(|text| text.len()), Some(1000));
+            assert_eq!(verdict.text.map(|text| text.len()), Some(4000));
         }
     }
 }

@@ -46,7 +46,7 @@ fn editions_are_listed_by_the_date_that_is_given() {
     answer(&house, &["edition", "build", "test", "--date", "2026-11-25"]);
     answer(&house, &["edition", "build", "test", "--date", "2026-11-26"]);
     let one = listed("2026-11-26");
-    assert!(one.lines().count() == 1 && one.contains("\"date\":\"2026-11-26\",\"lock_at\""), "{one}");
+    assert!(one.lines().count() == 1 && one.contains("\"date\":\"2026-11-26\",\"state\":\"open\""), "{one}");
     let to_come = listed("2036-11-24");
     assert!(to_come.lines().count() == 1 && to_come.contains("\"state\":null"), "{to_come}");
     assert_eq!(listed("2036-11-25"), "", "a day off");
@@ -55,7 +55,7 @@ fn editions_are_listed_by_the_date_that_is_given() {
 
 #[test]
 fn what_was_missed_for_want_of_approval_is_approved_and_sent_late() {
-    let house = house("approval = \"approve\"\nminimum_items = 0");
+    let house = house("approval = \"approve\"\nminimum_items = 1");
     let edition = |command: &str, more: &[&str]| {
         let start = ["edition", command, "test", "--date", DAY_OFF];
         matinale(&house, &[&start[..], more].concat())
