@@ -3,6 +3,7 @@
 use super::subscriber::address;
 use super::{Context, Exit, Refusal, Table};
 use crate::clock::timestamp;
+use crate::delivery::shared_clock;
 use crate::readers::store;
 
 /// What `suppression` takes.
@@ -66,7 +67,9 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Remove { address: text } => {
             let address = address(text)?;
             let mut tx = house.db.write().await?;
-            let removed = store::unsuppress(&mut tx, &house.links, &address, cx.clock().now()).await?;
+            // The clock that daemons agree on: what they heard is held against it.
+            let now = timestamp(shared_clock(&mut tx, cx.clock()).await?);
+            let removed = store::unsuppress(&mut tx, &house.links, &address, now).await?;
             tx.commit().await?;
             if !removed {
                 return Err(

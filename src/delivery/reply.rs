@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The most of a server's words that the ledger keeps, in characters: eight lines as long as a line may be.
 const LONGEST_TEXT: usize = 4000;
-/// And the most that logs, alarms and lists show.
+/// And the most that logs and alarms show.
 const LONGEST_SHOWN: usize = 1000;
 
 /// One reply.
@@ -69,7 +69,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// A server's words as far as logs, alarms and lists show them.
+/// A server's words as far as logs and alarms show them.
 pub(super) fn shown(words: &str) -> &str {
     first(words, LONGEST_SHOWN)
 }

@@ -1,8 +1,9 @@
 //! Signatures: each takes as long as ten messages take on the wire, or more.
 //!
-//! The thread that sends makes one whenever nothing can leave: were it to sleep, the system would wake it where the server
-//! that answers runs, if that is on this machine, and the other processor would stand still. Each further processor has a
-//! thread for what more there is. What can leave meanwhile waits for the end of that one signature.
+//! Each processor but one has a thread that makes them, and the thread that sends makes one whenever nothing can leave and
+//! more wait than threads. Of two processors it makes the only one, too, and its one helper sleeps on: were the sender to
+//! sleep, the system would wake it where the server that answers runs, if that is on this machine, and the other processor
+//! would stand still. What can leave meanwhile waits for the end of that one signature.
 //!
 //! Between two signatures a thread lets whoever waits for its processor go first. The ledger does, for a tenth of one, and
 //! everybody waits for it; the system itself would not interrupt a signature for milliseconds.
@@ -36,7 +37,7 @@ impl Signing {
     }
 
     fn with(threads: usize) -> Result<Self> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue { leaves_to_threads: threads > 1, ..Queue::default() });
         let here = tokio::spawn(sign_here(queue.clone())).abort_handle();
         let signing = Self { queue, here };
         for _ in 0..threads {
@@ -84,7 +85,7 @@ async fn sign_here(queue: Arc<Queue>) {
             // other threads, are heard when nothing of this thread's own is ready.
             yield_now().await;
             yield_now().await;
-            let Some(work) = queue.take() else { break };
+            let Some(work) = queue.left_over() else { break };
             make(work);
             std::thread::yield_now();
         }
@@ -100,9 +101,11 @@ fn make(work: Work) {
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
+    /// Whether whoever sends leaves it to the threads that wait.
+    leaves_to_threads: bool,
     /// There is more, for whoever sends.
     more: Notify,
-    /// There is more than one, or nothing more will come: for the threads.
+    /// There is more, or nothing more will come: for the threads.
     changed: Condvar,
 }
 
@@ -122,8 +125,7 @@ impl Queue {
     fn put(&self, work: Work) {
         let mut state = self.state();
         state.work.push_back(work);
-        // The only one is for whoever sends, who is awake.
-        let for_threads = state.work.len() > 1 && state.waiting > 0;
+        let for_threads = state.waiting > 0 && (self.leaves_to_threads || state.work.len() > 1);
         drop(state);
         self.more.notify_one();
         if for_threads {
@@ -147,9 +149,11 @@ impl Queue {
         }
     }
 
-    /// The next work, where there is some.
-    fn take(&self) -> Option<Work> {
-        self.state().work.pop_front()
+    /// The next work that is for whoever sends.
+    fn left_over(&self) -> Option<Work> {
+        let mut state = self.state();
+        let left = if self.leaves_to_threads { state.waiting } else { 0 };
+        if state.work.len() > left { state.work.pop_front() } else { None }
     }
 
     fn close(&self) {
@@ -189,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn p1_a_message_that_breaks_while_it_is_signed_stops_no_other() {
-        for threads in [0, 2] {
+        for threads in [0, 1, 2] {
             let signing = Signing::with(threads).unwrap();
             for _ in 0..4 {
                 at_leisure(&signing, threads).await;
@@ -212,6 +216,15 @@ mod tests {
         // Whoever sends has other things to do.
         for _ in &two {
             assert_eq!(by.recv_timeout(Duration::from_secs(60)).unwrap(), "signature");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_threads_have_time_for_is_theirs_where_there_are_several() {
+        let signing = Signing::with(2).unwrap();
+        for _ in 0..4 {
+            at_leisure(&signing, 2).await;
+            assert_eq!(signing.hand(who).await.unwrap(), "signature");
         }
     }
 

@@ -82,7 +82,8 @@ async fn what_counts_whether_a_relay_takes_mail_counts_its_pauses_too() {
         };
         assert_eq!(relay().await, told(1, 0), "{}: nothing is known of it", test.name);
         let now = Clock::system().now();
-        for (until, up, paused) in [(Some(i64::MAX), 0, 1), (Some(now.as_millisecond()), 1, 0), (None, 1, 0)]
+        for (until, up, paused) in
+            [(Some(i64::MAX), 0, 1), (Some(now.as_millisecond() - 3_600_000), 1, 0), (None, 1, 0)]
         {
             let mut tx = test.db.write().await.unwrap();
             relays::pause(&mut tx, "main", until, None).await.unwrap();

@@ -113,34 +113,40 @@ pub fn stands_alone(provider: &str, providers: &Providers) -> bool {
 }
 
 /// The relay as a whole and the providers that there are rules for, each for itself; all others together, as `others`.
-/// With `each` those of them that are held back stand for themselves too.
+/// With `each` those of them that are held back stand for themselves instead.
 pub fn folded(views: Vec<View>, providers: &Providers, each: bool) -> Vec<View> {
     let own = |view: &View| stands_alone(&view.provider, providers);
     let (mut kept, others): (Vec<View>, Vec<View>) = views.into_iter().partition(own);
-    let Some(first) = others.first() else { return kept };
-    let sum = |of: fn(&View) -> i64| others.iter().map(of).sum::<i64>();
-    let silent = others.iter().filter(|view| !view.takes).count();
-    let state = if silent == 0 { "good".to_owned() } else { format!("{silent} of {} silent", others.len()) };
-    let together = View {
+    let (held_back, others): (Vec<View>, Vec<View>) =
+        others.into_iter().partition(|view| each && view.is_held_back());
+    kept.extend(together(&others));
+    kept.extend(held_back);
+    kept
+}
+
+/// All of these as one; `None` where there are none.
+fn together(views: &[View]) -> Option<View> {
+    let first = views.first()?;
+    let sum = |of: fn(&View) -> i64| views.iter().map(of).sum::<i64>();
+    let silent = views.iter().filter(|view| !view.takes).count();
+    let state = if silent == 0 { "good".to_owned() } else { format!("{silent} of {} silent", views.len()) };
+    Some(View {
         provider: "others".to_owned(),
         state,
-        open: others.iter().filter_map(|view| view.open).reduce(|one, other| one + other),
-        connections: others.iter().map(|view| view.connections).max().unwrap_or(0),
+        open: views.iter().filter_map(|view| view.open).reduce(|one, other| one + other),
+        connections: views.iter().map(|view| view.connections).max().unwrap_or(0),
         accepted: sum(|view| view.accepted),
         deferred: sum(|view| view.deferred),
         rejected: sum(|view| view.rejected),
-        warm_up: others
+        warm_up: views
             .iter()
             .filter_map(|view| view.warm_up)
             .reduce(|(had, cap), (more, further)| (had + more, cap + further)),
         last_reply: None,
         replied_at: None,
-        takes: silent < others.len(),
+        takes: silent < views.len(),
         ..first.clone()
-    };
-    kept.push(together);
-    kept.extend(others.into_iter().filter(|view| each && view.is_held_back()));
-    kept
+    })
 }
 
 impl View {
@@ -197,6 +203,8 @@ mod tests {
         for held_back in ["closed30.example", "slowed.example", "full.example", "spent.example"] {
             assert!(each.iter().any(|name| name == held_back), "{held_back}: {each:?}");
         }
+        let good = folded(views.clone(), &providers, true).remove(1);
+        assert_eq!((good.open, good.warm_up, good.state.as_str()), (Some(4), Some((499, 500)), "good"));
         let others = folded(views.clone(), &providers, false).remove(1);
         assert_eq!((others.open, others.warm_up, others.takes), (Some(9), Some((999, 1000)), true));
         assert_eq!(others.state, "30 of 34 silent");

@@ -86,11 +86,15 @@ LIMIT $1"
 // By their dates in UTC.
 const GONE_DOMAINS: &str = turned_away!("domain", "COUNT(DISTINCT refused.at / 86400000) >= 3");
 
-// An address may be closed for a moment; however often that is said of one edition, the next one asks again.
-const DISABLED: &str = turned_away!("disabled", "COUNT(DISTINCT refused.edition) >= 2");
+// An address may be closed for a moment: however often that is said of one edition, or of those of one morning, the next one
+// asks again.
+const DISABLED: &str = turned_away!(
+    "disabled",
+    "COUNT(DISTINCT refused.edition) >= 2 AND COUNT(DISTINCT refused.at / 86400000) >= 2"
+);
 
-/// Subscribers whose address does not exist, as a relay said within the last weeks, or took no mail in two editions, or
-/// whose domain took none on three days, and who are not suppressed yet; at most so many of each. Who lets somebody be
+/// Subscribers whose address does not exist, as a relay said within the last weeks, or took no mail in two editions of
+/// two days, or whose domain took none on three days, and who are not suppressed yet; at most so many of each. Who lets somebody be
 /// written to again is believed: what was said before counts no more.
 pub async fn dead_addresses(conn: &mut Conn, limit: i64, now: i64) -> Result<Vec<Dead>> {
     let since = now - REMEMBERED;

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::delivery::ledger::{Me, Release, Remembered};
+use crate::delivery::ledger::{Me, Release, Remembered, Verdict};
 use crate::delivery::protocol::{Group, Kept};
+use crate::delivery::reply::shown;
 
 /// So long is it remembered what was kept (P2).
 pub(super) const LONGEST: Duration = Duration::from_secs(120);
-/// And so much of it: two thirds of a kilobyte each, in a process that promises to stay small.
+/// And so much of it: two thirds of a kilobyte each where servers are as brief as they mostly are, in a process that promises
+/// to stay small.
 pub(super) const MOST: usize = 50_000;
 /// So many are told in one transaction.
 pub(super) const AT_ONCE: usize = 500;
@@ -41,13 +43,14 @@ impl Memory {
         let now = Instant::now();
         for (verdict, to) in &group.finished {
             if let Some((life, release, _)) = self.open.remove(&(to.delivery.0, to.number)) {
-                self.ended.push_back((Remembered { life, release, verdict: verdict.clone(), to: *to }, now));
+                let verdict = in_short(verdict);
+                self.ended.push_back((Remembered { life, release, verdict, to: *to }, now));
             }
         }
         let Some(kept) = kept else { return };
         for (release, verdict, to) in &group.refused {
-            let refused =
-                Remembered { life: me, release: release.clone(), verdict: verdict.clone(), to: *to };
+            let verdict = in_short(verdict);
+            let refused = Remembered { life: me, release: release.clone(), verdict, to: *to };
             self.ended.push_back((refused, now));
         }
         for release in &group.asked {
@@ -84,6 +87,11 @@ impl Memory {
     pub(super) fn open(&self) -> Vec<(Me, Release)> {
         self.open.values().map(|(life, release, _)| (*life, release.clone())).collect()
     }
+}
+
+/// With as many of a server's words as logs show: all that it says would be too much to remember.
+fn in_short(verdict: &Verdict) -> Verdict {
+    Verdict { text: verdict.text.as_deref().map(|text| shown(text).to_owned()), ..verdict.clone() }
 }
 
 /// In order, and no delivery twice in one of them: a statement moves it once.
