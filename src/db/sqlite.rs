@@ -44,9 +44,6 @@ impl Pools {
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
             .auto_vacuum(SqliteAutoVacuum::Incremental)
-            // After most commits SQLite looks through its whole cache for pages behind the end of the file: where a tree
-            // was balanced, one may have stood there for a moment. With 16 MB that was a tenth of a release.
-            .pragma("cache_size", "-2048")
             .foreign_keys(true);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
@@ -139,8 +136,10 @@ fn plain(options: &Options) -> Result<SqliteConnectOptions> {
         .map_err(|error| Error::Url(error.to_string()))?
         .busy_timeout(BUSY_TIMEOUT)
         // Whoever looks through a whole edition fills it: the memory of a daemon must not grow with the list, and behind it
-        // stands the system's own cache.
-        .pragma("cache_size", "-4096")
+        // stands the system's own cache. And after most commits SQLite looks through all of the writer's for pages behind
+        // the end of the file: where a tree was balanced, one may have stood there for a moment. With 16 MB that was a
+        // tenth of a release.
+        .pragma("cache_size", "-2048")
         .pragma("temp_store", "memory"))
 }
 
