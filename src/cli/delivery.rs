@@ -193,12 +193,12 @@ async fn summary(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn whose(one: &One, place: &Place<'_>) -> anyhow::Result<Option<SubscriberId>> {
+async fn whose(one: &One, place: &Place<'_>) -> anyhow::Result<Option<(SubscriberId, Address)>> {
     let Some(text) = &one.to else { return Ok(None) };
     let address: Address = text.parse().map_err(|error| Misuse(format!("{text:?} {error}")))?;
     let found = readers::store::find(&mut place.house.db.read().await?, &address).await?;
     match found {
-        Some(subscriber) => Ok(Some(SubscriberId(subscriber.id))),
+        Some(subscriber) => Ok(Some((SubscriberId(subscriber.id), address))),
         None => Err(Refusal(format!("nobody with the address {address} is known")).into()),
     }
 }
@@ -215,7 +215,7 @@ async fn retry(one: &One, cx: &Context) -> anyhow::Result<Exit> {
 
 async fn settle(args: &SettleArgs, cx: &Context) -> anyhow::Result<Exit> {
     let place = place(&args.one.which, cx).await?;
-    let whose = whose(&args.one, &place).await?;
+    let whose = whose(&args.one, &place).await?.map(|(subscriber, _)| subscriber);
     let how = if args.accepted { Settle::Accepted } else { Settle::Resend };
     let who = Who::command_line();
     let done = morning::settle::settle(&place.house, place.edition.id, whose, how, &who).await?;

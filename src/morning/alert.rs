@@ -115,9 +115,12 @@ impl Cause {
     fn advice(&self, newsletter: Option<&Newsletter>) -> &'static str {
         match self {
             Self::Missed(..) => "Nothing was sent. To send it all the same, late:",
-            Self::Held(..) => "Nothing leaves until somebody says so. To go on, or to end it:",
+            Self::Held(..) => {
+                "Nothing leaves until somebody says so. `edition cancel` ends it for good; to go on instead:"
+            }
             Self::Skipped(..) => {
-                "Nothing of it is sent. Where enough has come in since, it can be locked by hand:"
+                "Nothing of it is sent. What was published after its lock counts only where an editor pins it: list it in the \
+                 document, which --file takes back. To look at it; for the document; and to lock it by hand then:"
             }
             Self::Unapproved(..) => "To look at it, and to approve it:",
             Self::Preflight(..) => {
@@ -144,7 +147,9 @@ impl Cause {
             Self::Undelivered(..) if newsletter.is_none() => {
                 "The ledger has each of them, for when the newsletter is configured again."
             }
-            Self::Undelivered(..) => "Each of them, with the last word about it:",
+            Self::Undelivered(..) => {
+                "For every delivery of the edition, those that were accepted too, its state and the last word about it:"
+            }
         }
     }
 
@@ -159,8 +164,8 @@ impl Cause {
                 of(date, &["edition approve OF", "edition send OF --late"])
             }
             Self::Missed(date, _) => of(date, &["edition send OF --late"]),
-            Self::Held(date, ..) => of(date, &["edition resume OF", "edition cancel OF"]),
-            Self::Skipped(date, _) => of(date, &["edition build OF", "edition lock OF"]),
+            Self::Held(date, ..) => of(date, &["edition resume OF"]),
+            Self::Skipped(date, _) => of(date, &["edition build OF", "edition edit OF", "edition lock OF"]),
             Self::Unapproved(date, _) => of(date, &["edition preview OF", "edition approve OF"]),
             Self::Preflight(date, ..) => {
                 of(date, &["edition preview OF", "edition edit OF", "edition lock OF"])
@@ -268,6 +273,19 @@ pub(crate) mod tests {
         let house = causes.iter().filter(|cause| matches!(place(cause), 5 | 6 | 8 | 10 | 11));
         let house: Vec<String> = house.map(|cause| cause.body(None)).collect();
         causes.iter().map(|cause| cause.body(Some(newsletter))).chain(house).collect()
+    }
+
+    #[test]
+    fn a_block_of_commands_that_is_pasted_whole_does_not_undo_itself() {
+        let newsletter = crate::editions::schedule::tests::newsletter("UTC", "0 0 5 * * *", "");
+        let bodies = bodies(&newsletter);
+        let commands = |body: &String| body.lines().filter(|line| line.starts_with("  ")).collect::<String>();
+        let held = bodies.iter().find(|body| body.contains("edition resume")).unwrap();
+        assert!(held.contains("`edition cancel` ends it for good"), "{held}");
+        assert!(bodies.iter().all(|body| !commands(body).contains("cancel")), "{bodies:?}");
+        let skipped =
+            bodies.iter().find(|body| body.contains("counts only where an editor pins it")).unwrap();
+        assert!(commands(skipped).contains("edition edit"), "{skipped}");
     }
 
     #[test]

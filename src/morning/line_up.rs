@@ -360,7 +360,8 @@ pub async fn document(house: &House, newsletter: &Newsletter, edition: &Edition)
     .with_words(&edition.words))
 }
 
-/// Does what a document asks for, whole or not at all; the refusal says what cannot be.
+/// Does what a document asks for, whole or not at all; the refusal says what cannot be. An edition that nobody has opened is
+/// opened with what is done.
 pub async fn edit(
     house: &House,
     newsletter: &Newsletter,
@@ -380,7 +381,7 @@ pub async fn edit(
         Some(_) => None,
     };
     let mut tx = house.db.write().await?;
-    let edition = editions::store::load(&mut tx, edition.id).await?;
+    let edition = editions::store::load_or_open(&mut tx, edition, house.clock.now()).await?;
     if edition.state.is_final() {
         return Ok(Err(format!("the edition of {} is {}", edition.date, edition.state)));
     }

@@ -81,10 +81,8 @@ pub async fn lock(
         Err(why) => return Ok(Locked::Preflight(why)),
     };
     warnings.extend(links::check(house, newsletter, &content).await?);
-    let Some(planned) = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?
-    else {
-        return Ok(Locked::Raced);
-    };
+    let frozen = freeze(house, newsletter, edition, &proposal, &content, &renderings, who).await?;
+    let Some((ref edition, planned)) = frozen else { return Ok(Locked::Raced) };
     let day = house.clock.civil().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     warnings.extend(warm_up::tell(house, newsletter, edition, day, who).await?);
     keep(house, edition, &warnings, who).await?;
@@ -143,7 +141,8 @@ async fn renderings(
     Ok(Ok((rendered.into_iter().map(bytes).collect(), warnings)))
 }
 
-/// Freezes and plans in one transaction; gives how many are planned, `None` where somebody changed it meanwhile.
+/// Freezes and plans in one transaction, which opens the edition where nobody has; gives it and how many are planned, `None`
+/// where somebody changed it meanwhile.
 async fn freeze(
     house: &House,
     newsletter: &Newsletter,
@@ -152,17 +151,18 @@ async fn freeze(
     content: &Content,
     renderings: &[(String, Vec<u8>)],
     who: &Who,
-) -> Result<Option<i64>> {
+) -> Result<Option<(Edition, i64)>> {
     let line_up = &line_up::line_up_of(proposal);
     let now = house.clock.now();
     let civil = house.clock.civil();
     let json = serde_json::to_string(content).map_err(|error| super::Error::Start(error.to_string()))?;
     let mut tx = house.db.write().await?;
-    let current = editions::store::load(&mut tx, edition.id).await?;
+    let current = editions::store::load_or_open(&mut tx, edition, now).await?;
     if current.version != edition.version || current.state != edition.state {
         return Ok(None);
     }
-    if !editions::store::set_state(&mut tx, &current, EditionState::Locked, None, who, now).await? {
+    let edition = &current;
+    if !editions::store::set_state(&mut tx, edition, EditionState::Locked, None, who, now).await? {
         return Ok(None);
     }
     editions::store::set_line_up(&mut tx, edition.id, line_up, now).await?;
@@ -187,7 +187,7 @@ async fn freeze(
         "the edition is locked"
     );
     super::learn::keep(house, newsletter, edition).await;
-    Ok(Some(planned))
+    Ok(Some((current, planned)))
 }
 
 /// The morning of an edition that is locked at this civil moment.
@@ -206,8 +206,9 @@ async fn skip(
     let now = house.clock.now();
     let mut tx = house.db.write().await?;
     if edition.state == EditionState::Open {
-        let to = EditionState::Skipped;
-        if !editions::store::set_state(&mut tx, edition, to, Some(&why), who, now).await? {
+        let current = editions::store::load_or_open(&mut tx, edition, now).await?;
+        let (open, to) = (current.state == EditionState::Open, EditionState::Skipped);
+        if !open || !editions::store::set_state(&mut tx, &current, to, Some(&why), who, now).await? {
             return Ok(Locked::Raced);
         }
         alert::raise(&mut tx, newsletter, &Cause::Skipped(edition.date, why.clone()), now).await?;
@@ -216,7 +217,7 @@ async fn skip(
     Ok(Locked::Skipped(why))
 }
 
-/// Locks, or says in words why not.
+/// Locks, or says in words why not. An edition that nobody has opened is opened where it is locked, and not before.
 pub async fn lock_or_refuse(
     house: &House,
     newsletter: &Newsletter,

@@ -69,35 +69,14 @@ async fn prepare(
         return Ok(Err("another daemon is alive: --at moves the clock of this process alone".to_owned()));
     }
     let who = Who::command_line();
-    let known = editions::store::find(&mut house.db.read().await?, &newsletter.id, date).await?.is_some();
-    let mut edition = line_up::open(house, newsletter, date).await?;
+    let mut edition = line_up::look(house, newsletter, date).await?;
     if matches!(edition.state, EditionState::Open | EditionState::Missed | EditionState::Skipped) {
-        if how.civil && house.clock.civil() < edition.lock_at {
-            house.clock.set_civil(edition.lock_at);
-        }
-        let missed = edition.state == EditionState::Missed
-            || (edition.state == EditionState::Open && lock::is_missed(newsletter, &edition, &house.clock));
-        if missed && !how.late {
-            if edition.state == EditionState::Open {
-                let why = "Its lock passed and nothing was done.";
-                lock::set_state(house, &edition, EditionState::Missed, Some(why), &who).await?;
-            }
-            return Ok(Err(format!("the edition of {date} was missed; to send it all the same: --late")));
-        }
-        let decides = house.clock.civil() >= edition.lock_at;
-        match lock::lock_or_refuse(house, newsletter, &edition, &who, decides).await? {
-            Ok(frozen) => lock::log(&edition, &frozen.warnings),
-            Err(refused) => {
-                if !known {
-                    // The clock would send it all the same.
-                    let mut tx = house.db.write().await?;
-                    editions::store::forget(&mut tx, &edition).await?;
-                    tx.commit().await?;
-                }
-                return Ok(Err(refused));
-            }
-        }
-        edition = line_up::open(house, newsletter, date).await?;
+        let warnings = match freeze(house, newsletter, &edition, how, &who).await? {
+            Ok(warnings) => warnings,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        edition = line_up::look(house, newsletter, date).await?;
+        lock::log(&edition, &warnings);
     }
     match edition.state {
         EditionState::Locked => {
@@ -108,6 +87,49 @@ async fn prepare(
         state => return Ok(Err(format!("the edition of {date} is {state}"))),
     }
     Ok(Ok(edition))
+}
+
+/// Locks an edition that is not locked yet; gives what should be looked at. The refusal says why not, and keeps nothing of a
+/// date that is to have none.
+async fn freeze(
+    house: &House,
+    newsletter: &Newsletter,
+    edition: &Edition,
+    how: How,
+    who: &Who,
+) -> Result<std::result::Result<Vec<String>, String>> {
+    let date = edition.date;
+    if how.civil && house.clock.civil() < edition.lock_at {
+        house.clock.set_civil(edition.lock_at);
+    }
+    let due = !edition.is_to_come() || editions::schedule::is_due(newsletter, date)?;
+    let missed = edition.state == EditionState::Missed
+        || (edition.state == EditionState::Open && lock::is_missed(newsletter, edition, &house.clock));
+    if missed && !how.late {
+        if !due {
+            let id = &newsletter.id;
+            return Ok(Err(format!(
+                "{id} has no edition of {date}, which is past; to send one all the same: --late"
+            )));
+        }
+        miss(house, edition, who).await?;
+        return Ok(Err(format!("the edition of {date} was missed; to send it all the same: --late")));
+    }
+    let decides = due && house.clock.civil() >= edition.lock_at;
+    let locked = lock::lock_or_refuse(house, newsletter, edition, who, decides).await?;
+    Ok(locked.map(|frozen| frozen.warnings))
+}
+
+/// Keeps that an edition was missed, where it is still open.
+async fn miss(house: &House, edition: &Edition, who: &Who) -> Result<()> {
+    let now = house.clock.now();
+    let mut tx = house.db.write().await?;
+    let current = editions::store::load_or_open(&mut tx, edition, now).await?;
+    if current.state == EditionState::Open {
+        let (to, why) = (EditionState::Missed, Some("Its lock passed and nothing was done."));
+        editions::store::set_state(&mut tx, &current, to, why, who, now).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Where its deliveries stand; it is sent when all of them are final.

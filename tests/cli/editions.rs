@@ -54,8 +54,25 @@ fn editions_are_listed_by_the_date_that_is_given() {
 }
 
 #[test]
+fn p5_a_day_off_that_is_past_is_not_missed_by_who_would_send_it() {
+    let house = house(&format!("days_off = [\"{DAY_OFF}\"]"));
+    for (more, says) in [(None, "no edition of 2026-11-24, which is past"), (Some("--late"), "0 candidates")]
+    {
+        let start = ["edition", "send", "test", "--date", DAY_OFF];
+        let (status, told) = matinale(&house, &[&start[..], more.as_slice()].concat());
+        assert!(status == Some(3) && told.contains(says), "{more:?}: {status:?} {told}");
+        assert_eq!(answer(&house, &["--json", "edition", "list", "test", "--date", DAY_OFF]), "", "{more:?}");
+    }
+}
+
+#[test]
 fn what_was_missed_for_want_of_approval_is_approved_and_sent_late() {
-    let house = house("approval = \"approve\"\nminimum_items = 1");
+    let house = house("approval = \"approve\"\nminimum_items = 1\ncheck_links = false");
+    let article = house.path().join("article.jsonl");
+    let line = "{\"url\": \"https://press.example/1\", \"title\": \"Cacao record\", \"summary\": \"Ce qui s’est passé.\", \
+                \"source\": \"Press\", \"published_at\": \"2026-11-23T20:00:00Z\"}\n";
+    std::fs::write(&article, line).unwrap();
+    answer(&house, &["article", "import", article.to_str().unwrap()]);
     let edition = |command: &str, more: &[&str]| {
         let start = ["edition", command, "test", "--date", DAY_OFF];
         matinale(&house, &[&start[..], more].concat())
@@ -68,5 +85,7 @@ fn what_was_missed_for_want_of_approval_is_approved_and_sent_late() {
     let late = "It stays missed until somebody sends it: matinale edition send test --date 2026-11-24 --late";
     assert!(status == Some(0) && told.contains(late), "{told}");
     let (status, told) = edition("send", &["--late"]);
-    assert!(!told.contains("approv"), "{status:?} {told}");
+    assert_eq!(status, Some(0), "{told}");
+    let listed = answer(&house, &["--json", "edition", "list", "test", "--date", DAY_OFF]);
+    assert!(listed.contains("\"state\":\"sent\""), "{listed}");
 }

@@ -1,6 +1,7 @@
 //! Tests of the room `morning`.
 
 mod clock;
+mod day_off;
 mod dead;
 mod doctor;
 mod links;

@@ -1,13 +1,15 @@
-//! Whoever wants deliveries tried now is told how many leave, and what keeps the others.
+//! Whoever wants deliveries tried now is told how many are due, and what keeps the others.
 
 use matinale::clock::{Clock, Random};
 use matinale::db::on;
 use matinale::delivery::{relay, shared_clock};
 use matinale::editions::{self, EditionState, Who};
 use matinale::morning::{House, retry};
+use matinale::readers::{self, Address, SubscriberId};
 
 use crate::delivery::ground::{Bench, prepare_with};
 use crate::support::databases::both;
+use crate::support::names;
 
 async fn write(bench: &Bench, sql: &'static str, bound: i64) {
     let mut tx = bench.db.write().await.unwrap();
@@ -26,7 +28,7 @@ async fn move_to(bench: &Bench, state: EditionState) {
 }
 
 #[tokio::test]
-async fn p6_of_a_retry_it_is_told_how_many_leave_now_and_what_keeps_the_others() {
+async fn p6_of_a_retry_it_is_told_how_many_are_due_now_and_what_keeps_the_others() {
     for test in both().await {
         let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
         let readers: Vec<String> = (0..4).map(|n| format!("n{n}@example.org")).collect();
@@ -58,6 +60,7 @@ async fn p6_of_a_retry_it_is_told_how_many_leave_now_and_what_keeps_the_others()
         relay::store::pause(&mut tx, "main", Some(shared + 60_000), Some("x")).await.unwrap();
         tx.commit().await.unwrap();
         let paused = retry().await.unwrap();
+        assert_eq!(paused[0], "3 deliveries are due now, and leave as this lets them:", "{}", test.name);
         assert!(paused[1].contains("`matinale relay resume main` ends that"), "{}: {paused:?}", test.name);
         write(&bench, "UPDATE relay SET paused_until = NULL WHERE paused_until > $1", 0).await;
 
@@ -67,5 +70,40 @@ async fn p6_of_a_retry_it_is_told_how_many_leave_now_and_what_keeps_the_others()
         told(&[later, held, late]).await;
         move_to(&bench, EditionState::Cancelled).await;
         assert_eq!(retry().await.unwrap_err(), "the edition of 2026-11-24 is cancelled", "{}", test.name);
+    }
+}
+
+#[tokio::test]
+async fn p6_of_one_readers_retry_the_troubles_of_other_providers_are_not_told() {
+    for test in both().await {
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        let resolver = names::start(&[("example.org", "MX 10 mx.slow.example")]).await;
+        let delivery = format!("resolver = \"{resolver}\"");
+        let readers = ["awa@example.org", "ben@elsewhere.example"].map(str::to_owned);
+        let bench = prepare_with(test.db, &delivery, "url = \"mx:\"", clock.clone(), &readers).await;
+        let house = House::new((*bench.config).clone(), bench.db.clone(), clock.clone(), Random::seeded(1));
+        let shared = shared_clock(&mut bench.db.read().await.unwrap(), &clock).await.unwrap();
+        let suspended = "INSERT INTO pace (relay, provider, suspended_until, signalled_at)
+                         SELECT 'main', name, $1, 1 FROM (SELECT 'slow.example' AS name UNION ALL SELECT 'yahoo') AS names";
+        write(&bench, suspended, shared + 3_600_000).await;
+        let told = async |whose: Option<&str>| {
+            let mut conn = bench.db.read().await.unwrap();
+            let edition = editions::store::load(&mut conn, bench.edition).await.unwrap();
+            let whose = match whose {
+                Some(address) => {
+                    let address: Address = address.parse().unwrap();
+                    let found = readers::store::find(&mut conn, &address).await.unwrap().unwrap();
+                    Some((SubscriberId(found.id), address))
+                }
+                None => None,
+            };
+            drop(conn);
+            write(&bench, "UPDATE delivery SET state = 'deferred', next_at = $1", clock.now_ms() * 2).await;
+            let newsletter = &house.config.newsletters["test"];
+            retry::retry(&house, newsletter, &edition, whose).await.unwrap().unwrap().join("\n")
+        };
+        let own = told(Some("awa@example.org")).await;
+        assert!(own.contains("slow.example") && !own.contains("yahoo"), "{}: {own}", test.name);
+        assert!(told(None).await.contains("yahoo"), "{}", test.name);
     }
 }

@@ -164,12 +164,7 @@ impl Which {
 }
 
 impl Place<'_> {
-    /// The edition, opened where there is none yet: somebody asked for it by name.
-    async fn open(&self) -> anyhow::Result<Edition> {
-        Ok(morning::line_up::open(&self.house, self.newsletter, self.date).await?)
-    }
-
-    /// The edition for whoever only looks; none is opened.
+    /// The edition as it is or would begin; none is opened before something is done with it.
     async fn look(&self) -> anyhow::Result<Edition> {
         Ok(morning::line_up::look(&self.house, self.newsletter, self.date).await?)
     }
@@ -178,7 +173,7 @@ impl Place<'_> {
     async fn due(&self) -> anyhow::Result<Option<Edition>> {
         let known = self.known().await?;
         if known.is_none() && editions::schedule::is_due(self.newsletter, self.date)? {
-            return self.open().await.map(Some);
+            return Ok(Some(morning::line_up::open(&self.house, self.newsletter, self.date).await?));
         }
         Ok(known)
     }
@@ -217,14 +212,21 @@ impl Place<'_> {
         )
     }
 
-    /// A day that had no edition has none after a step that was refused.
-    async fn forget_unless(&self, known: bool, edition: &Edition) -> anyhow::Result<()> {
-        if !known {
-            let mut tx = self.house.db.write().await?;
-            editions::store::forget(&mut tx, edition).await?;
-            tx.commit().await?;
+    /// Keeps that this edition may go out, which opens it where nobody has; returns it as it stands now.
+    async fn approve(&self, looked_at: &Edition) -> anyhow::Result<Edition> {
+        let now = self.house.clock.now();
+        let mut tx = self.house.db.write().await?;
+        let id = editions::store::load_or_open(&mut tx, looked_at, now).await?.id;
+        let approved = editions::store::approve(&mut tx, id, &Who::command_line(), now).await?;
+        // After the word: from now on nobody else moves it.
+        let edition = editions::store::load(&mut tx, id).await?;
+        if !approved {
+            let (date, state) = (edition.date, edition.state);
+            let told = format!("the edition of {date} is {state}: approving comes before the lock");
+            return Err(Refusal(told).into());
         }
-        Ok(())
+        tx.commit().await?;
+        Ok(edition)
     }
 
     /// Moves the edition to where `to` says for it as it stands, or says why that cannot be; returns where it went.
@@ -267,13 +269,8 @@ pub(super) async fn run(args: &Args, cx: &Context) -> anyhow::Result<Exit> {
         Args::Approve(which) => approve(which, cx).await,
         Args::Lock(which) => {
             let place = which.place(cx).await?;
-            let known = place.known().await?.is_some();
-            let edition = place.open().await?;
-            let locked = lock(&place, &edition, cx).await;
-            if locked.is_err() {
-                place.forget_unless(known, &edition).await?;
-            }
-            locked
+            let edition = place.look().await?;
+            lock(&place, &edition, cx).await
         }
         Args::Send(args) => send(args, cx).await,
         Args::Hold(args) => {
@@ -340,16 +337,7 @@ async fn preview(args: &Preview, cx: &Context) -> anyhow::Result<Exit> {
 
 async fn approve(which: &Which, cx: &Context) -> anyhow::Result<Exit> {
     let place = which.place(cx).await?;
-    let edition = place.open().await?;
-    let mut tx = place.house.db.write().await?;
-    if !editions::store::approve(&mut tx, edition.id, &Who::command_line(), cx.clock().now()).await? {
-        return Err(Refusal(format!(
-            "the edition of {} is {}: approving comes before the lock",
-            edition.date, edition.state
-        ))
-        .into());
-    }
-    tx.commit().await?;
+    let edition = place.approve(&place.look().await?).await?;
     if edition.state == EditionState::Open {
         let at = morning::words::instant(edition.lock_at, &place.newsletter.timezone);
         cx.say(&format!("Approved. It locks at {at}."));
@@ -455,8 +443,7 @@ mod tests {
     use crate::config;
     use crate::db::{Db, Options};
 
-    #[tokio::test]
-    async fn p4_an_edition_that_moved_since_it_was_read_is_held_all_the_same_or_the_hold_is_refused() {
+    async fn house() -> (House, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
         let db = Db::open(&Options::new(&url)).await.unwrap();
@@ -464,9 +451,38 @@ mod tests {
         let text = "[relay.main]\nurl = \"smtp://127.0.0.1:25\"\n[newsletter.test]\nname = \"Test\"\n\
                     from = \"test@example.org\"\nlock = \"0 0 5 * * *\"\nsend_at = \"06:30\"\nrelays = [\"main\"]";
         let config = config::tests::load(text, &[]).unwrap();
-        let newsletter = config.newsletters["test"].clone();
         let now: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
-        let house = House::new(config, db, Clock::manual(now), Random::seeded(1));
+        (House::new(config, db, Clock::manual(now), Random::seeded(1)), folder)
+    }
+
+    #[tokio::test]
+    async fn p5_an_approval_opens_its_edition_and_speaks_of_it_as_it_stands_by_then() {
+        let (house, _folder) = house().await;
+        let newsletter = house.config.newsletters["test"].clone();
+        let place = Place { house, newsletter: &newsletter, date: "2026-11-24".parse().unwrap() };
+        let looked_at = place.look().await.unwrap();
+        let opened = place.approve(&looked_at).await.unwrap();
+        assert!(!opened.is_to_come() && opened.approved_at.is_some(), "{opened:?}");
+        let moved = async |edition: &Edition, to| {
+            let who = Who::command_line();
+            assert!(morning::lock::set_state(&place.house, edition, to, None, &who).await.unwrap());
+        };
+        // The clock missed it after each of these looks.
+        moved(&opened, EditionState::Missed).await;
+        for looked_at in [&looked_at, &opened] {
+            let approved = place.approve(looked_at).await.unwrap();
+            assert_eq!((approved.id, approved.state), (opened.id, EditionState::Missed));
+        }
+        moved(&place.find().await.unwrap(), EditionState::Locked).await;
+        let late = place.approve(&opened).await.unwrap_err();
+        let told = late.downcast::<Refusal>().unwrap().0;
+        assert_eq!(told, "the edition of 2026-11-24 is locked: approving comes before the lock");
+    }
+
+    #[tokio::test]
+    async fn p4_an_edition_that_moved_since_it_was_read_is_held_all_the_same_or_the_hold_is_refused() {
+        let (house, _folder) = house().await;
+        let (newsletter, now) = (house.config.newsletters["test"].clone(), house.clock.now());
         let place = Place { house, newsletter: &newsletter, date: "2026-11-24".parse().unwrap() };
         let moved = async |edition: &Edition, to| {
             let who = Who::command_line();

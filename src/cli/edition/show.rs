@@ -176,14 +176,11 @@ pub(super) async fn edit(args: &Edit, cx: &Context) -> anyhow::Result<Exit> {
         text = std::fs::read_to_string(file).with_context(|| name.clone())?;
     }
     let document = parse(&text).map_err(|wrong| Refusal(format!("{name}: {wrong}")))?;
-    let known = place.known().await?.is_some();
-    let edition = place.open().await?;
+    let edition = place.look().await?;
     let who = Who::command_line();
-    let edited = morning::line_up::edit(&place.house, place.newsletter, &edition, &document, &who).await?;
-    if let Err(refused) = edited {
-        place.forget_unless(known, &edition).await?;
-        return Err(Refusal(format!("{name}: {refused}")).into());
-    }
+    morning::line_up::edit(&place.house, place.newsletter, &edition, &document, &who)
+        .await?
+        .map_err(|refused| Refusal(format!("{name}: {refused}")))?;
     let edition = place.find().await?;
     show(&place, &edition, cx).await
 }

@@ -223,15 +223,13 @@ pub async fn open(
     })
 }
 
-const FORGET: &str = "
-DELETE FROM edition
-WHERE id = $1 AND state = 'open' AND version = $2 AND refreshed_at IS NULL AND approved_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM edition_event WHERE edition_event.edition = edition.id)";
-
-/// Forgets an edition that was opened a moment ago and of which nothing came.
-pub async fn forget(conn: &mut Conn, edition: &Edition) -> Result<()> {
-    on!(conn, |c| sqlx::query(FORGET).bind(edition.id.0).bind(edition.version).execute(c).await.map(drop)?);
-    Ok(())
+/// The edition as it stands now; one that nobody has opened is opened by the transaction that does something with it. The
+/// clock sends whatever is open: where that transaction comes to nothing, none may be.
+pub async fn load_or_open(conn: &mut Conn, edition: &Edition, now: Timestamp) -> Result<Edition> {
+    if edition.is_to_come() {
+        return open(conn, &edition.newsletter, edition.date, edition.lock_at, now).await;
+    }
+    load(conn, edition.id).await
 }
 
 const SET_LOCK: &str = "
