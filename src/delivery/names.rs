@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use futures_util::future::try_join_all;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::mx::dns::{Dns, Found};
@@ -24,6 +25,15 @@ pub enum Takes {
     NoMail,
     /// It has no MX record.
     NoRecord,
+}
+
+/// What a record that is published at a name would break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breaks {
+    /// The name is an alias of this one, and nothing may stand beside it (RFC 1034 3.6.2).
+    Alias(String),
+    /// A wildcard stands in for the name as long as nothing stands there itself (RFC 4592 2.2.2, 3.3.1).
+    Wildcard,
 }
 
 impl Names {
@@ -73,16 +83,49 @@ impl Names {
         })
     }
 
-    /// The addresses of a host.
+    /// What a record at this name would break.
     ///
     /// # Errors
     /// Nobody said.
+    pub async fn breaks(&self, name: &str) -> Result<Option<Breaks>, String> {
+        let answer = self.0.ask(name, RecordType::TXT).await.map_err(|error| error.to_string())?;
+        if let Some(target) = answer.alias_of {
+            return Ok(Some(Breaks::Alias(target)));
+        }
+        // What stands in for a name does so for all below and beside it; one of its own has but the former.
+        let unheard_of = self.0.unheard_of();
+        let above = name.split_once('.').map_or("", |(_, above)| above);
+        let below = self.is_there(&format!("{unheard_of}.{name}")).await?;
+        let is_wild = below && self.is_there(&format!("{unheard_of}.{above}")).await?;
+        Ok(is_wild.then_some(Breaks::Wildcard))
+    }
+
+    /// Whether a name has anything that mail hangs on.
+    async fn is_there(&self, name: &str) -> Result<bool, String> {
+        let kinds = [RecordType::MX, RecordType::A, RecordType::AAAA, RecordType::TXT];
+        let answers = try_join_all(kinds.map(|kind| self.0.ask(name, kind))).await;
+        let answers = answers.map_err(|error| error.to_string())?;
+        Ok(answers
+            .iter()
+            .any(|answer| answer.alias_of.is_some() || matches!(answer.found, Found::Records(_))))
+    }
+
+    /// The addresses of a host, of both kinds.
+    ///
+    /// # Errors
+    /// Nobody said, be it of one kind alone: half of them are not all.
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, String> {
         if let Ok(ip) = host.parse() {
             return Ok(vec![ip]);
         }
-        let found = self.0.addresses(host).await.map_err(|error| error.to_string())?;
-        Ok(found.into_iter().flat_map(|addresses| addresses.ips).collect())
+        let address = |record: &RData| match record {
+            RData::A(ip) => Some(IpAddr::V4(ip.0)),
+            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
+            _ => None,
+        };
+        let (four, six) =
+            tokio::join!(self.records(host, RecordType::A), self.records(host, RecordType::AAAA));
+        Ok(four?.iter().chain(&six?).filter_map(address).collect())
     }
 
     /// The names of an address (PTR), in lower case and without the dot at their end.

@@ -138,9 +138,7 @@ impl Dns {
     /// itself (SERVFAIL, REFUSED) lives, and has no way out.
     pub(in crate::delivery) async fn is_silent(&self) -> bool {
         // A name that was never asked for: whatever is kept would be answered without a way out too.
-        let letters: String =
-            self.random.bytes::<20>().iter().map(|byte| char::from(b'a' + byte % 26)).collect();
-        let Ok(unheard_of) = Name::from_ascii(format!("{letters}.com.")) else { return false };
+        let Ok(unheard_of) = Name::from_ascii(format!("{}.com.", self.unheard_of())) else { return false };
         for server in &self.servers {
             let asked = timeout(ALIVE, self.ask_one(*server, &unheard_of, RecordType::NS)).await;
             if let Ok(Ok(answer)) = asked
@@ -150,6 +148,11 @@ impl Dns {
             }
         }
         true
+    }
+
+    /// A label that nobody has.
+    pub(in crate::delivery) fn unheard_of(&self) -> String {
+        self.random.bytes::<20>().iter().map(|byte| char::from(b'a' + byte % 26)).collect()
     }
 
     /// The addresses of a host, those that mail reaches most surely first. Each kind is vouched for by itself: who keeps

@@ -42,52 +42,62 @@ pub(super) fn unsigned(domain: &str, key: &str) -> Finding {
 fn judge(subject: &str, texts: &[String], own: &str) -> Vec<Finding> {
     let publish =
         |finding: Finding| finding.with_record(txt_record(subject, &format!("v=DKIM1; k=rsa; p={own}")));
-    let bad = |told: String, advice: &str| vec![publish(Finding::bad(AREA, subject, told, advice))];
+    // Whoever else signs with what is there would fail everywhere without it.
+    let others = |told: String| {
+        let advice = "Choose another selector in [dkim], and run doctor again: somebody else may sign with what stands \
+            here.";
+        vec![Finding::bad(AREA, subject, told, advice)]
+    };
     let text = match texts {
         [] => {
             let advice =
                 "Publish this record; mails are signed with a key that nobody can look up until then.";
-            return bad("There is no DKIM record at the selector.".to_owned(), advice);
+            let told = "There is no DKIM record at the selector.";
+            return vec![publish(Finding::bad(AREA, subject, told, advice))];
         }
         [text] => text,
         several => {
-            let told =
-                format!("There are {} records at the selector, and verifiers take any one.", several.len());
-            return bad(told, "Publish this one alone.");
+            return others(format!(
+                "There are {} records at the selector, and verifiers take any one.",
+                several.len()
+            ));
         }
     };
     let tags = tags(text);
     let tag = |name: &str| tags.iter().find(|(tag, _)| tag == name).map(|(_, value)| value.as_str());
+    let bare: String = tag("p").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
+    let bytes = |text: &str| BASE64.decode(text.as_bytes()).ok();
+    let is_own = bytes(&bare).is_some() && bytes(&bare) == bytes(own);
+    let bad = |told: &str| {
+        if !is_own {
+            return others(told.to_owned());
+        }
+        vec![publish(Finding::bad(AREA, subject, told, "Publish this one in its place."))]
+    };
     if tag("v").is_some_and(|version| version != "DKIM1")
         || tag("k").is_some_and(|kind| !kind.eq_ignore_ascii_case("rsa"))
     {
-        return bad("The record is not one of DKIM with RSA.".to_owned(), "Publish this one in its place.");
+        return bad("The record is not one of DKIM with RSA.");
     }
-    let Some(published) = tag("p") else {
-        return bad("The record has no key (p=).".to_owned(), "Publish this one in its place.");
-    };
-    let bare: String = published.chars().filter(|c| !c.is_whitespace()).collect();
+    if tag("p").is_none() {
+        return bad("The record has no key (p=).");
+    }
     if bare.is_empty() {
-        return bad(
-            "The key is revoked: p= is empty.".to_owned(),
-            "Publish this one in its place, or sign with \
-             another selector.",
-        );
+        return bad("The key is revoked: p= is empty.");
     }
-    let bytes = |text: &str| BASE64.decode(text.as_bytes()).ok();
-    if bytes(&bare).is_none() || bytes(&bare) != bytes(own) {
-        return bad(
-            "What is published is not the key that we sign with: every signature fails.".to_owned(),
-            "Publish this record in its place, or name the key that belongs to it in key_file.",
-        );
+    if !is_own {
+        let told = "What is published is not the key that we sign with: every signature fails.";
+        let advice = "Name the key that belongs to it in key_file, or choose another selector: somebody else may sign \
+            with this one.";
+        return vec![Finding::bad(AREA, subject, told, advice)];
     }
     if tag("h")
         .is_some_and(|hashes| !hashes.split(':').any(|hash| hash.trim().eq_ignore_ascii_case("sha256")))
     {
-        return bad("The record does not allow SHA-256 (h=).".to_owned(), "Publish this one in its place.");
+        return bad("The record does not allow SHA-256 (h=).");
     }
     if tag("s").is_some_and(|services| !services.split(':').any(|s| matches!(s.trim(), "*" | "email"))) {
-        return bad("The record's key is not for mail (s=).".to_owned(), "Publish this one in its place.");
+        return bad("The record's key is not for mail (s=).");
     }
     if tag("t").is_some_and(|flags| flags.split(':').any(|flag| flag.trim() == "y")) {
         let told = "The record says that it is a test (t=y): receivers may treat the mail as unsigned.";
@@ -133,7 +143,12 @@ mod tests {
             let told = &judge("m1._domainkey.example.org", &texts, &own)[0];
             assert!(told.verdict == verdict && told.finding.contains(words), "{texts:?}: {told:?}");
             let record = format!("m1._domainkey.example.org. IN TXT \"v=DKIM1; k=rsa; p={own}\"");
-            assert_eq!(told.record, (verdict != Good).then_some(record), "{texts:?}");
+            // A second signer may hang on what is somebody else's.
+            let is_free = texts.is_empty() || texts.len() == 1 && texts[0].contains(&own);
+            assert_eq!(told.record, (verdict != Good && is_free).then_some(record), "{texts:?}");
+            let names_another =
+                told.advice.as_deref().is_some_and(|advice| advice.contains("another selector"));
+            assert_eq!(names_another, verdict != Good && !is_free, "{texts:?}");
         }
     }
 }

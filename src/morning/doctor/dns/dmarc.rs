@@ -78,7 +78,8 @@ fn read(text: &str) -> Option<Published> {
         |name: &str| tags.iter().find(|(tag, _)| tag == name).map(|(_, value)| value.to_ascii_lowercase());
     let known = |policy: &String| matches!(policy.as_str(), "none" | "quarantine" | "reject");
     let below = tag("sp");
-    let policy = tag("p").filter(known).filter(|_| below.as_ref().is_none_or(known));
+    let are_known = |_: &String| [&below, &tag("np")].into_iter().flatten().all(known);
+    let policy = tag("p").filter(known).filter(are_known);
     Some(Published {
         text: text.to_owned(),
         below: below.filter(|_| policy.is_some()),
@@ -122,7 +123,9 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
         if !text.contains("; rua=") {
             text = format!("{text}; rua=mailto:postmaster@{domain}");
         }
-        finding.with_record(txt_record(&subject, &text))
+        let advice =
+            finding.advice.clone().map(|advice| advice + &strangers(&text, domain, organisation(steps)));
+        Finding { advice, ..finding }.with_record(txt_record(&subject, &text))
     };
     let own = steps.first().map(|(_, policies)| policies.as_slice()).unwrap_or_default();
     if own.len() > 1 {
@@ -159,19 +162,18 @@ fn judge_policy(domain: &str, steps: &[Step]) -> Finding {
                 (None, Some(policy)) => (format!("p={policy}"), policy.as_str()),
                 (None, None) => ("it names no policy, or one that does not exist".to_owned(), "none"),
             };
-            publish(
-                Finding::doubtful(
-                    AREA,
-                    &subject,
-                    format!(
-                        "The only DMARC record is that of {at} ({said}): receivers do not all find it \
-                         from here (A4)."
-                    ),
-                    "Publish one at the From's own domain, such as this.",
-                ),
-                now,
-                &policy.text,
-            )
+            let told = format!(
+                "The only DMARC record is that of {at} ({said}): receivers do not all find it from here (A4)."
+            );
+            if now == "none" {
+                let advice = "Publish one at the From's own domain, such as this.";
+                return publish(Finding::doubtful(AREA, &subject, told, advice), now, &policy.text);
+            }
+            // Whoever finds it then refuses what neither a signature nor the return path vouches for.
+            let advice = format!(
+                "First see to alignment and DKIM; once mails pass, publish one with p={now} at the From's own domain."
+            );
+            Finding::doubtful(AREA, &subject, told, advice)
         }
         (Some((_, policy)), Some(_)) => {
             let reports = if policy.reports { "" } else { ", and nobody is reported to (rua)" };
@@ -191,6 +193,28 @@ fn kept(text: &str) -> String {
         .into_iter()
         .filter(|(name, value)| goes_with.contains(&name.as_str()) && !value.is_empty())
         .fold(String::new(), |kept, (name, value)| kept + "; " + &name + "=" + &value)
+}
+
+/// What to see to where reports are to go to somebody else: that one must say that it takes them (RFC 7489 7.1).
+fn strangers(text: &str, domain: &str, organisation: &str) -> String {
+    let below = format!(".{organisation}");
+    let mut needed = Vec::new();
+    for (_, all) in tags(text).iter().filter(|(name, _)| name == "rua" || name == "ruf") {
+        for (_, host) in all.split(',').filter_map(|report| report.rsplit_once('@')) {
+            let host = host.split('!').next().unwrap_or_default().trim().to_ascii_lowercase();
+            let record = format!("{domain}._report._dmarc.{host}");
+            if host != organisation && !host.ends_with(&below) && !needed.contains(&record) {
+                needed.push(record);
+            }
+        }
+    }
+    if needed.is_empty() {
+        return String::new();
+    }
+    format!(
+        " Reports go to somebody else only where that one says so (\"v=DMARC1\" at {}).",
+        needed.join(", ")
+    )
 }
 
 /// Whether the signature's domain and the return path's are the From's own (A1). Ours sign with the From's domain itself.
@@ -271,7 +295,7 @@ mod tests {
     #[test]
     fn a4_each_from_has_a_policy_of_its_own_that_can_be_read() {
         let domain = "news.example.org";
-        let cases: [(Records<'_>, Verdict, &str); 13] = [
+        let cases: [(Records<'_>, Verdict, &str); 14] = [
             (&[(domain, "v=DMARC1; p=none; rua=mailto:d@example.org")], Good, "p=none."),
             (&[(domain, "v=DMARC1;p=reject")], Good, "p=reject, and nobody is reported to"),
             (&[], Bad, "no DMARC record"),
@@ -279,6 +303,7 @@ mod tests {
             (&[(domain, "v=DMARC1; p=none"), (domain, "v=DMARC1; p=reject")], Bad, "2 DMARC records"),
             (&[(domain, "v=DMARC1; p=nothing")], Bad, "or one that does not exist"),
             (&[(domain, "v=DMARC1; p=reject; sp=nothing")], Bad, "or one that does not exist"),
+            (&[(domain, "v=DMARC1; p=reject; np=nothing")], Bad, "or one that does not exist"),
             (&[("example.org", "v=DMARC1; p=reject; sp=nothing")], Doubtful, "(it names no policy, or"),
             (&[("example.org", "v=DMARC1; p=nothing; sp=reject")], Doubtful, "(it names no policy, or"),
             (&[("example.org", "v=DMARC1; p=quarantine")], Doubtful, "that of example.org (p=quarantine)"),
@@ -289,8 +314,8 @@ mod tests {
         for (records, verdict, words) in cases {
             let told = judge_policy(domain, &steps(domain, records));
             assert!(told.verdict == verdict && told.finding.contains(words), "{records:?}: {told:?}");
-            // Of several nobody else knows which is meant.
-            let is_offered = verdict != Good && !words.contains("records");
+            // Of several nobody else knows which is meant; a policy shuts out what is not aligned.
+            let is_offered = verdict != Good && !words.contains("records") && !words.contains("quarantine");
             assert_eq!(told.record.is_some(), is_offered, "{records:?}");
         }
         let told = judge_policy(domain, &steps(domain, &[]));
@@ -307,25 +332,38 @@ mod tests {
             ("example.org", "v=DMARC1; p=reject; sp=none", "none", postmaster),
             // No policy for those below is none at all (RFC 7489 6.6.3).
             ("example.org", "v=DMARC1; p=reject; sp=nothing", "none", postmaster),
+            ("example.org", "v=DMARC1; p=none; pct=0; aspf=s; t=y", "none; pct=0; aspf=s; t=y", postmaster),
             (
                 "example.org",
-                "v=DMARC1; p=reject; pct=0; aspf=s; t=y",
-                "reject; pct=0; aspf=s; t=y",
-                postmaster,
-            ),
-            (
-                "example.org",
-                "v=DMARC1; p=reject; rua=mailto:D@example.org; ruf=mailto:f@example.org; fo=1",
-                "reject",
+                "v=DMARC1; p=none; rua=mailto:D@example.org; ruf=mailto:f@example.org; fo=1",
+                "none",
                 "; rua=mailto:D@example.org; ruf=mailto:f@example.org; fo=1",
             ),
-            ("example.org", "v=DMARC1; p=quarantine; rua=", "quarantine", postmaster),
+            ("example.org", "v=DMARC1; p=none; rua=", "none", postmaster),
             (domain, "v=DMARC1; p=nothing; rua=mailto:d@example.org", "none", "; rua=mailto:d@example.org"),
         ] {
             let told = judge_policy(domain, &steps(domain, &[(at, text)]));
             let record = format!("_dmarc.{domain}. IN TXT \"v=DMARC1; p={policy}{kept}\"");
             assert_eq!(told.record, Some(record), "{text}");
+            assert!(!told.advice.unwrap().contains("_report"), "{text}");
         }
+    }
+
+    #[test]
+    fn a4_a_policy_that_shuts_out_is_offered_to_nobody_before_alignment() {
+        for text in ["v=DMARC1; p=reject", "v=DMARC1; p=quarantine", "v=DMARC1; p=none; sp=reject"] {
+            let told = judge_policy("news.example.org", &steps("news.example.org", &[("example.org", text)]));
+            assert_eq!((told.verdict, &told.record), (Doubtful, &None), "{text}");
+            assert!(told.advice.unwrap().starts_with("First see to alignment and DKIM"), "{text}");
+        }
+    }
+
+    #[test]
+    fn rfc7489_reports_that_go_to_somebody_else_want_a_record_there() {
+        let text = "v=DMARC1; p=none; rua=mailto:a@Reports.example!10m,mailto:b@dmarc.example.org";
+        let told = judge_policy("news.example.org", &steps("news.example.org", &[("example.org", text)]));
+        let advice = told.advice.unwrap();
+        assert!(advice.ends_with("at news.example.org._report._dmarc.reports.example)."), "{advice}");
     }
 
     #[test]

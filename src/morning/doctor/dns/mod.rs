@@ -15,12 +15,14 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
 use super::finding::{Area, Finding};
-use super::{Check, Patient};
+use super::{Check, Patient, Verdict};
+use crate::articles::fetch::address;
 use crate::config::{Alert, Config, RelayKind};
-use crate::delivery::names::Names;
+use crate::delivery::names::{Breaks, Names};
 
 const AREA: Area = Area::Dns;
 const OFFLINE: &str = "Not asked: --offline.";
@@ -58,17 +60,12 @@ pub fn own_addresses() -> Vec<IpAddr> {
 
 /// Whether others can know an address as it is.
 fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || shared)
-        }
-        IpAddr::V6(ip) => {
-            let first = ip.segments()[0];
-            !(ip.is_loopback() || ip.is_unspecified() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80)
-        }
-    }
+    // Those of documents stand for public ones.
+    let of_documents = match ip {
+        IpAddr::V4(ip) => ip.is_documentation(),
+        IpAddr::V6(ip) => ip.segments()[..2] == [0x2001, 0xdb8],
+    };
+    of_documents || address::is_public(ip)
 }
 
 /// Whether an address stands where records name a host: it is looked up as a name, which nobody has (RFC 5321 5.1).
@@ -99,8 +96,9 @@ fn domains(config: &Config) -> Domains {
             || newsletter.alerts.iter().any(|alert| matches!(alert, Alert::Mail(_)));
         let sender = config.notices.from.as_ref().unwrap_or(&newsletter.from);
         let relay = config.notices.relay.as_ref().or_else(|| newsletter.relays.first());
-        if let Some(relays) = domains.envelopes.get_mut(sender.email.domain()).filter(|_| has_notices) {
-            relays.extend(relay.cloned());
+        if has_notices {
+            let domain = sender.email.domain().to_owned();
+            domains.envelopes.entry(domain).or_default().extend(relay.cloned());
         }
     }
     if let Some(from) = &config.notices.from {
@@ -189,8 +187,41 @@ impl Asking<'_> {
             if resolver.is_silent().await {
                 return vec![Finding::unseen(AREA, told, SILENT)];
             }
-            question(resolver.names).await
+            let found = question(resolver.names.clone()).await;
+            join_all(found.into_iter().map(|found| spare(&resolver.names, found))).await
         }));
+    }
+}
+
+/// Offers no record that would break what stands at its name, and says so.
+async fn spare(names: &Names, found: Finding) -> Finding {
+    let Some(name) = place(&found) else { return found };
+    let why = match names.breaks(name).await {
+        Ok(None) => return found,
+        Ok(Some(Breaks::Alias(target))) => format!(
+            "{name} is an alias (CNAME) of {target}, and no other record may stand beside one: see to it there, or \
+             take a name that is none."
+        ),
+        Ok(Some(Breaks::Wildcard)) => format!(
+            "A wildcard (*) stands in for {name} and does so no more once a record is there, nor for the names above \
+             that one: first publish by name what it says for them (MX, A, AAAA, TXT)."
+        ),
+        Err(why) => {
+            format!("Ask again later: what a record at {name} would break is not known ({why}).")
+        }
+    };
+    Finding { advice: Some(why), record: None, ..found }
+}
+
+/// The name at which something is to be published.
+fn place(found: &Finding) -> Option<&str> {
+    match (&found.record, &found.advice) {
+        (Some(record), _) => record.split_once(". IN ").map(|(name, _)| name),
+        // Where which record is left open, it is one of the subject's.
+        (None, Some(advice)) if advice.starts_with("Publish") && found.verdict > Verdict::Unseen => {
+            Some(&found.subject)
+        }
+        _ => None,
     }
 }
 
@@ -255,6 +286,14 @@ mod tests {
             ("100.128.0.1", true),
             ("127.0.0.1", false),
             ("169.254.1.1", false),
+            ("192.0.0.8", false),
+            ("198.18.0.1", false),
+            ("240.0.0.1", false),
+            ("0.1.2.3", false),
+            ("192.88.99.1", false),
+            ("fec0::1", false),
+            ("::ffff:10.0.0.1", false),
+            ("2001:db8::7", true),
             ("2a00::1", true),
             ("fd00::1", false),
             ("fe80::1", false),
@@ -296,6 +335,11 @@ mod tests {
         assert_eq!(relays(from, "", "alarm.example"), ["main"], "the newsletter's first");
         // Alarms by mail are from the newsletter where nobody says otherwise.
         assert_eq!(relays(relay, "alerts = [\"ops@example.org\"]", "example.org"), ["alarm", "main"]);
+        // What comes back of editions goes elsewhere; alarms have the From itself on the envelope.
+        let back = format!("{relay}\n[bounces]\ndomain = \"back.example.org\"");
+        let alerts = "alerts = [\"ops@example.org\"]";
+        assert_eq!(relays(&back, alerts, "example.org"), ["alarm"]);
+        assert_eq!(relays(&back, alerts, "back.example.org"), ["main"]);
         assert_eq!(relays(relay, "alerts = [\"https://hooks.example.org\"]", "example.org"), ["main"]);
     }
 }

@@ -80,7 +80,9 @@ pub(super) async fn leaves(names: &Names, patient: &Patient, relay: &Relay) -> L
     let (mut own, masked): (Vec<IpAddr>, Vec<IpAddr>) =
         patient.addresses.iter().copied().partition(|ip| is_public(*ip));
     if !own.is_empty() && masked.is_empty() {
-        return if relay.kind == RelayKind::Mx { Leaves::From(own) } else { Leaves::Perhaps(own) };
+        // With IPv6 alone somebody else's IPv4 may carry what we write to IPv4 (NAT64).
+        let sure = relay.kind == RelayKind::Mx && own.iter().any(IpAddr::is_ipv4);
+        return if sure { Leaves::From(own) } else { Leaves::Perhaps(own) };
     }
     // Behind a router that gives it another address: that of the name it greets with, where somebody saw to it.
     let host = helo(relay);
@@ -156,11 +158,11 @@ pub(super) async fn look(names: &Names, patient: &Patient, relay: &Relay) -> Vec
     findings
 }
 
-/// Of an address that mail perhaps leaves from.
+/// Of an address that mail perhaps leaves from: no record is offered for it.
 fn if_from_there(finding: Finding, ip: IpAddr) -> Finding {
     let verdict = finding.verdict.min(Verdict::Doubtful);
     let advice = finding.advice.map(|advice| format!("If mail leaves from {ip}: {advice}"));
-    Finding { verdict, advice, ..finding }
+    Finding { verdict, advice, record: None, ..finding }
 }
 
 async fn called(names: &Names, ip: IpAddr) -> Result<Called, String> {
@@ -179,20 +181,24 @@ fn judge_name(subject: &str, called: &Called, helo: &str, we_greet: bool) -> Fin
         let whom = "Have whoever gave you the address (the provider)";
         return if is_full(helo) {
             let record = format!("{}. IN PTR {helo}.", reverse(*ip));
-            Finding::bad(AREA, subject, told, format!("{whom} publish this record.")).with_record(record)
+            let advice = format!("{whom} publish the name {helo} for it (a PTR record).");
+            Finding::bad(AREA, subject, told, advice).with_record(record)
         } else {
             let advice = format!("{whom} publish this machine's full name for it (a PTR record).");
             Finding::bad(AREA, subject, told, advice)
         };
     }
     let all: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let known = names.iter().filter(|(name, _)| is_known_outside(name));
     let back: Vec<&str> =
-        names.iter().filter(|(_, leads_to)| leads_to.contains(ip)).map(|(name, _)| name.as_str()).collect();
-    let kind = if ip.is_ipv4() { "A" } else { "AAAA" };
+        known.clone().filter(|(_, leads_to)| leads_to.contains(ip)).map(|(name, _)| name.as_str()).collect();
     if back.is_empty() {
-        let told = format!("{ip} is called {}, which does not lead back to it.", all.join(", "));
-        let advice = "Publish this record, or have the address called by a name that has one.";
-        return Finding::bad(AREA, subject, told, advice).with_record(format!("{}. IN {kind} {ip}", all[0]));
+        let kind = if ip.is_ipv4() { "A" } else { "AAAA" };
+        let fault = if known.count() == 0 { "nobody else can look up" } else { "does not lead back to it" };
+        let told = format!("{ip} is called {}, which {fault}.", all.join(", "));
+        // Whose zone such a name stands in nobody knows here.
+        let advice = format!("Have it called (PTR) by a name of yours that leads to it ({kind}).");
+        return Finding::bad(AREA, subject, told, advice);
     }
     if we_greet && !back.iter().any(|name| name.eq_ignore_ascii_case(helo)) {
         let told = format!("{ip} is called {}, and we greet as {helo}.", back.join(", "));
@@ -202,21 +208,22 @@ fn judge_name(subject: &str, called: &Called, helo: &str, we_greet: bool) -> Fin
 }
 
 /// Whether a name is one that others may look up: a full one, and no address.
-pub(super) fn is_full(name: &str) -> bool {
+fn is_known_outside(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let labels: Vec<&str> = name.split('.').collect();
+    let Some((above, last)) = name.rsplit_once('.') else { return false };
+    let is_private = PRIVATE.contains(&last) || name.ends_with(".home.arpa");
+    !above.is_empty() && last.bytes().any(|byte| byte.is_ascii_alphabetic()) && !is_private
+}
+
+/// Whether a name is such a one, and a host may have it.
+fn is_full(name: &str) -> bool {
     let is_label = |label: &&str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let Some((last, above)) = labels.split_last() else { return false };
-    let is_private = PRIVATE.contains(last) || name.ends_with(".home.arpa");
-    !above.is_empty()
-        && labels.iter().all(is_label)
-        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && !is_private
+    is_known_outside(name) && name.split('.').all(|label| is_label(&label))
 }
 
 /// The name in the greeting is one that others can look up.
@@ -268,7 +275,12 @@ mod tests {
             (&[other], true, Doubtful, None),
             (&[other], false, Good, None),
             (&[], true, Bad, Some("7.113.0.203.in-addr.arpa. IN PTR mail.example.org.")),
-            (&[astray], true, Bad, Some("mail.example.org. IN A 203.0.113.7")),
+            (&[astray], true, Bad, None),
+            (&[("203.0.113.7", "203.0.113.7")], false, Bad, None),
+            (&[("news.lan", "203.0.113.7")], false, Bad, None),
+            (&[("localhost", "127.0.0.1")], true, Bad, None),
+            (&[("news.lan", "203.0.113.7"), own], true, Good, None),
+            (&[("a_b.provider.example", "203.0.113.7")], false, Good, None),
         ] {
             let told = judge_name("relay.main", &called(names), "mail.example.org", we_greet);
             assert_eq!(told.verdict, verdict, "{names:?}: {told:?}");
@@ -276,6 +288,8 @@ mod tests {
         }
         let told = judge_name("relay.main", &called(&[other]), "mail.example.org", true);
         assert_eq!(told.advice.as_deref(), Some("Set relay.main.helo = \"host7.provider.example\"."));
+        let told = judge_name("relay.main", &called(&[astray]), "mail.example.org", true);
+        assert!(told.advice.unwrap().contains("by a name of yours that leads to it (A)"));
     }
 
     #[test]
@@ -325,7 +339,10 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_becomes_another_on_its_way_is_that_of_the_name_we_greet_with() {
         let ips = |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
-        let cases: [(&[&str], Leaves); 5] = [
+        let cases: [(&[&str], Leaves); 7] = [
+            (&["203.0.113.9"], Leaves::From(ips(&["203.0.113.9"]))),
+            // What is written to IPv4 leaves by somebody else's (NAT64).
+            (&["2001:db8::7"], Leaves::Perhaps(ips(&["2001:db8::7"]))),
             (&["203.0.113.9", "2001:db8::7"], Leaves::From(ips(&["203.0.113.9", "2001:db8::7"]))),
             (&["10.0.0.5", "2001:db8::7"], Leaves::Perhaps(ips(&["2001:db8::7", "203.0.113.7"]))),
             (&["10.0.0.5"], Leaves::Perhaps(ips(&["203.0.113.7"]))),
@@ -361,7 +378,7 @@ mod tests {
         let told = if_from_there(sure.clone(), own[0]);
         assert_eq!((sure.verdict, told.verdict), (Bad, Doubtful));
         assert!(told.advice.unwrap().starts_with("If mail leaves from 203.0.113.7: Have whoever"));
-        assert_eq!(told.record, sure.record);
+        assert!(sure.record.is_some() && told.record.is_none());
     }
 
     #[test]

@@ -59,9 +59,12 @@ impl Policy {
                 Matches::All => vec![PASS],
                 // Whoever passes there is in this term.
                 Matches::Included(other) => other.of_others(),
+                matches if *qualifier == Qualifier::Pass && is_everybody(matches) => vec![PASS],
+                // Somebody may.
+                Matches::Unknown if *qualifier == Qualifier::Pass => vec![PASS, None],
                 Matches::Nets(_) | Matches::Broken | Matches::Unknown => continue,
             };
-            if theirs.contains(&PASS) {
+            if theirs.contains(&PASS) && !found.contains(&Some(*qualifier)) {
                 found.push(Some(*qualifier));
             }
             if theirs == [PASS] {
@@ -84,9 +87,15 @@ impl Policy {
         })
     }
 
+    /// Whether strangers are turned away, whoever reads it.
+    fn ends_well(&self) -> bool {
+        self.of_others().into_iter().all(is_closed)
+    }
+
     /// The same without its `all`.
     fn closed(&self) -> Self {
-        let named = self.terms.iter().filter(|(_, matches)| !matches!(matches, Matches::All));
+        let is_open = |matches: &Matches| matches!(matches, Matches::All) || is_everybody(matches);
+        let named = self.terms.iter().filter(|(_, matches)| !is_open(matches));
         let redirect = match &self.redirect {
             Redirect::To(other) => Redirect::To(Box::new(other.closed())),
             other => other.clone(),
@@ -111,6 +120,15 @@ impl Policy {
     fn has_all(&self) -> bool {
         self.terms.iter().any(|(_, matches)| matches!(matches, Matches::All))
     }
+}
+
+fn is_closed(found: Option<Qualifier>) -> bool {
+    matches!(found, Some(Qualifier::Fail | Qualifier::SoftFail))
+}
+
+/// Whether networks are all there is (`/0`).
+fn is_everybody(matches: &Matches) -> bool {
+    matches!(matches, Matches::Nets(nets) if nets.iter().any(|net| net.length == 0))
 }
 
 /// What a record comes to, and for each way out whether it is let through.
@@ -138,14 +156,21 @@ pub(super) fn judge(domain: &str, published: &Published, ways: &[Way]) -> Vec<Fi
     if let Some(why) = &walk.unanswered {
         findings.push(unanswered(domain, why));
     } else if walk.lookups <= ENOUGH {
-        if walk.faults.is_empty() {
+        if policy.includes_everybody() {
+            let told = "A record that its SPF record includes lets everybody send for the domain (+all).";
+            let advice = "Have that one closed, or, once ours are in it without, take its include: out.";
+            findings.push(Finding::bad(AREA, domain, told, advice));
+        } else if walk.faults.is_empty() && walk.lookups <= LOOKUPS {
             findings.extend(judge_end(domain, text, policy, ways));
         }
-        findings.extend(ways.iter().map(|way| judge_way(domain, text, policy, way)));
+        // Beyond that receivers give up, whatever it says.
+        if walk.lookups <= LOOKUPS {
+            findings.extend(ways.iter().map(|way| judge_way(domain, text, policy, way)));
+        }
     }
     if findings.iter().all(|found| matches!(found.verdict, Verdict::Good | Verdict::Unseen)) {
         // What ends otherwise is doubtful, or not known.
-        let ends = if policy.of_others().len() == 1 { ", ends well" } else { "" };
+        let ends = if policy.ends_well() { ", ends well" } else { "" };
         let told = format!("Its SPF record is one{ends} and costs {} of {LOOKUPS} lookups.", walk.lookups);
         findings.insert(0, Finding::good(AREA, domain, told));
     }
@@ -232,20 +257,24 @@ fn at_most(lookups: usize) -> String {
 
 /// What becomes of strangers. No record that closes it is offered: nobody here knows all who send for the domain.
 fn judge_end(domain: &str, text: &str, policy: &Policy, ways: &[Way]) -> Option<Finding> {
-    if policy.includes_everybody() {
-        let told = "A record that its SPF record includes lets everybody send for the domain (+all).";
-        let advice = "Have that one closed, or, once ours are in it without, take its include: out.";
-        return Some(Finding::bad(AREA, domain, told, advice));
+    if policy.ends_well() {
+        return None;
     }
-    let found = match policy.of_others()[..] {
-        [Some(Qualifier::Fail | Qualifier::SoftFail)] => return None,
-        [found] => found,
-        _ => {
-            let told = "What its SPF record does with strangers is not known: where it leads to only a receiver can \
-                tell (a macro).";
-            return Some(Finding::unseen(AREA, domain, told));
-        }
-    };
+    let found = policy.of_others();
+    if found.iter().copied().any(is_closed) {
+        let told = "What its SPF record does with strangers is not known: only a receiver can tell (a macro, exists:, \
+            ptr).";
+        return Some(Finding::unseen(AREA, domain, told));
+    }
+    // How it ends stands last.
+    let found = found.last().copied().flatten();
+    if policy.terms.iter().any(|(qualifier, matches)| *qualifier == Qualifier::Pass && is_everybody(matches))
+    {
+        let told = "Its SPF record lets everybody send for the domain (a network of all addresses, /0).";
+        let advice = "Once all who send for the domain are in it, take that out, and close it with -all, or ~all while \
+            you try.";
+        return Some(Finding::bad(AREA, domain, told, advice.to_owned() + &kept_by_all(policy, ways)));
+    }
     // Beside `all` a redirect is passed over (RFC 7208 6.1).
     let (whose, advice) = match (record::redirect(text), policy.has_all()) {
         (None, _) => (
@@ -322,9 +351,13 @@ fn judge_way(domain: &str, text: &str, policy: &Policy, way: &Way) -> Finding {
     }
     if shut_out.is_empty() {
         let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        let bound = if sure { "" } else { ", as far as can be told from here" };
-        let told = format!("SPF lets relay {relay} through ({}){bound}.", all.join(", "));
-        return Finding::good(AREA, domain, told);
+        let all = all.join(", ");
+        if !sure {
+            let told =
+                format!("SPF lets {all} through; whether relay {relay} sends from there alone is not known.");
+            return Finding::unseen(AREA, domain, told);
+        }
+        return Finding::good(AREA, domain, format!("SPF lets relay {relay} through ({all})."));
     }
     let shut_out = shut_out.join(", ");
     if !sure {

@@ -111,6 +111,7 @@ fn read<'a>(names: &'a Names, domain: String, text: String, walk: &'a mut Walk) 
         for Term { qualifier, mechanism } in terms {
             let ends = matches!(mechanism, Mechanism::All);
             let matches = of_mechanism(names, &domain, mechanism, walk).await;
+            let qualifier = if matches!(matches, Matches::Broken) { Qualifier::Broken } else { qualifier };
             policy.terms.push((qualifier, matches));
             if ends {
                 return policy;
@@ -161,8 +162,13 @@ async fn of_mechanism(names: &Names, domain: &str, mechanism: Mechanism, walk: &
                     Vec::new()
                 }
             };
+            if hosts.len() > LOOKUPS {
+                walk.faults
+                    .push(format!("{domain}: an mx of it has {} hosts, more than {LOOKUPS}", hosts.len()));
+                return Matches::Broken;
+            }
             let mut all = Vec::new();
-            for host in hosts.iter().take(LOOKUPS) {
+            for host in &hosts {
                 all.extend(addresses(names, host, walk).await);
             }
             nets(&all, lengths)

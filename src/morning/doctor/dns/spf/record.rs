@@ -89,7 +89,8 @@ pub(super) fn term_of(ip: &IpAddr) -> String {
 /// The word that cannot be read.
 pub(super) fn parse(text: &str) -> Result<(Vec<Term>, Option<String>), String> {
     let (mut terms, mut redirect) = (Vec::new(), None);
-    for word in text.split_ascii_whitespace().skip(1) {
+    // Spaces alone stand between terms (4.6.1).
+    for word in text.split(' ').filter(|word| !word.is_empty()).skip(1) {
         let wrong = || format!("{word:?} is no term");
         let name = word.split([':', '=', '/']).next().unwrap_or_default();
         if word[name.len()..].starts_with('=') {
@@ -211,6 +212,7 @@ mod tests {
         assert_eq!(redirect, None);
         assert_eq!(parse("v=spf1 redirect=_spf.example.com").unwrap().1.as_deref(), Some("_spf.example.com"));
         assert_eq!(parse("v=spf1 ipv4:192.0.2.1 -all").unwrap_err(), "\"ipv4:192.0.2.1\" is no term");
+        assert!(parse("v=spf1 ip4:192.0.2.1\tmx -all").is_err());
         assert!(is_one("V=SPF1 -all") && is_one("v=spf1") && !is_one("v=spf10 -all") && !is_one("x v=spf1"));
     }
 
