@@ -340,7 +340,12 @@ mod tests {
                 "; rua=mailto:D@example.org; ruf=mailto:f@example.org; fo=1",
             ),
             ("example.org", "v=DMARC1; p=none; rua=", "none", postmaster),
-            (domain, "v=DMARC1; p=nothing; rua=mailto:d@example.org", "none", "; rua=mailto:d@example.org"),
+            (
+                domain,
+                "v=DMARC1; p=nothing; rua=mailto:d@news.example.org",
+                "none",
+                "; rua=mailto:d@news.example.org",
+            ),
         ] {
             let told = judge_policy(domain, &steps(domain, &[(at, text)]));
             let record = format!("_dmarc.{domain}. IN TXT \"v=DMARC1; p={policy}{kept}\"");
