@@ -35,6 +35,12 @@ pub struct Plan<'a> {
     pub zone: &'a TimeZone,
 }
 
+/// To be called first in a transaction that opens an edition and plans it: nobody else sees that one, so nobody's change of
+/// hour or zone could wait for it or move what it plans.
+pub async fn unseen(conn: &mut Conn) -> Result<()> {
+    Ok(store::plans_unseen(conn).await?)
+}
+
 /// Plans an edition's deliveries; returns how many. To be called in the transaction that locks it.
 pub async fn plan(conn: &mut Conn, plan: &Plan<'_>) -> Result<i64> {
     let mut mornings = Mornings::new(plan.morning, plan.hour, plan.zone.clone());

@@ -157,6 +157,9 @@ async fn freeze(
     let civil = house.clock.civil();
     let json = serde_json::to_string(content).map_err(|error| super::Error::Start(error.to_string()))?;
     let mut tx = house.db.write().await?;
+    if edition.is_to_come() {
+        plan::unseen(&mut tx).await?;
+    }
     let current = editions::store::load_or_open(&mut tx, edition, now).await?;
     if current.version != edition.version || current.state != edition.state {
         return Ok(None);
@@ -232,6 +235,7 @@ pub async fn lock_or_refuse(
     Ok(match lock(house, newsletter, edition, who, decides).await? {
         Locked::Done(frozen) => Ok(frozen),
         Locked::Skipped(why) => Err(format!("the edition of {date} is skipped: {why}")),
+        Locked::TooFew(why) if edition.is_to_come() => Err(format!("no edition of {date} is opened: {why}")),
         Locked::TooFew(why) => Err(format!("the edition of {date} stays {}: {why}", edition.state)),
         Locked::Preflight(why) => Err(format!("the edition of {date} cannot be locked:\n{why}")),
         Locked::Unapproved => Err(format!(

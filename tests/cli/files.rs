@@ -114,7 +114,7 @@ fn a_lock_by_hand_that_is_refused_decides_nothing_and_leaves_no_edition_behind()
     let none = run(&["edition", "lock", "test", "--date", "2099-11-25"]);
     assert_eq!(none.status.code(), Some(3), "{none:?}");
     assert!(
-        text(&none.stderr).contains("stays open: 0 candidates, and the newsletter's minimum is 5"),
+        text(&none.stderr).contains(" is opened: 0 candidates, and the newsletter's minimum is 5"),
         "{none:?}"
     );
     assert_eq!(run(&["edition", "show", "test", "--date", "2099-11-25"]).status.code(), Some(3));

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use matinale::clock::time_zone;
 use matinale::db::{Conn, Db, on};
 use matinale::delivery::due::Morning;
-use matinale::delivery::plan::{Plan, plan};
+use matinale::delivery::plan::{Plan, plan, unseen};
 use matinale::delivery::store;
 use matinale::editions::{self, EditionId, EditionState, Who};
 use matinale::morning::prefer::{import, prefer};
@@ -169,6 +169,32 @@ async fn p5_who_changes_hour_and_zone_while_the_lock_plans_and_is_planned_before
         let due = instants(&test.db, edition, reader).await;
         assert_eq!(due, pair("2026-11-24T12:15:00Z", "2026-11-24T17:00:00Z"), "{before:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_who_changes_hour_and_zone_while_a_lock_opens_its_own_edition_is_moved_behind_it() {
+    if !databases::postgres_wanted() {
+        return;
+    }
+    let test = databases::postgres().await;
+    let (_, reader) = prepare(&test.db, &PLAIN).await;
+    let next = Day { date: "2026-11-25", lock: "2026-11-25T05:00:00Z" };
+    let mut planning = test.db.write().await.unwrap();
+    unseen(&mut planning).await.unwrap();
+    let (date, at) = (next.date.parse().unwrap(), at(next.lock));
+    let edition = editions::store::open(&mut planning, "test", date, at, at).await.unwrap().id;
+    assert_eq!(lock(&mut planning, edition, &next).await, 1);
+    let db = test.db.clone();
+    let choosing = tokio::spawn(async move {
+        let mut tx = db.write().await.unwrap();
+        choose(&mut tx, reader, "America/Montreal", "07:15").await;
+        tx.commit().await.unwrap();
+    });
+    until_somebody_waits(&test.db, &choosing).await;
+    planning.commit().await.unwrap();
+    choosing.await.unwrap();
+    let due = instants(&test.db, edition, reader).await;
+    assert_eq!(due, pair("2026-11-25T12:15:00Z", "2026-11-25T17:00:00Z"));
 }
 
 #[tokio::test]

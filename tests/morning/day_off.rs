@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use matinale::delivery;
 use matinale::editions::{self, Document, Edition, EditionState, Who};
 use matinale::lifecycle::Shutdown;
 use matinale::morning::send::{How, send};
@@ -9,6 +10,7 @@ use matinale::morning::{House, line_up, lock, tick};
 
 use super::clock::{house, state};
 use crate::support::databases::both;
+use crate::support::readers;
 
 const DAY_OFF: &str = "2026-11-24";
 const HOW: How = How { wait: false, now: true, late: false, civil: false };
@@ -101,12 +103,20 @@ async fn p5_an_edition_of_a_day_off_is_opened_by_the_edit_or_the_lock_that_asks_
 }
 
 #[tokio::test]
-async fn p5_a_lock_of_a_day_off_opens_and_freezes_it_in_one_step() {
+async fn p1_p5_a_lock_of_a_day_off_opens_it_freezes_it_and_plans_for_everybody_in_one_step() {
     for test in both().await {
         let house = house(test.db, &format!("days_off = [\"{DAY_OFF}\"]")).await;
-        assert_eq!(locked(&house).await.unwrap().revision, 1, "{}", test.name);
+        let somebody = ["awa@example.org", "kofi@example.org"];
+        let somebody = somebody.map(|address| readers::somebody(&house.links, address));
+        let mut tx = house.db.write().await.unwrap();
+        readers::subscribe(&mut tx, &somebody, house.clock.now()).await;
+        tx.commit().await.unwrap();
+        let frozen = locked(&house).await.unwrap();
+        assert_eq!((frozen.revision, frozen.planned), (1, 2), "{}", test.name);
         let edition = look(&house).await;
         assert_eq!((edition.state, edition.revision), (EditionState::Locked, 1), "{}", test.name);
-        assert!(!edition.is_to_come(), "{}", test.name);
+        let mut conn = house.db.read().await.unwrap();
+        let planned = delivery::store::counts(&mut conn, edition.id).await.unwrap().planned;
+        assert_eq!(planned, 2, "{}: {}", test.name, edition.id.0);
     }
 }

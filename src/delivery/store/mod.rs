@@ -25,7 +25,7 @@ pub use page::page;
 pub use pieces::{Piece, Place};
 pub(super) use pieces::{Walk, hold, waiting};
 pub(super) use plan::{
-    Kept, come_nearer, keep, movable, nearest, nowhere, place, plan, slots, wait_for_planning,
+    Kept, come_nearer, keep, movable, nearest, nowhere, place, plan, plans_unseen, slots, wait_for_planning,
 };
 pub use readers::{Dead, dead_addresses, domains, forget};
 pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};

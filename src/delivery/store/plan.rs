@@ -235,10 +235,25 @@ WHERE (state = 'open' AND newsletter IN (SELECT newsletter FROM reads))
 ORDER BY id
 FOR SHARE";
 
+// An edition that is opened by the transaction that plans it has no row yet that anybody else could wait for. The key is
+// any number that nobody else takes in this database.
+const PLANS_UNSEEN: &str = "SELECT pg_advisory_xact_lock(7878451)";
+const SEES_ALL: &str = "SELECT pg_advisory_xact_lock_shared(7878451)";
+
+/// Before the transaction opens an edition and plans it: waits for whoever is about to change an hour or a zone, and lets
+/// nobody begin before it ends. On SQLite nobody else writes.
+pub(in crate::delivery) async fn plans_unseen(conn: &mut Conn) -> Result<()> {
+    if conn.engine() == Engine::Postgres {
+        on!(conn, |c| sqlx::query(PLANS_UNSEEN).execute(c).await.map(drop)?);
+    }
+    Ok(())
+}
+
 /// Waits until nobody plans for these readers, and lets nobody begin before the transaction ends: whoever plans does not
 /// see what is changed here, and what he plans is not seen here. On SQLite nobody else writes.
 pub(in crate::delivery) async fn wait_for_planning(conn: &mut Conn, readers: &[SubscriberId]) -> Result<()> {
     if conn.engine() == Engine::Postgres {
+        on!(conn, |c| sqlx::query(SEES_ALL).execute(c).await.map(drop)?);
         let (sql, list) = (listed(conn, UNPLANNED), json(readers));
         on!(conn, |c| sqlx::query(sql).bind(&list).execute(c).await.map(drop)?);
     }
