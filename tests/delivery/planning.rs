@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use matinale::clock::time_zone;
-use matinale::db::{Conn, Db, on};
+use matinale::db::{Conn, Db, Tx, on};
 use matinale::delivery::due::Morning;
 use matinale::delivery::plan::{Plan, plan, unseen};
 use matinale::delivery::store;
@@ -139,6 +139,19 @@ async fn p1_p5_an_hour_that_nobody_had_before_the_lock_planned_leaves_nobody_out
     assert_eq!(due, pair("2026-11-24T07:45:00Z", "2026-11-24T11:00:00Z"));
 }
 
+/// A reader changes hour and zone while this transaction plans, and has to wait until it ends.
+async fn chosen_meanwhile(db: &Db, reader: SubscriberId, planning: Tx) {
+    let own = db.clone();
+    let choosing = tokio::spawn(async move {
+        let mut tx = own.write().await.unwrap();
+        choose(&mut tx, reader, "America/Montreal", "07:15").await;
+        tx.commit().await.unwrap();
+    });
+    until_somebody_waits(db, &choosing).await;
+    planning.commit().await.unwrap();
+    choosing.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_who_changes_hour_and_zone_while_the_lock_plans_and_is_planned_before_is_moved_behind_it() {
     if !databases::postgres_wanted() {
@@ -157,15 +170,7 @@ async fn p5_who_changes_hour_and_zone_while_the_lock_plans_and_is_planned_before
         }
         let mut planning = test.db.write().await.unwrap();
         assert_eq!(lock(&mut planning, edition, &PLAIN).await, 1);
-        let db = test.db.clone();
-        let choosing = tokio::spawn(async move {
-            let mut tx = db.write().await.unwrap();
-            choose(&mut tx, reader, "America/Montreal", "07:15").await;
-            tx.commit().await.unwrap();
-        });
-        until_somebody_waits(&test.db, &choosing).await;
-        planning.commit().await.unwrap();
-        choosing.await.unwrap();
+        chosen_meanwhile(&test.db, reader, planning).await;
         let due = instants(&test.db, edition, reader).await;
         assert_eq!(due, pair("2026-11-24T12:15:00Z", "2026-11-24T17:00:00Z"), "{before:?}");
     }
@@ -184,15 +189,7 @@ async fn p5_who_changes_hour_and_zone_while_a_lock_opens_its_own_edition_is_move
     let (date, at) = (next.date.parse().unwrap(), at(next.lock));
     let edition = editions::store::open(&mut planning, "test", date, at, at).await.unwrap().id;
     assert_eq!(lock(&mut planning, edition, &next).await, 1);
-    let db = test.db.clone();
-    let choosing = tokio::spawn(async move {
-        let mut tx = db.write().await.unwrap();
-        choose(&mut tx, reader, "America/Montreal", "07:15").await;
-        tx.commit().await.unwrap();
-    });
-    until_somebody_waits(&test.db, &choosing).await;
-    planning.commit().await.unwrap();
-    choosing.await.unwrap();
+    chosen_meanwhile(&test.db, reader, planning).await;
     let due = instants(&test.db, edition, reader).await;
     assert_eq!(due, pair("2026-11-25T12:15:00Z", "2026-11-25T17:00:00Z"));
 }
