@@ -57,6 +57,8 @@ pub(super) struct Composer {
     signing: Signing,
     /// Few at a time: the revisions of the editions that are being sent, in each of their languages.
     prepared: Mutex<Renderings>,
+    /// Whoever reads one: all connections begin with the same.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// `None`: there is no such rendering, and never will be, for a revision is frozen with all of them.
@@ -152,7 +154,15 @@ pub(super) fn signers(config: &Config) -> Result<Signers> {
 
 impl Composer {
     pub(super) fn new(db: Db, config: Arc<Config>, links: Links, signers: Arc<Signers>) -> Result<Self> {
-        Ok(Self { db, config, links, signers, signing: Signing::start()?, prepared: Mutex::default() })
+        Ok(Self {
+            db,
+            config,
+            links,
+            signers,
+            signing: Signing::start()?,
+            prepared: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The bytes of this delivery.
@@ -271,6 +281,10 @@ impl Composer {
     /// Reads the prepared bytes, and remembers them.
     async fn read(&self, key: &Key) -> Result<Option<Arc<Prepared>>> {
         let (edition, revision, language) = key;
+        let _turn = self.reading.lock().await;
+        if let Some(known) = self.known().get(key) {
+            return Ok(known.clone());
+        }
         let read = async {
             let mut conn = self.db.read().await?;
             editions::store::find_rendering(&mut conn, EditionId(*edition), *revision, language).await
