@@ -239,7 +239,7 @@ impl Db {
     pub async fn writer(&self) -> Result<Writer> {
         match &self.0 {
             Pools::Sqlite(pools) => Ok(Writer(Conn(Inner::Sqlite(pools.writer().await?)))),
-            Pools::Postgres(pools) => Ok(Writer(Conn(Inner::Postgres(pools.writer().await?)))),
+            Pools::Postgres(pools) => Ok(Writer(Conn(Inner::Postgres(pools.connection().await?)))),
         }
     }
 
@@ -250,6 +250,13 @@ impl Db {
             (Pools::Sqlite(pools), Inner::Sqlite(connection)) => pools.keep(connection),
             (Pools::Postgres(pools), Inner::Postgres(connection)) => pools.keep(connection),
             _ => {}
+        }
+    }
+
+    /// The same for what [`Db::read`] gave; SQLite's go back to their pool, which is at hand.
+    pub fn keep_reader(&self, reader: Conn) {
+        if let (Pools::Postgres(pools), Inner::Postgres(connection)) = (&self.0, reader.0) {
+            pools.keep(connection);
         }
     }
 

@@ -17,8 +17,10 @@ use super::{Error, Options, Result, Synchronous};
 /// server ends what stands still for so long, in milliseconds. Nothing of ours waits for anybody else while it is in one.
 const IDLE_IN_TRANSACTION: u128 = 30_000;
 /// For those who ask by indexes alone. A plan is kept once it is made: one from when a table was empty would read all of it,
-/// for every commit, until the server's statistics are made anew, which is a minute into the edition or later.
-const BY_INDEXES: [(&str, &str); 4] = [
+/// for every commit, until the server's statistics are made anew, which is a minute into the edition or later. And it is
+/// made once: what is asked for says nothing of how it is found.
+const BY_INDEXES: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
@@ -31,8 +33,10 @@ const NO_COMPILER: [(&str, &str); 1] = [("jit", "off")];
 /// In seconds, and a count: a session whose client went away without a word ends after a minute and a half, not after hours.
 const KEEPALIVE: [(&str, u8); 3] =
     [("tcp_keepalives_idle", 60), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3)];
-/// A pool of fewer keeps none for one purpose: it may listen with one for good already.
+/// Of so many connections one is kept beside the pool: it may listen with one for good already.
 const WITH_A_SPARE: u32 = 4;
+/// Who commits, who claims and who looks: more are not at work at a time.
+const SPARES: u32 = 3;
 /// A connection that was used so recently is taken to be alive.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -159,7 +163,7 @@ impl Pools {
             Err(sqlx::Error::PoolTimedOut) => return Err(why_not(&connect).await),
             pool => pool?,
         };
-        Ok(Self { pool, timeout: options.timeout, spare: Spare::new(), servers })
+        Ok(Self { pool, timeout: options.timeout, spare: spare(options.connections), servers })
     }
 
     /// Another pool to the same place, whose connections belong to the thread that first asks for them, and find rows by
@@ -174,7 +178,8 @@ impl Pools {
             .options([("lock_timeout", given_up)])
             .options([("idle_in_transaction_session_timeout", given_up.min(IDLE_IN_TRANSACTION))]);
         let pool = self.pool.options().clone().connect_lazy_with(connect);
-        Self { pool, timeout: self.timeout, spare: Spare::new(), servers: self.servers.clone() }
+        let spare = spare(pool.options().get_max_connections());
+        Self { pool, timeout: self.timeout, spare, servers: self.servers.clone() }
     }
 
     pub(super) fn server(&self) -> u64 {
@@ -185,28 +190,24 @@ impl Pools {
         self.timeout
     }
 
+    /// What was kept a moment ago, or what the pool gives: that pings what has been idle for longer.
     pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
+        // One that is not wanted goes back before another is waited for.
+        if let Some((connection, _)) = self.spare.take().filter(|(_, idle)| *idle <= FRESH) {
+            return Ok(connection);
+        }
+        // Those below it are older.
+        self.spare.clear();
         Ok(self.pool.acquire().await?)
     }
 
-    /// What was kept a moment ago, or what the pool gives: that pings what has been idle for longer.
-    pub(super) async fn writer(&self) -> Result<PoolConnection<Postgres>> {
-        // One that is not wanted goes back before another is waited for.
-        match self.spare.take().filter(|(_, idle)| *idle <= FRESH) {
-            Some((connection, _)) => Ok(connection),
-            None => self.connection().await,
-        }
-    }
-
     pub(super) fn keep(&self, connection: PoolConnection<Postgres>) {
-        if self.pool.options().get_max_connections() >= WITH_A_SPARE {
-            self.spare.put(connection, &self.pool);
-        }
+        self.spare.put(connection, &self.pool);
     }
 
     pub(super) async fn close(&self) {
         let closed = self.pool.close();
-        drop(self.spare.take());
+        self.spare.clear();
         closed.await;
     }
 
@@ -229,6 +230,11 @@ impl Pools {
         listener.listen(channel).await?;
         Ok(Notices(listener))
     }
+}
+
+/// What is kept beside a pool of so many.
+fn spare(connections: u32) -> Spare<Postgres> {
+    Spare::new((connections / WITH_A_SPARE).min(SPARES) as usize)
 }
 
 /// Why nobody can connect.

@@ -1,7 +1,8 @@
-//! A connection that is kept for the next one to write.
+//! Connections that are kept for the next ones to ask.
 //!
-//! A pool pings whatever comes back to it: on SQLite that is a turn of its thread for each commit. PostgreSQL's is given
-//! out in turn with the others, too, and behind each stands a process of the server whose caches would be cold.
+//! A pool pings whatever comes back to it: on SQLite that is a turn of its thread for each commit. PostgreSQL's are given
+//! out in turn, too, or anew while others are pinged, and behind each stands a process of the server whose caches would be
+//! cold: the one that was kept last is given out first.
 //!
 //! The rule a newcomer would break: where a pool has one connection, whoever asks the pool itself holds a [`Waiter`], or
 //! waits for what is kept here.
@@ -14,42 +15,53 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
-/// One place; cheap to clone.
+/// A few places; cheap to clone.
 pub(super) struct Spare<DB: Database>(Arc<Inner<DB>>);
 
 struct Inner<DB: Database> {
-    place: Mutex<Option<(PoolConnection<DB>, Instant)>>,
+    /// The last that was kept at the end.
+    places: Mutex<Vec<(PoolConnection<DB>, Instant)>>,
+    /// How many there are places for.
+    most: usize,
     /// How many wait for the pool itself.
     waiting: AtomicUsize,
 }
 
 impl<DB: Database> Spare<DB> {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Inner { place: Mutex::default(), waiting: AtomicUsize::new(0) }))
+    /// With room for so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new(Inner { places: Mutex::default(), most, waiting: AtomicUsize::new(0) }))
     }
 
     /// Keeps a connection, unless somebody waits for the pool, or the pool closes and waits for all that it gave.
     pub(super) fn put(&self, connection: PoolConnection<DB>, pool: &Pool<DB>) {
-        let mut place = self.place();
-        if self.0.waiting.load(Ordering::Acquire) == 0 && !pool.is_closed() {
-            *place = Some((connection, Instant::now()));
+        let mut places = self.places();
+        let wanted = self.0.waiting.load(Ordering::Acquire) == 0 && !pool.is_closed();
+        if wanted && places.len() < self.0.most {
+            places.push((connection, Instant::now()));
         }
     }
 
-    /// What was kept, and for how long.
+    /// What was kept last, and for how long.
     pub(super) fn take(&self) -> Option<(PoolConnection<DB>, Duration)> {
-        self.place().take().map(|(connection, since)| (connection, since.elapsed()))
+        self.places().pop().map(|(connection, since)| (connection, since.elapsed()))
+    }
+
+    /// Gives the pool back whatever was kept.
+    pub(super) fn clear(&self) {
+        let kept = std::mem::take(&mut *self.places());
+        drop(kept);
     }
 
     /// Gives the pool back what was kept, and has nothing kept while somebody waits for it with this.
     pub(super) fn wait(&self) -> Waiter<DB> {
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
-        drop(self.take());
+        self.clear();
         Waiter(self.clone())
     }
 
-    fn place(&self) -> MutexGuard<'_, Option<(PoolConnection<DB>, Instant)>> {
-        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn places(&self) -> MutexGuard<'_, Vec<(PoolConnection<DB>, Instant)>> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,8 +69,8 @@ impl<DB: Database> Drop for Inner<DB> {
     fn drop(&mut self) {
         // The way back into a pool is a task, and the runtime may be over. The pool counts it as given out for ever, and
         // goes with it.
-        let kept = self.place.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        drop(kept.map(|(connection, _)| connection.leak()));
+        let places = self.places.get_mut().unwrap_or_else(PoisonError::into_inner);
+        places.drain(..).for_each(|(connection, _)| drop(connection.leak()));
     }
 }
 

@@ -59,13 +59,13 @@ impl Pools {
             .await?;
         // Lazily, because a file that was just made has no write-ahead log for a reader to open yet.
         let readers = readers().connect_lazy_with(plain.read_only(true));
-        Ok(Self { writer, readers, spare: Spare::new() })
+        Ok(Self { writer, readers, spare: Spare::new(1) })
     }
 
     /// Every connection of it only reads, the one for writing too.
     pub(super) async fn open_read_only(options: &Options) -> Result<Self> {
         let readers = readers().connect_with(plain(options)?.read_only(true)).await?;
-        Ok(Self { writer: readers.clone(), readers, spare: Spare::new() })
+        Ok(Self { writer: readers.clone(), readers, spare: Spare::new(1) })
     }
 
     pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>> {

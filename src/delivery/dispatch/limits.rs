@@ -92,7 +92,12 @@ impl Dispatch {
     pub(in crate::delivery) async fn heed_pauses(self: &Arc<Self>) -> Result<()> {
         // One look at a time: heeded late, an older one would let go on what was paused since.
         let turn = self.looking.lock().await;
-        let listed = async { relays::list(&mut self.shared.db.read().await?).await };
+        let listed = async {
+            let mut conn = self.shared.db.read().await?;
+            let known = relays::list(&mut conn).await?;
+            self.shared.db.keep_reader(conn);
+            Ok::<_, Error>(known)
+        };
         let known = self.shared.db.answered(listed).await?;
         let now = self.shared.clock.shared_ms();
         let mut back = Vec::new();

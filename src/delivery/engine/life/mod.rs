@@ -203,7 +203,10 @@ impl<'a> Life<'a> {
 
     async fn limited(&self, now: i64) -> Result<Vec<pace::store::Row>> {
         let since = (now - LONGEST_LIMIT).max(0);
-        Ok(pace::store::limited(&mut self.engine.db.read().await?, since).await?)
+        let mut conn = self.engine.db.read().await?;
+        let rows = pace::store::limited(&mut conn, since).await?;
+        self.engine.db.keep_reader(conn);
+        Ok(rows)
     }
 
     /// The shared clock was set back: what was asked for by it before holds no longer than if it had been asked for now.
@@ -227,6 +230,7 @@ impl<'a> Life<'a> {
     async fn editions(&self) -> Result<Vec<Sending>> {
         let mut conn = self.engine.db.read().await?;
         let all = protocol::sending(&mut conn).await?;
+        self.engine.db.keep_reader(conn);
         Ok(match self.mode.edition {
             Some(edition) => all.into_iter().filter(|sending| sending.id == edition.0).collect(),
             None => all,
