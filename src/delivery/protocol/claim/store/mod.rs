@@ -7,12 +7,14 @@ mod sending;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::db::{Conn, Result, Side, on};
+use crate::db::{Conn, Result, on};
 use crate::delivery::DeliveryId;
 use crate::delivery::ledger::{Before, Claimed, Me};
-use crate::delivery::store::{hold, json, listed, pick};
+use crate::delivery::store::{hold, json, listed};
 use crate::mail::Consent;
 pub(in crate::delivery) use sending::{Sending, claimed, first_deadline, next_instants, sending};
 
@@ -50,21 +52,20 @@ struct DeferredRow {
 // release asks again. The index gives due rows in order; MATERIALIZED keeps the limit with the lock.
 const FRESH: &str = "
 WITH due AS MATERIALIZED (
-    SELECT id
+    SELECT id, subscriber, subscription, deadline, tries, doubtful
     FROM delivery
     WHERE edition = $1 AND state = 'planned' AND next_at <= $2 AND deadline > $3
     ORDER BY next_at, id
     LIMIT $4
 )
-SELECT delivery.id, delivery.subscription, subscriber.address, subscriber.timezone, subscriber.language,
-       delivery.deadline, subscription.consented_at, subscription.consent_source, subscription.confirmed_at,
-       CASE WHEN subscription.status = 'active'
+SELECT due.id, due.subscription, subscriber.address, subscriber.timezone, subscriber.language, due.deadline,
+       subscription.consented_at, subscription.consent_source, subscription.confirmed_at,
+       CAST(CASE WHEN subscriber.address IS NOT NULL AND subscription.status = 'active'
              AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.key_hash = subscriber.key_hash)
-            THEN 1 ELSE 0 END AS wanted
+            THEN 1 ELSE 0 END AS BIGINT) AS wanted
 FROM due
-JOIN delivery ON delivery.id = due.id
-LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
-LEFT JOIN subscription ON subscription.id = delivery.subscription";
+LEFT JOIN subscriber ON subscriber.id = due.subscriber
+LEFT JOIN subscription ON subscription.id = due.subscription";
 
 // As one row: each that comes back is a turn of SQLite's worker thread and of ours.
 static FRESH_SQLITE: LazyLock<String> = LazyLock::new(|| {
@@ -74,44 +75,56 @@ static FRESH_SQLITE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-// Several daemons look at the same rows: each locks its own.
-static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| {
-    FRESH
-        .replace("LIMIT $4", "LIMIT $4\n    FOR UPDATE SKIP LOCKED")
-        .replace("CASE WHEN", "CAST(CASE WHEN")
-        .replace("ELSE 0 END", "ELSE 0 END AS BIGINT)")
-});
-
 /// The same for retries, with what was sent before: where one is in doubt, what a reader may have, whatever was refused
 /// since. The state is written out, because each has its own index, and a planner takes a partial index only for the
 /// index's own words.
-fn deferred(fresh: &str) -> String {
-    fresh.replace("'planned'", "'deferred'").replace(
-        "delivery.id, ",
-        "delivery.tries, delivery.doubtful, attempt.revision AS before_revision, attempt.language AS before_language,
+static DEFERRED: LazyLock<String> = LazyLock::new(|| {
+    FRESH.replace("'planned'", "'deferred'").replace(
+        "due.id, ",
+        "due.tries, due.doubtful, attempt.revision AS before_revision, attempt.language AS before_language,
        attempt.date_at AS before_date_at, attempt.date_offset AS before_date_offset, attempt.relay AS before_relay,
-       attempt.consent AS before_consent, delivery.id, ",
+       attempt.consent AS before_consent, due.id, ",
     ) + "
-LEFT JOIN attempt ON attempt.delivery = delivery.id AND attempt.number = COALESCE(
+LEFT JOIN attempt ON attempt.delivery = due.id AND attempt.number = COALESCE(
     (SELECT MAX(doubt.number) FROM attempt AS doubt
-     WHERE delivery.doubtful = 1 AND doubt.delivery = delivery.id AND doubt.outcome = 'uncertain'), delivery.tries)"
+     WHERE due.doubtful = 1 AND doubt.delivery = due.id AND doubt.outcome = 'uncertain'), due.tries)"
+});
+
+// All of C in one statement, which is a transaction of its own: one answer from the server instead of six. Several daemons
+// look at the same rows: each locks its own. The fence's lock is taken before anything else is looked at, because
+// everything else hangs on `me`.
+fn at_once(found: &str) -> String {
+    let found = found.trim_start_matches("\nWITH ").replacen(
+        "\n)\n",
+        "\n    FOR UPDATE SKIP LOCKED\n),\nfound AS MATERIALIZED (\n",
+        1,
+    );
+    let found = found.replace("deadline > $3", "deadline > $3 AND EXISTS (SELECT 1 FROM me)");
+    format!(
+        "WITH me AS MATERIALIZED (
+    SELECT 1 FROM daemon WHERE id = $5 AND epoch = $6 AND gone = 0 FOR SHARE
+),
+{found}
+)
+UPDATE delivery
+SET state = CASE WHEN found.wanted = 1 THEN 'claimed' WHEN delivery.doubtful = 1 THEN 'uncertain' ELSE 'withdrawn' END,
+    daemon = CASE WHEN found.wanted = 1 THEN CAST($5 AS BIGINT) END,
+    epoch = CASE WHEN found.wanted = 1 THEN CAST($6 AS BIGINT) END
+FROM found
+WHERE delivery.id = found.id AND delivery.state IN ('planned', 'deferred')
+RETURNING found.*"
+    )
 }
 
-static DEFERRED_SQLITE: LazyLock<String> = LazyLock::new(|| deferred(FRESH));
-static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| deferred(&FRESH_POSTGRES));
+static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(FRESH));
+static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(&DEFERRED));
 
-// Claims the deliveries in a list ($3, JSON) for a life ($1, $2). COALESCE keeps SQLite's planner off the indexes of what
-// is due: it would read all of them for each.
+// SQLite's, step by step. Claims the deliveries in a list ($3, JSON) for a life ($1, $2). COALESCE keeps the planner off
+// the indexes of what is due: it would read all of them for each.
 const CLAIM_SQLITE: &str = "
 UPDATE delivery
 SET state = 'claimed', daemon = $1, epoch = $2
 WHERE id IN (SELECT value FROM json_each($3)) AND COALESCE(state, '') IN ('planned', 'deferred')";
-
-const CLAIM_POSTGRES: &str = "
-UPDATE delivery
-SET state = 'claimed', daemon = $1, epoch = $2
-WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($3 AS JSONB)))
-  AND state IN ('planned', 'deferred')";
 
 // The same for what was looked at a moment ago, on SQLite ($3: each a `Looked`), where it is still what it was then. The
 // next attempt of one that was tried since would bear the number of another; one that was moved to another hour or zone,
@@ -136,12 +149,6 @@ const UNWANTED_SQLITE: &str = "
 UPDATE delivery
 SET state = CASE WHEN doubtful = 1 THEN 'uncertain' ELSE 'withdrawn' END
 WHERE id IN (SELECT value FROM json_each($1)) AND state IN ('planned', 'deferred')";
-
-const UNWANTED_POSTGRES: &str = "
-UPDATE delivery
-SET state = CASE WHEN doubtful = 1 THEN 'uncertain' ELSE 'withdrawn' END
-WHERE id = ANY (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST($1 AS JSONB)))
-  AND state IN ('planned', 'deferred')";
 
 /// What is due of an edition.
 #[derive(Clone, Copy, Debug)]
@@ -176,67 +183,84 @@ impl Found {
         self.wanted.iter().map(|held| Looked(held.id.0, held.deadline, due.until)).collect()
     }
 
-    fn add(&mut self, wanted: bool, held: Claimed) {
-        if wanted { self.wanted.push(held) } else { self.unwanted.push(held.id.0) }
-    }
-}
-
-async fn fresh(conn: &mut Conn, due: Due) -> Result<Vec<FreshRow>> {
-    let Due { edition, until, civil, limit, .. } = due;
-    match conn.side() {
-        Side::Sqlite(c) => {
-            let query = sqlx::query_scalar(AssertSqlSafe(FRESH_SQLITE.as_str()));
-            let query = query.bind(edition).bind(until).bind(civil).bind(limit);
-            let rows: String = query.fetch_one(c).await?;
-            Ok(serde_json::from_str(&rows).map_err(|error| sqlx::Error::Decode(error.into()))?)
-        }
-        Side::Postgres(c) => {
-            let query = sqlx::query_as(AssertSqlSafe(FRESH_POSTGRES.as_str()));
-            Ok(query.bind(edition).bind(until).bind(civil).bind(limit).fetch_all(c).await?)
-        }
-    }
-}
-
-/// Looks for what is due, in order; on PostgreSQL it is locked, and what others locked is passed over.
-pub(super) async fn due(conn: &mut Conn, due: Due) -> Result<Found> {
-    let mut found = Found::default();
-    if due.fresh {
-        for row in fresh(conn, due).await? {
-            found.add(row.is_wanted(), row.held(due.edition));
-        }
-    } else {
-        let sql = AssertSqlSafe(pick(conn, &DEFERRED_SQLITE, &DEFERRED_POSTGRES));
-        let rows: Vec<DeferredRow> = on!(conn, |c| sqlx::query_as(sql)
-            .bind(due.edition)
-            .bind(due.until)
-            .bind(due.civil)
-            .bind(due.limit)
-            .fetch_all(c)
-            .await?);
+    /// Of these rows of an edition.
+    fn of(edition: i64, rows: Vec<impl Row>) -> Self {
+        let mut found = Self::default();
         for row in rows {
-            found.add(row.fresh.is_wanted(), row.held(due.edition));
+            let (wanted, held) = (row.fresh().wanted == 1, row.held(edition));
+            if wanted { found.wanted.push(held) } else { found.unwanted.push(held.id.0) }
         }
+        found.wanted.sort_by_key(|held| held.id);
+        found
     }
-    found.wanted.sort_by_key(|held| held.id);
-    Ok(found)
 }
 
-/// Ends what nobody wants any more, where nobody claimed it meanwhile.
+/// Looks for what is due, in order, on SQLite.
+pub(super) async fn due(conn: &mut Conn, due: Due) -> Result<Found> {
+    let Due { edition, fresh, until, civil, limit } = due;
+    if fresh {
+        let sql = FRESH_SQLITE.as_str();
+        let rows: String = on!(conn, |c| sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(edition)
+            .bind(until)
+            .bind(civil)
+            .bind(limit)
+            .fetch_one(c)
+            .await?);
+        let rows: Vec<FreshRow> =
+            serde_json::from_str(&rows).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        return Ok(Found::of(edition, rows));
+    }
+    let sql = DEFERRED.as_str();
+    let rows: Vec<DeferredRow> = on!(conn, |c| sqlx::query_as(AssertSqlSafe(sql))
+        .bind(edition)
+        .bind(until)
+        .bind(civil)
+        .bind(limit)
+        .fetch_all(c)
+        .await?);
+    Ok(Found::of(edition, rows))
+}
+
+/// Claims what is due and is not in anybody else's hands, on PostgreSQL, and ends what of it nobody wants any more; returns
+/// both, and nothing for a life that is over. The connection must not be in a transaction.
+pub(super) async fn take_due(conn: &mut Conn, me: Me, due: Due) -> Result<Found> {
+    Ok(if due.fresh {
+        Found::of(due.edition, taken::<FreshRow>(conn, me, due, FRESH_POSTGRES.as_str()).await?)
+    } else {
+        Found::of(due.edition, taken::<DeferredRow>(conn, me, due, DEFERRED_POSTGRES.as_str()).await?)
+    })
+}
+
+async fn taken<R>(conn: &mut Conn, me: Me, due: Due, sql: &'static str) -> Result<Vec<R>>
+where
+    R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    Ok(on!(conn, |c| sqlx::query_as(AssertSqlSafe(sql))
+        .bind(due.edition)
+        .bind(due.until)
+        .bind(due.civil)
+        .bind(due.limit)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .fetch_all(c)
+        .await?))
+}
+
+/// Ends what nobody wants any more, on SQLite.
 pub(super) async fn set_aside(conn: &mut Conn, unwanted: &[i64]) -> Result<()> {
     if unwanted.is_empty() {
         return Ok(());
     }
-    let sql = pick(conn, UNWANTED_SQLITE, UNWANTED_POSTGRES);
     let ids = json(unwanted);
-    on!(conn, |c| sqlx::query(sql).bind(&ids).execute(c).await.map(drop)?);
+    on!(conn, |c| sqlx::query(UNWANTED_SQLITE).bind(&ids).execute(c).await.map(drop)?);
     Ok(())
 }
 
-/// Claims what was found in this transaction; returns how many.
+/// Claims, on SQLite, what was found in this transaction; returns how many.
 pub(super) async fn take(conn: &mut Conn, me: Me, ids: &[i64]) -> Result<u64> {
-    let sql = pick(conn, CLAIM_SQLITE, CLAIM_POSTGRES);
     let ids = json(ids);
-    Ok(on!(conn, |c| sqlx::query(sql)
+    Ok(on!(conn, |c| sqlx::query(CLAIM_SQLITE)
         .bind(me.daemon)
         .bind(me.epoch)
         .bind(&ids)
@@ -307,9 +331,16 @@ pub(in crate::delivery) async fn read_planned(
     Ok((rows.into_iter().map(|row| row.fresh.held(edition)).collect(), last))
 }
 
-impl FreshRow {
-    fn is_wanted(&self) -> bool {
-        self.wanted == 1 && self.address.is_some()
+/// What is due, as it is read.
+trait Row {
+    fn fresh(&self) -> &FreshRow;
+
+    fn held(self, edition: i64) -> Claimed;
+}
+
+impl Row for FreshRow {
+    fn fresh(&self) -> &FreshRow {
+        self
     }
 
     fn held(self, edition: i64) -> Claimed {
@@ -331,7 +362,11 @@ impl FreshRow {
     }
 }
 
-impl DeferredRow {
+impl Row for DeferredRow {
+    fn fresh(&self) -> &FreshRow {
+        &self.fresh
+    }
+
     fn held(self, edition: i64) -> Claimed {
         let before =
             match (self.before_revision, self.before_date_at, self.before_date_offset, self.before_relay) {
@@ -374,7 +409,7 @@ pub(in crate::delivery::protocol) fn plans() -> Vec<(String, &'static str)> {
         .map(|sql| (sql, "SEARCH delivery USING INTEGER PRIMARY KEY"));
     let planned = [(FRESH_SQLITE.as_str(), "delivery_planned")];
     let read = [(PLANNED, "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber>?)")];
-    let deferred = [(DEFERRED_SQLITE.as_str(), "delivery_deferred")];
+    let deferred = [(DEFERRED.as_str(), "delivery_deferred")];
     let own =
         by_key.into_iter().chain(planned).chain(read).chain(deferred).map(|(sql, by)| (sql.to_owned(), by));
     own.chain(sending::plans()).collect()
