@@ -10,7 +10,8 @@ mod release;
 mod turns;
 
 pub(super) use claim::{
-    Due, Looked, Sending, claim, claimed, expire, first_deadline, look, next_instants, read_planned, sending,
+    Due, Looked, Sending, any_due, claim, claimed, expire, first_deadline, look, next_instants, read_planned,
+    sending,
 };
 pub(super) use life::{Doubt, heartbeat, join, leave, take_over};
 pub use life::{others_alive, shared_clock};

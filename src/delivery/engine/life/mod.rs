@@ -4,6 +4,7 @@
 mod claims;
 mod sweeps;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(super) struct Life<'a> {
     passes: Passes,
     next_look: Instant,
     next_telling: Instant,
+    /// The editions of which a claim, of fresh mail or of retries, found as much as it asked for.
+    more: BTreeSet<(i64, bool)>,
     /// The last reader whose delivery was read, where nothing is claimed.
     last_seen: i64,
 }
@@ -75,6 +78,7 @@ impl<'a> Life<'a> {
             passes: Passes::default(),
             next_look: now,
             next_telling: now + TELL,
+            more: BTreeSet::new(),
             last_seen: 0,
         }
     }

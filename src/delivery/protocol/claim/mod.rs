@@ -58,6 +58,17 @@ async fn claim_at_once(db: &Db, me: Me, due: Due, recent: &Recent) -> Result<(Ve
     Ok((found.wanted, seen))
 }
 
+/// Whether [`claim`] may find anything on PostgreSQL.
+///
+/// # Errors
+/// [`Error::Fenced`]: this life is over.
+pub(in crate::delivery) async fn any_due(db: &Db, me: Me, due: Due) -> Result<bool> {
+    let mut conn = db.read().await?;
+    let (alive, any) = store::any_due(&mut conn, me, due).await?;
+    db.keep_reader(conn);
+    if alive { Ok(any) } else { Err(Error::Fenced) }
+}
+
 /// The first step of C on SQLite: what is due is looked for beside the one writer. What was never tried is claimed by the
 /// next [`release`](super::release), because a transaction of its own would have every dot wait for one more turn of
 /// the disk. Where somebody wants it no more, [`claim`] looks again.

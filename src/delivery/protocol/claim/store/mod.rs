@@ -119,6 +119,14 @@ RETURNING found.*"
 static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(FRESH));
 static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(&DEFERRED));
 
+// Nothing is locked or written by it: who waits for an hour asks often.
+const ANY_FRESH: &str = "
+SELECT EXISTS (SELECT 1 FROM daemon WHERE id = $4 AND epoch = $5 AND gone = 0),
+       EXISTS (SELECT 1 FROM delivery
+               WHERE edition = $1 AND state = 'planned' AND next_at <= $2 AND deadline > $3)";
+
+static ANY_DEFERRED: LazyLock<String> = LazyLock::new(|| ANY_FRESH.replace("'planned'", "'deferred'"));
+
 // SQLite's, step by step. Claims the deliveries in a list ($3, JSON) for a life ($1, $2). COALESCE keeps the planner off
 // the indexes of what is due: it would read all of them for each.
 const CLAIM_SQLITE: &str = "
@@ -220,6 +228,19 @@ pub(super) async fn due(conn: &mut Conn, due: Due) -> Result<Found> {
         .fetch_all(c)
         .await?);
     Ok(Found::of(edition, rows))
+}
+
+/// Whether this life still counts, and whether anything is due that may be free, on PostgreSQL.
+pub(super) async fn any_due(conn: &mut Conn, me: Me, due: Due) -> Result<(bool, bool)> {
+    let sql = AssertSqlSafe(if due.fresh { ANY_FRESH } else { ANY_DEFERRED.as_str() });
+    Ok(on!(conn, |c| sqlx::query_as(sql)
+        .bind(due.edition)
+        .bind(due.until)
+        .bind(due.civil)
+        .bind(me.daemon)
+        .bind(me.epoch)
+        .fetch_one(c)
+        .await?))
 }
 
 /// Claims what is due and is not in anybody else's hands, on PostgreSQL, and ends what of it nobody wants any more; returns
