@@ -22,6 +22,7 @@ mod outcomes;
 mod pieces;
 mod planning;
 mod prune;
+mod reading;
 mod refusals;
 mod relays;
 mod replies;

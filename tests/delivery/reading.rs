@@ -1,0 +1,87 @@
+//! How much of the ledger a morning reads on PostgreSQL: what it is about, whatever else has been kept.
+
+use std::time::Duration;
+
+use matinale::clock::Clock;
+use matinale::db::{Db, Options, on};
+use matinale::readers::sample;
+
+use super::ground::{self, Bench, prepare_with};
+use crate::support::databases;
+use crate::support::smtp::Scripted;
+
+/// So many deliveries of earlier mornings.
+const KEPT: i64 = 20_000;
+const TODAY: usize = 60;
+
+async fn run(db: &Db, sql: &'static str) {
+    let mut tx = db.write().await.unwrap();
+    on!(&mut tx, |c| sqlx::query(sql).execute(c).await.map(drop).unwrap());
+    tx.commit().await.unwrap();
+}
+
+/// The rows of `delivery` that were read so far, by whichever way; what a connection read is known once it is gone.
+async fn read(url: &str) -> i64 {
+    let db = Db::open(&Options { connections: 1, ..Options::new(url) }).await.unwrap();
+    let mut conn = db.read().await.unwrap();
+    let others = "SELECT COUNT(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    while on!(&mut conn, |c| sqlx::query_scalar::<_, i64>(others).fetch_one(c).await.unwrap()) > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let read = "SELECT CAST((SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'delivery')
+                            + (SELECT SUM(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'delivery') AS BIGINT)";
+    let read = on!(&mut conn, |c| sqlx::query_scalar(read).fetch_one(c).await.unwrap());
+    drop(conn);
+    db.close().await;
+    read
+}
+
+/// Readers of another newsletter, today's among them, and what they got once.
+async fn keep_an_earlier_morning(bench: &Bench) {
+    let mut tx = bench.db.write().await.unwrap();
+    sample::store::make(&mut tx, "earlier", 1, KEPT, 0).await.unwrap();
+    let readers = usize::try_from(KEPT).unwrap() + TODAY;
+    ground::sending(&mut tx, "earlier", &bench.clock, readers).await;
+    tx.commit().await.unwrap();
+    for sql in [
+        "UPDATE delivery SET state = 'accepted', accepted_at = 1, tries = 1
+         WHERE edition = (SELECT id FROM edition WHERE newsletter = 'earlier')",
+        "UPDATE edition SET state = 'sent' WHERE newsletter = 'earlier'",
+    ] {
+        run(&bench.db, sql).await;
+    }
+}
+
+#[tokio::test]
+async fn p3_a_morning_with_a_takeover_and_late_mail_does_not_read_the_whole_ledger() {
+    if !databases::postgres_wanted() {
+        return;
+    }
+    let test = databases::postgres().await;
+    let url = test.url.clone().unwrap();
+    let server = Scripted::start(true).await;
+    let relay = format!("url = \"smtp://{}?tls=none\"\nconnections = 4", server.address);
+    let readers: Vec<String> = (0..TODAY).map(|n| format!("r{n}@example.org")).collect();
+    let clock = Clock::manual("2026-11-24T12:00:00Z".parse().unwrap());
+    let mut bench = prepare_with(test.db.clone(), "", &relay, clock, &readers).await;
+    keep_an_earlier_morning(&bench).await;
+    for sql in [
+        "INSERT INTO daemon (lease_until, started_at, host, pid, birth, epoch) VALUES (1, 1, 'gone', 1, '1', 7)",
+        "UPDATE delivery SET state = 'claimed', daemon = (SELECT MIN(id) FROM daemon), epoch = 7
+         WHERE state = 'planned' AND id % 3 = 0",
+        "UPDATE delivery SET deadline = 1 WHERE state = 'planned' AND id % 3 = 1",
+        "UPDATE plan SET nearest = 1, changes = changes + 1",
+    ] {
+        run(&bench.db, sql).await;
+    }
+    test.db.close().await;
+    let before = read(&url).await;
+    bench.db = Db::open(&Options { connections: 6, ..Options::new(&url) }).await.unwrap();
+    let counts = bench.send().await;
+    assert_eq!((counts.accepted, counts.expired), (40, 20), "{counts:?}");
+    bench.db.close().await;
+    let read = read(&url).await - before;
+    // Each of today's is read a few times; to read all of them once would be twice as much.
+    assert!(read < KEPT / 2, "{read} rows were read of a ledger of {KEPT}, for {TODAY}");
+}
