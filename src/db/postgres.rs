@@ -18,7 +18,7 @@ use super::{Error, Options, Result, Synchronous};
 const IDLE_IN_TRANSACTION: u128 = 30_000;
 /// For those who ask by indexes alone. A plan is kept once it is made: one from when a table was empty would read all of it,
 /// for every commit, until the server's statistics are made anew, which is a minute into the edition or later. And it is
-/// made once: what is asked for says nothing of how it is found.
+/// made once, whatever it is asked for: each index is named by the statement's own words.
 const BY_INDEXES: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -90,6 +90,11 @@ impl Servers {
     /// Whether a connection that is so old may lead to another one than answers now.
     fn is_older(&self, age: Duration) -> bool {
         self.answering().since.is_some_and(|since| since.elapsed() < age)
+    }
+
+    /// Whether one took another's place less than so long ago.
+    fn changed_within(&self, length: Duration) -> bool {
+        self.answering().since.is_some_and(|since| since.elapsed() < length)
     }
 
     fn answering(&self) -> MutexGuard<'_, Answering> {
@@ -193,7 +198,8 @@ impl Pools {
     /// What was kept a moment ago, or what the pool gives: that pings what has been idle for longer.
     pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
         // One that is not wanted goes back before another is waited for.
-        if let Some((connection, _)) = self.spare.take().filter(|(_, idle)| *idle <= FRESH) {
+        let kept = self.spare.take().filter(|(_, idle)| *idle <= FRESH && self.may_be_kept());
+        if let Some((connection, _)) = kept {
             return Ok(connection);
         }
         // Those below it are older.
@@ -202,7 +208,14 @@ impl Pools {
     }
 
     pub(super) fn keep(&self, connection: PoolConnection<Postgres>) {
-        self.spare.put(connection, &self.pool);
+        if self.may_be_kept() {
+            self.spare.put(connection, &self.pool);
+        }
+    }
+
+    /// Not while it may lead to a server whose place another one took, which still answers: the pool knows how old it is.
+    fn may_be_kept(&self) -> bool {
+        !self.servers.changed_within(self.timeout)
     }
 
     pub(super) async fn close(&self) {
@@ -274,6 +287,8 @@ mod tests {
             assert_eq!(servers.before(), before, "{began}");
             assert_eq!(servers.is_older(Duration::from_secs(3600)), before > 0, "{began}");
             assert!(!servers.is_older(Duration::ZERO), "{began}");
+            assert_eq!(servers.changed_within(Duration::from_secs(3600)), before > 0, "{began}");
+            assert!(!servers.changed_within(Duration::ZERO), "{began}");
         }
     }
 }

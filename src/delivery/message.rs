@@ -278,20 +278,23 @@ impl Composer {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the prepared bytes, and remembers them.
+    /// Reads the prepared bytes, and remembers them. Who waits for somebody that reads waits no longer than for the answer.
     async fn read(&self, key: &Key) -> Result<Option<Arc<Prepared>>> {
+        self.db.answered(self.read_in_turn(key)).await
+    }
+
+    async fn read_in_turn(&self, key: &Key) -> Result<Option<Arc<Prepared>>> {
         let (edition, revision, language) = key;
         let _turn = self.reading.lock().await;
         if let Some(known) = self.known().get(key) {
             return Ok(known.clone());
         }
-        let read = async {
-            let mut conn = self.db.read().await?;
-            editions::store::find_rendering(&mut conn, EditionId(*edition), *revision, language).await
-        };
-        let bytes = self.db.answered(read).await?;
-        let prepared = bytes.map(|bytes| Prepared::from_bytes(&bytes)).transpose().map_err(|error| {
-            Error::Message { edition: *edition, revision: *revision, message: error.to_string() }
+        let mut conn = self.db.read().await?;
+        let found = editions::store::find_rendering(&mut conn, EditionId(*edition), *revision, language);
+        let prepared = found.await?.map(|bytes| Prepared::from_bytes(&bytes)).transpose();
+        let prepared = prepared.map_err(|error| {
+            let message = error.to_string();
+            Error::Message { edition: *edition, revision: *revision, message }
         })?;
         let prepared = prepared.map(Arc::new);
         let mut known = self.known();

@@ -99,7 +99,7 @@ impl Life<'_> {
         // Where there was as much as was asked for, there is more. Who waits for the hour writes nothing meanwhile.
         let of = (due.edition, due.fresh);
         let looks = db.engine() == db::Engine::Postgres && !self.more.remove(&of);
-        if looks && !self.ask(protocol::any_due(db, self.me, due)).await? {
+        if looks && !self.ask(protocol::any_due(db, self.me, due, &self.engine.recent)).await? {
             return Ok((Vec::new(), 0));
         }
         // Before the database is asked: a turn that is long in coming says nothing about it.

@@ -61,9 +61,10 @@ async fn claim_at_once(db: &Db, me: Me, due: Due, recent: &Recent) -> Result<(Ve
 /// Whether [`claim`] may find anything on PostgreSQL.
 ///
 /// # Errors
-/// [`Error::Fenced`]: this life is over.
-pub(in crate::delivery) async fn any_due(db: &Db, me: Me, due: Due) -> Result<bool> {
+/// [`Error::Fenced`]: this life is over. As [`Recent::expect_settled`].
+pub(in crate::delivery) async fn any_due(db: &Db, me: Me, due: Due, recent: &Recent) -> Result<bool> {
     let mut conn = db.read().await?;
+    recent.expect_settled(db)?;
     let (alive, any) = store::any_due(&mut conn, me, due).await?;
     db.keep_reader(conn);
     if alive { Ok(any) } else { Err(Error::Fenced) }
