@@ -296,7 +296,7 @@ impl Db {
     /// the first on SQLite.
     pub fn server(&self) -> u64 {
         match &self.0 {
-            Pools::Sqlite(_) => 0,
+            Pools::Sqlite(_) => sqlite::SERVER,
             Pools::Postgres(pools) => pools.server(),
         }
     }
@@ -342,7 +342,7 @@ pub struct Conn(Inner);
 enum Inner {
     Sqlite(PoolConnection<Sqlite>),
     SqliteTx(Transaction<'static, Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(postgres::Lent),
     PostgresTx(Transaction<'static, Postgres>),
 }
 
@@ -361,7 +361,7 @@ impl Conn {
         match &mut self.0 {
             Inner::Sqlite(c) => Side::Sqlite(c),
             Inner::SqliteTx(c) => Side::Sqlite(c),
-            Inner::Postgres(c) => Side::Postgres(c),
+            Inner::Postgres(c) => Side::Postgres(c.bare()),
             Inner::PostgresTx(c) => Side::Postgres(c),
         }
     }

@@ -53,6 +53,20 @@ pub(super) struct Pools {
     servers: Servers,
 }
 
+/// A connection that was given out.
+#[derive(Debug)]
+pub(super) struct Lent {
+    connection: PoolConnection<Postgres>,
+    /// The server that it leads to, unless another one took its place since.
+    server: u64,
+}
+
+impl Lent {
+    pub(super) fn bare(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
 /// The servers that answered, one after the other; cheap to clone.
 #[derive(Clone, Debug, Default)]
 struct Servers(Arc<Mutex<Answering>>);
@@ -90,11 +104,6 @@ impl Servers {
     /// Whether a connection that is so old may lead to another one than answers now.
     fn is_older(&self, age: Duration) -> bool {
         self.answering().since.is_some_and(|since| since.elapsed() < age)
-    }
-
-    /// Whether one took another's place less than so long ago.
-    fn changed_within(&self, length: Duration) -> bool {
-        self.answering().since.is_some_and(|since| since.elapsed() < length)
     }
 
     fn answering(&self) -> MutexGuard<'_, Answering> {
@@ -196,26 +205,23 @@ impl Pools {
     }
 
     /// What was kept a moment ago, or what the pool gives: that pings what has been idle for longer.
-    pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
+    pub(super) async fn connection(&self) -> Result<Lent> {
+        // Before the pool looks whether it leads there: another one may take its place meanwhile.
+        let server = self.server();
         // One that is not wanted goes back before another is waited for.
-        let kept = self.spare.take().filter(|(_, idle)| *idle <= FRESH && self.may_be_kept());
-        if let Some((connection, _)) = kept {
-            return Ok(connection);
+        if let Some((connection, _)) = self.spare.take(server).filter(|(_, idle)| *idle <= FRESH) {
+            return Ok(Lent { connection, server });
         }
         // Those below it are older.
         self.spare.clear();
-        Ok(self.pool.acquire().await?)
+        Ok(Lent { connection: self.pool.acquire().await?, server })
     }
 
-    pub(super) fn keep(&self, connection: PoolConnection<Postgres>) {
-        if self.may_be_kept() {
-            self.spare.put(connection, &self.pool);
+    pub(super) fn keep(&self, lent: Lent) {
+        // One whose place another took may go on answering. What leads to it goes to the pool, which knows how old it is.
+        if lent.server == self.server() {
+            self.spare.put(lent.connection, lent.server, &self.pool);
         }
-    }
-
-    /// Not while it may lead to a server whose place another one took, which still answers: the pool knows how old it is.
-    fn may_be_kept(&self) -> bool {
-        !self.servers.changed_within(self.timeout)
     }
 
     pub(super) async fn close(&self) {
@@ -287,8 +293,6 @@ mod tests {
             assert_eq!(servers.before(), before, "{began}");
             assert_eq!(servers.is_older(Duration::from_secs(3600)), before > 0, "{began}");
             assert!(!servers.is_older(Duration::ZERO), "{began}");
-            assert_eq!(servers.changed_within(Duration::from_secs(3600)), before > 0, "{began}");
-            assert!(!servers.changed_within(Duration::ZERO), "{began}");
         }
     }
 }

@@ -15,12 +15,15 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
+/// A connection, the server that it leads to (counted as [`Db::server`](super::Db::server) does), and since when it is kept.
+type Kept<DB> = (PoolConnection<DB>, u64, Instant);
+
 /// A few places; cheap to clone.
 pub(super) struct Spare<DB: Database>(Arc<Inner<DB>>);
 
 struct Inner<DB: Database> {
     /// The last that was kept at the end.
-    places: Mutex<Vec<(PoolConnection<DB>, Instant)>>,
+    places: Mutex<Vec<Kept<DB>>>,
     /// How many there are places for.
     most: usize,
     /// How many wait for the pool itself.
@@ -34,17 +37,18 @@ impl<DB: Database> Spare<DB> {
     }
 
     /// Keeps a connection, unless somebody waits for the pool, or the pool closes and waits for all that it gave.
-    pub(super) fn put(&self, connection: PoolConnection<DB>, pool: &Pool<DB>) {
+    pub(super) fn put(&self, connection: PoolConnection<DB>, server: u64, pool: &Pool<DB>) {
         let mut places = self.places();
         let wanted = self.0.waiting.load(Ordering::Acquire) == 0 && !pool.is_closed();
         if wanted && places.len() < self.0.most {
-            places.push((connection, Instant::now()));
+            places.push((connection, server, Instant::now()));
         }
     }
 
-    /// What was kept last, and for how long.
-    pub(super) fn take(&self) -> Option<(PoolConnection<DB>, Duration)> {
-        self.places().pop().map(|(connection, since)| (connection, since.elapsed()))
+    /// What was kept last, if it leads to this server, and for how long it was.
+    pub(super) fn take(&self, server: u64) -> Option<(PoolConnection<DB>, Duration)> {
+        let (connection, to, since) = self.places().pop()?;
+        (to == server).then(|| (connection, since.elapsed()))
     }
 
     /// Gives the pool back whatever was kept.
@@ -60,7 +64,7 @@ impl<DB: Database> Spare<DB> {
         Waiter(self.clone())
     }
 
-    fn places(&self) -> MutexGuard<'_, Vec<(PoolConnection<DB>, Instant)>> {
+    fn places(&self) -> MutexGuard<'_, Vec<Kept<DB>>> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,7 +74,7 @@ impl<DB: Database> Drop for Inner<DB> {
         // The way back into a pool is a task, and the runtime may be over. The pool counts it as given out for ever, and
         // goes with it.
         let places = self.places.get_mut().unwrap_or_else(PoisonError::into_inner);
-        places.drain(..).for_each(|(connection, _)| drop(connection.leak()));
+        places.drain(..).for_each(|(connection, ..)| drop(connection.leak()));
     }
 }
 
@@ -98,7 +102,21 @@ impl<DB: Database> Drop for Waiter<DB> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::SqlitePool;
+
+    use super::Spare;
     use crate::db::{Db, Options};
+
+    #[tokio::test]
+    async fn p2_what_leads_to_a_server_whose_place_another_one_took_is_not_given_out() {
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let spare = Spare::new(3);
+        spare.put(pool.acquire().await.unwrap(), 1, &pool);
+        assert!(spare.take(1).is_some(), "the same");
+        spare.put(pool.acquire().await.unwrap(), 1, &pool);
+        assert!(spare.take(2).is_none(), "the next");
+        assert!(spare.take(1).is_none(), "it went back to the pool");
+    }
 
     #[test]
     fn p3_what_is_kept_goes_though_the_runtime_is_over() {

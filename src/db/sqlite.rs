@@ -23,6 +23,8 @@ use super::{Error, Options, Result, Synchronous};
 /// How long a second process (a command beside the daemon) waits for the writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// A file is always the same.
+pub(super) const SERVER: u64 = 0;
 
 #[derive(Clone, Debug)]
 pub(super) struct Pools {
@@ -79,7 +81,7 @@ impl Pools {
 
     /// The only connection that writes.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Sqlite>> {
-        if let Some((spare, _)) = self.spare.take() {
+        if let Some((spare, _)) = self.spare.take(SERVER) {
             return Ok(spare);
         }
         let _waiter = self.spare.wait();
@@ -87,7 +89,7 @@ impl Pools {
     }
 
     pub(super) fn keep(&self, connection: PoolConnection<Sqlite>) {
-        self.spare.put(connection, &self.writer);
+        self.spare.put(connection, SERVER, &self.writer);
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {

@@ -205,7 +205,7 @@ pub(super) mod tests {
             assert!(steps.contains(by), "{sql}\n{steps}");
             // The index of claims may be read whole: claims are few.
             let read_whole = rows.iter().map(|row| row.get::<String, _>("detail")).any(|step| {
-                let table = ["delivery", "attempt", "subscriber", "subscription"];
+                let table = ["delivery", "attempt", "subscriber", "subscription", "suppression"];
                 table.iter().any(|table| step.starts_with(&format!("SCAN {table}")))
                     && !step.contains("delivery_claimed")
             });

@@ -74,6 +74,7 @@ pub(in crate::delivery) async fn release(
     let server = db.server();
     let found = store::together(&mut conn, me, group, civil).await?;
     db.keep(conn);
+    expect_same(db, server)?;
     // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
     // is opened again.
     let told = group.finished.len() as u64;
@@ -86,10 +87,7 @@ pub(in crate::delivery) async fn release(
     if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
         round.begin_giving_back().await;
         let mut tx = db.write().await?;
-        // Another one may not know what was just kept, and was told without it.
-        if db.server() != server {
-            return Err(db::Error::Restarted.into());
-        }
+        expect_same(db, server)?;
         give_back(&mut tx, me, group, &found.released, civil).await?;
         tx.commit().await?;
     }
@@ -107,6 +105,7 @@ async fn release_step_by_step(
     round.begin_giving_back().await;
     let mut tx = db.write().await?;
     recent.expect_told(db)?;
+    let server = db.server();
     let alive = life::fence(&mut tx, me).await?;
     if !group.finished.is_empty() {
         store::finish(&mut tx, me, &group.finished).await?;
@@ -135,7 +134,13 @@ async fn release_step_by_step(
     give_back(&mut tx, me, group, &released, civil).await?;
     let claimed = claim::take_fresh(&mut tx, me, &group.due).await?;
     tx.commit().await?;
+    expect_same(db, server)?;
     Ok(Kept { released, claimed })
+}
+
+/// Holds a commit to the server that began it: another one may not know what was just kept, and was told without it.
+fn expect_same(db: &Db, server: u64) -> Result<()> {
+    if db.server() == server { Ok(()) } else { Err(db::Error::Restarted.into()) }
 }
 
 /// What is not wanted, and what was asked for and may not leave, goes back.

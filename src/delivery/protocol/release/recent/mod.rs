@@ -299,6 +299,8 @@ pub(super) mod tests {
         let (recent, turns) = (behind(me, 1..2), Turns::default());
         let claimed = claim::claim(&db, me, DUE, turns.to_claim().await, &recent).await;
         assert!(matches!(claimed, Err(Error::Db(db::Error::Restarted))), "{claimed:?}");
+        let looked = claim::any_due(&db, me, DUE, &recent).await;
+        assert!(matches!(looked, Err(Error::Db(db::Error::Restarted))), "{looked:?}");
         let group = Group { finished: vec![accepted(1)], ..Group::default() };
         for again in [false, true] {
             let mut round = Round::new(&turns);
