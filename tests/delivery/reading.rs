@@ -20,7 +20,8 @@ async fn run(db: &Db, sql: &'static str) {
     tx.commit().await.unwrap();
 }
 
-/// The rows of `delivery` that were read so far, by whichever way; what a connection read is known once it is gone.
+/// The rows of `delivery` that were read so far, by whichever way; what a connection read is known once it is gone, from
+/// PostgreSQL 15 on.
 async fn read(url: &str) -> i64 {
     let db = Db::open(&Options { connections: 1, ..Options::new(url) }).await.unwrap();
     let mut conn = db.read().await.unwrap();
