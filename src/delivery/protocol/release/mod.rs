@@ -74,7 +74,7 @@ pub(in crate::delivery) async fn release(
     let server = db.server();
     let found = store::together(&mut conn, me, group, civil).await?;
     db.keep(conn);
-    expect_same(db, server)?;
+    expect_still(db, server)?;
     // Where a claim was no longer ours, or nothing was, the long way says what still counts; what was opened on the way
     // is opened again.
     let told = group.finished.len() as u64;
@@ -87,7 +87,7 @@ pub(in crate::delivery) async fn release(
     if found.released.len() < group.asked.len() || !group.back.is_empty() || !group.later.is_empty() {
         round.begin_giving_back().await;
         let mut tx = db.write().await?;
-        expect_same(db, server)?;
+        expect_still(db, server)?;
         give_back(&mut tx, me, group, &found.released, civil).await?;
         tx.commit().await?;
     }
@@ -134,12 +134,12 @@ async fn release_step_by_step(
     give_back(&mut tx, me, group, &released, civil).await?;
     let claimed = claim::take_fresh(&mut tx, me, &group.due).await?;
     tx.commit().await?;
-    expect_same(db, server)?;
+    expect_still(db, server)?;
     Ok(Kept { released, claimed })
 }
 
 /// Holds a commit to the server that began it: another one may not know what was just kept, and was told without it.
-fn expect_same(db: &Db, server: u64) -> Result<()> {
+fn expect_still(db: &Db, server: u64) -> Result<()> {
     if db.server() == server { Ok(()) } else { Err(db::Error::Restarted.into()) }
 }
 
