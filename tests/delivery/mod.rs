@@ -1,6 +1,7 @@
 //! Tests of the room `delivery`.
 
 mod calls;
+mod claims;
 mod connections;
 mod daemons;
 mod dead;

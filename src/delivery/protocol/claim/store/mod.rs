@@ -118,7 +118,14 @@ RETURNING found.*"
 }
 
 static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(FRESH));
-static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(&DEFERRED));
+// Attempts are as they stood when the statement began, and a row that is locked is as it is by then. Where somebody tried
+// it in between, it waits for the next claim, which sees what that attempt carried.
+static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| {
+    at_once(&DEFERRED.replace(
+        "\nFROM due\n",
+        "\nFROM due\nJOIN delivery AS seen ON seen.id = due.id AND seen.tries = due.tries AND seen.doubtful = due.doubtful\n",
+    ))
+});
 
 // Nothing is locked or written by it: who waits for an hour asks often.
 const ANY_FRESH: &str = "
