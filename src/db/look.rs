@@ -37,6 +37,8 @@ pub struct SqliteFacts {
 pub struct PostgresFacts {
     /// Its version.
     pub version: String,
+    /// The same as one number: 150010 for 15.10.
+    pub version_number: i32,
     /// What our commits wait for: `on` or `off` as we ask for it, unless somebody in between forgets that.
     pub synchronous_commit: String,
     /// Whether what is kept is forced to the disk.
@@ -75,6 +77,7 @@ SELECT sqlite_version() AS version,
 // Whose a standby is may be hidden from us; a backup is none. Sessions are counted by database, which everybody may see.
 const POSTGRES: &str = "
 SELECT current_setting('server_version') AS version,
+       CAST(current_setting('server_version_num') AS INTEGER) AS version_number,
        current_setting('synchronous_commit') AS synchronous_commit,
        CAST(current_setting('fsync') AS BOOLEAN) AS fsync,
        CAST(current_setting('full_page_writes') AS BOOLEAN) AS full_page_writes,

@@ -74,8 +74,10 @@ pub(super) async fn list_old(conn: &mut Conn, words: &str, deliveries: &str) -> 
     Ok(on!(conn, |c| sqlx::query_as(OLD).bind(words).bind(deliveries).fetch_all(c).await?))
 }
 
+// The sums have PostgreSQL read this edition: for a bare MIN and MAX it walks the primary key, through all editions before
+// and behind it.
 const BOUNDS: &str = "
-SELECT MIN(id), MAX(id)
+SELECT MIN(id + 0), MAX(id + 0)
 FROM delivery
 WHERE edition = $1";
 

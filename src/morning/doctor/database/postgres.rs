@@ -4,6 +4,9 @@ use super::{AREA, URL, doubtful_commits};
 use crate::db::{PostgresFacts, Synchronous};
 use crate::morning::doctor::finding::Finding;
 
+/// The oldest version that every test is run on.
+const TESTED: i32 = 15;
+
 /// A PostgreSQL server, beside what our daemons ask of it.
 pub(super) fn judge(
     facts: &PostgresFacts,
@@ -27,6 +30,14 @@ pub(super) fn judge(
                 "PostgreSQL {}: any number of daemons share the work (its zone, {}, matters to nobody here).",
                 facts.version, facts.zone
             ),
+        ));
+    }
+    if facts.version_number < TESTED * 10_000 {
+        findings.push(Finding::doubtful(
+            AREA,
+            URL,
+            format!("PostgreSQL {} is older than {TESTED}: nothing is tested on it.", facts.version),
+            format!("Bring the server to {TESTED} or newer before anybody waits for a morning."),
         ));
     }
     if facts.encoding != "UTF8" {

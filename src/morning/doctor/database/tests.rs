@@ -13,6 +13,7 @@ fn verdict(findings: &[Finding], subject: &str) -> Verdict {
 fn server() -> PostgresFacts {
     PostgresFacts {
         version: "15.10".to_owned(),
+        version_number: 150_010,
         synchronous_commit: "on".to_owned(),
         fsync: true,
         full_page_writes: true,
@@ -35,7 +36,7 @@ type Case = (fn(&mut PostgresFacts), &'static str, Verdict);
 
 #[test]
 fn p2_what_a_server_does_not_keep_is_told() {
-    let cases: [Case; 14] = [
+    let cases: [Case; 16] = [
         (|_| {}, URL, Good),
         (|_| {}, "standby", Good),
         (|_| {}, "max_connections", Good),
@@ -52,6 +53,8 @@ fn p2_what_a_server_does_not_keep_is_told() {
             "standby",
             Doubtful,
         ),
+        (|facts| facts.version_number = 149_999, URL, Doubtful),
+        (|facts| facts.version_number = 150_000, URL, Good),
         (|facts| facts.is_standby = true, URL, Bad),
         (|facts| facts.encoding = "SQL_ASCII".to_owned(), URL, Bad),
         (|facts| facts.is_remote = true, URL, Doubtful),
