@@ -102,13 +102,13 @@ async fn list(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
         return export(place, cx).await;
     }
     let mut table = Table::new(&["address", "state", "due", "tries", "last word"]);
-    let mut after = 0;
+    let mut behind = None;
     let mut conn = place.house.db.read().await?;
     let domain = place.newsletter.domain();
-    while let Some((records, last)) =
-        store::page(&mut conn, place.edition.id, after, None, PAGE, &place.house.links, domain).await?
+    while let Some(page) =
+        store::page(&mut conn, place.edition.id, behind, PAGE, &place.house.links, domain).await?
     {
-        for record in records {
+        for record in page.records {
             let word = record.attempts.last().map_or_else(String::new, |attempt| {
                 let code = attempt.code.map(|code| code.to_string()).unwrap_or_default();
                 format!("{code} {}", attempt.text.as_deref().unwrap_or_default()).trim().to_owned()
@@ -121,7 +121,7 @@ async fn list(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
                 word,
             ]);
         }
-        after = last;
+        behind = Some(page.last);
     }
     let mut out = cx.out();
     out.table(&table)?;
@@ -131,16 +131,16 @@ async fn list(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
 
 async fn export(place: &Place<'_>, cx: &Context) -> anyhow::Result<Exit> {
     let mut out = cx.out();
-    let mut after = 0;
+    let mut behind = None;
     let mut conn = place.house.db.read().await?;
     let domain = place.newsletter.domain();
-    while let Some((records, last)) =
-        store::page(&mut conn, place.edition.id, after, None, PAGE, &place.house.links, domain).await?
+    while let Some(page) =
+        store::page(&mut conn, place.edition.id, behind, PAGE, &place.house.links, domain).await?
     {
-        for record in &records {
+        for record in &page.records {
             out.json(record)?;
         }
-        after = last;
+        behind = Some(page.last);
     }
     out.finish()?;
     Ok(Exit::Done)

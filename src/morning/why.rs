@@ -65,17 +65,10 @@ pub async fn why(
     let reason = edition.reason.clone().map(|reason| format!(": {reason}")).unwrap_or_default();
     out.push(format!("The edition of {date} is {}{reason}.", edition.state));
     let record = match &subscriber {
-        Some(subscriber) => delivery::store::page(
-            &mut conn,
-            edition.id,
-            0,
-            Some(SubscriberId(subscriber.id)),
-            1,
-            &house.links,
-            newsletter.domain(),
-        )
-        .await?
-        .and_then(|(records, _)| records.into_iter().next()),
+        Some(subscriber) => {
+            let (id, domain) = (SubscriberId(subscriber.id), newsletter.domain());
+            delivery::store::record(&mut conn, edition.id, id, &house.links, domain).await?
+        }
         None => None,
     };
     let pruned = delivery::prune::pruned_at(&mut conn, edition.id).await?;

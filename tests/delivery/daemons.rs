@@ -162,11 +162,9 @@ impl Ground {
     /// Every delivery held against the server's record.
     async fn judge(&self) -> (Vec<Record>, usize) {
         let mut conn = self.db().read().await.unwrap();
-        let (records, _) =
-            store::page(&mut conn, self.edition, 0, None, 100_000, &self.stage.house.links, "news.example")
-                .await
-                .unwrap()
-                .unwrap();
+        let links = &self.stage.house.links;
+        let page = store::page(&mut conn, self.edition, None, 100_000, links, "news.example").await;
+        let records = page.unwrap().unwrap().records;
         let record = self.server.record_as_it_is();
         assert!(record.violations.is_empty(), "{:?}", record.violations);
         let mut doubled = 0;

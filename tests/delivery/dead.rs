@@ -118,8 +118,8 @@ async fn p6_who_is_refused_in_place_of_a_greeting_has_the_words_as_a_try_and_the
         let mode = Mode { once: true, ..bench.mode() };
         bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
         let mut conn = bench.db.read().await.unwrap();
-        let page = store::page(&mut conn, bench.edition, 0, None, 100, &bench.links, "example.org").await;
-        let (records, _) = page.unwrap().unwrap();
+        let page = store::page(&mut conn, bench.edition, None, 100, &bench.links, "example.org").await;
+        let records = page.unwrap().unwrap().records;
         let tried: Vec<_> = records.iter().filter(|record| !record.attempts.is_empty()).collect();
         let said: Vec<_> =
             tried.iter().flat_map(|one| &one.attempts).map(|a| (a.code, a.outcome.as_deref())).collect();
@@ -144,8 +144,8 @@ async fn p1_who_is_refused_in_place_of_a_greeting_leaves_by_the_other_relay_wher
         let (bench, _folder) = straight(test.db, server.address.port(), &more, &addresses).await;
         assert_eq!(bench.send().await.accepted, 6, "{}", test.name);
         let mut conn = bench.db.read().await.unwrap();
-        let page = store::page(&mut conn, bench.edition, 0, None, 100, &bench.links, "example.org").await;
-        for record in page.unwrap().unwrap().0 {
+        let page = store::page(&mut conn, bench.edition, None, 100, &bench.links, "example.org").await;
+        for record in page.unwrap().unwrap().records {
             let by: Vec<_> = record.attempts.iter().map(|attempt| attempt.relay.as_str()).collect();
             assert_eq!(by, ["spare"], "{}: {record:?}", test.name);
         }

@@ -98,8 +98,8 @@ async fn fails_over(name: &'static str, lacks: Lacks, daemons: usize) {
 
     bench.db = open(&url).await;
     let mut conn = bench.db.read().await.unwrap();
-    let page = store::page(&mut conn, bench.edition, 0, None, 100, &bench.links, "example.org");
-    let (records, _) = page.await.unwrap().unwrap();
+    let page = store::page(&mut conn, bench.edition, None, 100, &bench.links, "example.org");
+    let records = page.await.unwrap().unwrap().records;
     let record = server.record_as_it_is();
     assert_eq!(records.len(), READERS);
     for delivery in &records {

@@ -45,8 +45,8 @@ async fn between(test: &TestDb, act: impl AsyncFnOnce(&Bench, &mut Conn)) -> (Be
 
 async fn delivery(bench: &Bench) -> Record {
     let mut conn = bench.db.read().await.unwrap();
-    let page = store::page(&mut conn, bench.edition, 0, None, 10, &bench.links, "example.org");
-    page.await.unwrap().unwrap().0.remove(0)
+    let page = store::page(&mut conn, bench.edition, None, 10, &bench.links, "example.org");
+    page.await.unwrap().unwrap().records.remove(0)
 }
 
 /// An end, held against what the server says of this address.

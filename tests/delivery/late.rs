@@ -124,8 +124,8 @@ impl Ground {
             tokio::time::timeout(Duration::from_secs(30), daemon).await.expect(self.name).unwrap();
         }
         let mut conn = self.bench.db.read().await.unwrap();
-        let page = store::page(&mut conn, self.bench.edition, 0, None, 10, &self.bench.links, "example.org");
-        let (mut records, _) = page.await.unwrap().unwrap();
+        let page = store::page(&mut conn, self.bench.edition, None, 10, &self.bench.links, "example.org");
+        let mut records = page.await.unwrap().unwrap().records;
         let record = self.server.record_as_it_is();
         let copies = record.taken[READER].len();
         let delivery = records.remove(0);

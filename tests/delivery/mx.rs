@@ -98,8 +98,8 @@ pub(super) async fn through(db: Db, relay: &str, addresses: &[String]) -> (Bench
 
 async fn ledger(bench: &Bench) -> BTreeMap<String, Record> {
     let mut conn = bench.db.read().await.unwrap();
-    let page = store::page(&mut conn, bench.edition, 0, None, 1000, &bench.links, "example.org").await;
-    let (records, _) = page.unwrap().unwrap();
+    let page = store::page(&mut conn, bench.edition, None, 1000, &bench.links, "example.org").await;
+    let records = page.unwrap().unwrap().records;
     records.into_iter().map(|record| (record.email.clone().unwrap(), record)).collect()
 }
 

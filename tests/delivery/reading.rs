@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use matinale::clock::Clock;
 use matinale::db::{Db, Options, on};
-use matinale::readers::sample;
+use matinale::readers::{SubscriberId, sample};
 
 use super::ground::{self, Bench, LONGEST, prepare_with};
 use crate::support::databases;
 use crate::support::smtp::Scripted;
+use matinale::delivery::store;
 
 /// So many deliveries of earlier mornings.
 const KEPT: i64 = 20_000;
@@ -91,6 +92,43 @@ async fn p3_a_morning_with_a_takeover_and_late_mail_does_not_read_the_whole_ledg
     bench.db.close().await;
     let read = read(&url).await - before;
     // Each of today's is read a few times; to read all deliveries or all attempts once would be twice as much.
+    let today = i64::try_from(TODAY).unwrap();
+    assert!((today..KEPT / 2).contains(&read), "{read} rows were read of a ledger of {KEPT}, for {TODAY}");
+}
+
+#[tokio::test]
+async fn an_edition_is_exported_without_reading_others() {
+    if !databases::postgres_wanted() {
+        return;
+    }
+    let test = databases::postgres().await;
+    let url = test.url.clone().unwrap();
+    let readers: Vec<String> = (0..TODAY).map(|n| format!("r{n}@example.org")).collect();
+    let relay = "url = \"smtp://127.0.0.1:9?tls=none\"";
+    let mut bench = prepare_with(test.db.clone(), "", relay, ground::at_noon(), &readers).await;
+    keep_an_earlier_morning(&bench).await;
+    run(&bench.db, "ANALYZE").await;
+    test.db.close().await;
+    let before = read(&url).await;
+    bench.db = Db::open(&Options { connections: 1, ..Options::new(&url) }).await.unwrap();
+    let mut conn = bench.db.read().await.unwrap();
+    let (mut behind, mut seen) = (None, 0);
+    while let Some(page) =
+        store::page(&mut conn, bench.edition, behind, 25, &bench.links, "example.org").await.unwrap()
+    {
+        for record in &page.records {
+            let id = SubscriberId(record.subscriber);
+            let alone =
+                store::record(&mut conn, bench.edition, id, &bench.links, "example.org").await.unwrap();
+            assert_eq!(alone.unwrap().message_id, record.message_id);
+        }
+        seen += page.records.len();
+        behind = Some(page.last);
+    }
+    drop(conn);
+    bench.db.close().await;
+    let read = read(&url).await - before;
+    assert_eq!(seen, TODAY);
     let today = i64::try_from(TODAY).unwrap();
     assert!((today..KEPT / 2).contains(&read), "{read} rows were read of a ledger of {KEPT}, for {TODAY}");
 }

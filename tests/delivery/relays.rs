@@ -283,8 +283,8 @@ async fn p1_what_waits_for_a_relay_that_takes_nothing_any_more_leaves_by_the_oth
             assert_eq!(first.violations, Vec::<String>::new(), "{what}");
             assert!(!spare.taken.is_empty() && first.taken.len() >= BEFORE - 1, "{what}: in the middle");
             let mut conn = bench.db.read().await.unwrap();
-            let page = store::page(&mut conn, bench.edition, 0, None, 1000, &bench.links, "example.org");
-            let (records, _) = page.await.unwrap().unwrap();
+            let page = store::page(&mut conn, bench.edition, None, 1000, &bench.links, "example.org");
+            let records = page.await.unwrap().unwrap().records;
             assert_eq!(records.len(), READERS, "{what}");
             for delivery in records {
                 let to = delivery.email.as_deref().unwrap();

@@ -89,8 +89,8 @@ async fn plays(reply: &str, phase: Phase, asks: Asks) {
     bench.engine().run_edition(mode, &Shutdown::new()).await.unwrap();
 
     let mut conn = bench.db.read().await.unwrap();
-    let page = store::page(&mut conn, bench.edition, 0, None, 10, &bench.links, "example.org").await.unwrap();
-    let (records, _) = page.unwrap();
+    let page = store::page(&mut conn, bench.edition, None, 10, &bench.links, "example.org").await.unwrap();
+    let records = page.unwrap().records;
     let counts = bench.counts().await;
     // Before the release a 421 is no attempt: whoever waits is tried again.
     if code == "421" && phase == Phase::Rcpt {

@@ -21,7 +21,7 @@ use crate::editions::EditionId;
 use crate::readers::SubscriberId;
 pub use by_hand::{Settle, retry, settle, too_late, uncertain, uncertain_piece, withdraw_all};
 pub(in crate::delivery) use by_hand::{cancelled_not_over, withdraw};
-pub use page::page;
+pub use page::{Page, page, record};
 pub use pieces::{Piece, Place};
 pub(super) use pieces::{Walk, hold, waiting};
 pub(super) use plan::{
@@ -33,7 +33,7 @@ pub use unmade::{Unmade, list_unmade, mark_made, mark_unmade};
 /// The statements that stand outside the protocol and run beside it, and what their plan must find their rows by.
 #[cfg(test)]
 pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
-    [by_hand::plans(), pieces::plans(), plan::plans(), readers::plans()].concat()
+    [by_hand::plans(), page::plans(), pieces::plans(), plan::plans(), readers::plans()].concat()
 }
 
 /// The one of two statements that belongs to this connection's engine.

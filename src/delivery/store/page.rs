@@ -38,50 +38,85 @@ struct AttemptRow {
     text: Option<String>,
 }
 
+// By readers: there is an index of them for each edition, in order. In the order of their ids deliveries would be found by
+// the primary key, through all other editions.
 const PAGE: &str = "
 SELECT delivery.id, delivery.subscriber, subscriber.address AS email, delivery.state, delivery.due_at,
        delivery.deadline, delivery.accepted_at, delivery.bounced_at, delivery.complained_at
 FROM delivery
 LEFT JOIN subscriber ON subscriber.id = delivery.subscriber
-WHERE delivery.edition = $1 AND delivery.id > $2 AND ($3 = 0 OR delivery.subscriber = $3)
-ORDER BY delivery.id
+WHERE delivery.edition = $1 AND delivery.subscriber > $2 AND delivery.subscriber <= $3
+ORDER BY delivery.subscriber
 LIMIT $4";
 
 const PAGE_ATTEMPTS: &str = "
-SELECT delivery, at, relay, address, revision, outcome, code, enhanced, text
-FROM attempt
-WHERE delivery > $2 AND delivery <= $3
-  AND EXISTS (SELECT 1 FROM delivery WHERE delivery.id = attempt.delivery AND delivery.edition = $1)
-ORDER BY delivery, number";
+SELECT attempt.delivery, attempt.at, attempt.relay, attempt.address, attempt.revision, attempt.outcome, attempt.code,
+       attempt.enhanced, attempt.text
+FROM delivery
+JOIN attempt ON attempt.delivery = delivery.id
+WHERE delivery.edition = $1 AND delivery.subscriber > $2 AND delivery.subscriber <= $3
+ORDER BY delivery.subscriber, attempt.number";
 
-/// A page of an edition's deliveries after this id, with every attempt, and the last id on it.
+/// Some of an edition's deliveries, by subscriber, each with every attempt.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// What stands on it.
+    pub records: Vec<Record>,
+    /// Behind whom the next one begins.
+    pub last: SubscriberId,
+}
+
+/// So many of an edition's deliveries, of the subscribers behind this one; `None` where there are none.
 ///
-/// `subscriber` narrows it to one; `domain` is the one of the Message-IDs.
+/// `domain` is the one of the Message-IDs.
 pub async fn page(
     conn: &mut Conn,
     edition: EditionId,
-    after: i64,
-    subscriber: Option<SubscriberId>,
+    behind: Option<SubscriberId>,
     size: i64,
     links: &Links,
     domain: &str,
-) -> Result<Option<(Vec<Record>, i64)>> {
-    let subscriber = subscriber.map_or(0, |id| id.0);
+) -> Result<Option<Page>> {
+    let behind = behind.map_or(i64::MIN, |id| id.0);
+    read(conn, edition, (behind, i64::MAX), size, links, domain).await
+}
+
+/// An edition's delivery to a subscriber, with every attempt.
+pub async fn record(
+    conn: &mut Conn,
+    edition: EditionId,
+    subscriber: SubscriberId,
+    links: &Links,
+    domain: &str,
+) -> Result<Option<Record>> {
+    let page = read(conn, edition, (subscriber.0 - 1, subscriber.0), 1, links, domain).await?;
+    Ok(page.and_then(|page| page.records.into_iter().next()))
+}
+
+/// Of the subscribers behind the first of these up to the second.
+async fn read(
+    conn: &mut Conn,
+    edition: EditionId,
+    (behind, last): (i64, i64),
+    size: i64,
+    links: &Links,
+    domain: &str,
+) -> Result<Option<Page>> {
     let rows: Vec<DeliveryRow> = on!(conn, |c| sqlx::query_as(PAGE)
         .bind(edition.0)
-        .bind(after)
-        .bind(subscriber)
+        .bind(behind)
+        .bind(last)
         .bind(size)
         .fetch_all(c)
         .await)
     .map_err(Error::from)?;
-    let (Some(first), Some(last)) = (rows.first().map(|row| row.id), rows.last().map(|row| row.id)) else {
+    let Some(last) = rows.last().map(|row| SubscriberId(row.subscriber)) else {
         return Ok(None);
     };
     let attempts: Vec<AttemptRow> = on!(conn, |c| sqlx::query_as(PAGE_ATTEMPTS)
         .bind(edition.0)
-        .bind(first - 1)
-        .bind(last)
+        .bind(behind)
+        .bind(last.0)
         .fetch_all(c)
         .await)
     .map_err(Error::from)?;
@@ -118,5 +153,13 @@ pub async fn page(
             }
         })
         .collect();
-    Ok(Some((records, last)))
+    Ok(Some(Page { records, last }))
+}
+
+/// What a page is read by, and what its plan must find its rows by.
+#[cfg(test)]
+pub(super) fn plans() -> Vec<(&'static str, &'static str)> {
+    let by_reader =
+        "delivery USING INDEX sqlite_autoindex_delivery_1 (edition=? AND subscriber>? AND subscriber<?)";
+    vec![(PAGE, by_reader), (PAGE_ATTEMPTS, "SEARCH attempt USING PRIMARY KEY (delivery=?)")]
 }

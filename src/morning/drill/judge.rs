@@ -22,14 +22,14 @@ pub(super) async fn judge(
 ) -> Result<()> {
     let (house, domain) = (&stage.house, stage.newsletter().domain());
     let mut had = recorder.had();
-    let mut after = 0;
+    let mut behind = None;
     loop {
         let mut conn = house.db.read().await?;
-        let page = delivery::store::page(&mut conn, edition, after, None, PAGE, &house.links, domain).await?;
+        let page = delivery::store::page(&mut conn, edition, behind, PAGE, &house.links, domain).await?;
         drop(conn);
-        let Some((records, last)) = page else { break };
-        after = last;
-        for record in records {
+        let Some(page) = page else { break };
+        behind = Some(page.last);
+        for record in page.records {
             let copies = had.remove(&record.message_id);
             weigh(&record, copies, report);
         }

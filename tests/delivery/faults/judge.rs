@@ -16,9 +16,8 @@ use crate::support::faulty::{Faulty, Said};
 pub(super) async fn judge(mix: &Mix, bench: &Bench, server: &Faulty, people: &People) -> Counts {
     let seed = mix.seed;
     let mut conn = bench.db.read().await.unwrap();
-    let page =
-        store::page(&mut conn, bench.edition, 0, None, 1000, &bench.links, "example.org").await.unwrap();
-    let (records, _) = page.unwrap();
+    let page = store::page(&mut conn, bench.edition, None, 1000, &bench.links, "example.org").await.unwrap();
+    let records = page.unwrap().records;
     let counts = bench.counts().await;
     let summary = store::said(&mut conn, bench.edition).await.unwrap();
     let held: i64 = on!(&mut conn, |c| {
