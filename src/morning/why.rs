@@ -90,6 +90,12 @@ pub async fn why(
         None if edition.state == EditionState::Open => {
             out.push("Nothing is planned yet: deliveries are planned at the lock.".to_owned());
         }
+        None if edition.locked_at.is_none() => {
+            out.push(
+                "It owes nobody a delivery: deliveries are planned at the lock, and it was never locked."
+                    .to_owned(),
+            );
+        }
         None if pruned.is_some() => out.push(format!(
             "Its ledger was reduced to counts on {}: what became of a single delivery is not known any more.",
             at(pruned.unwrap_or_default())

@@ -97,6 +97,35 @@ async fn p6_what_a_delivery_waits_for_is_told_as_it_is() {
 }
 
 #[tokio::test]
+async fn p6_of_an_edition_that_was_never_locked_nothing_is_said_of_the_readers_subscription() {
+    for test in both().await {
+        let clock = Clock::manual("2026-11-24T05:00:00Z".parse().unwrap());
+        let relay = "url = \"smtp://127.0.0.1:1?tls=none\"";
+        let bench = prepare_with(test.db, "", relay, clock.clone(), &[READER.to_owned()]).await;
+        let house = House::new((*bench.config).clone(), bench.db.clone(), clock.clone(), Random::seeded(1));
+        let date = "2026-11-25".parse().unwrap();
+        for (state, what) in [
+            (None, "Nothing is planned yet"),
+            (Some(EditionState::Skipped), "it was never locked"),
+            (Some(EditionState::Cancelled), "it was never locked"),
+        ] {
+            let mut tx = bench.db.write().await.unwrap();
+            let edition =
+                editions::store::open(&mut tx, "test", date, clock.now(), clock.now()).await.unwrap();
+            if let Some(state) = state {
+                let (who, now) = (Who::clock(), clock.now());
+                assert!(editions::store::set_state(&mut tx, &edition, state, None, &who, now).await.unwrap());
+            }
+            tx.commit().await.unwrap();
+            let address = READER.parse().unwrap();
+            let story =
+                why(&house, &house.config.newsletters["test"], date, &address).await.unwrap().join("\n");
+            assert!(story.contains(what) && !story.contains("no active"), "{}: {story}", test.name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn p6_the_troubles_of_other_receiving_providers_are_not_told_as_a_readers_own() {
     const STRANGER: &str = "ben@elsewhere.example";
     for test in both().await {
