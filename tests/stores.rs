@@ -156,7 +156,7 @@ async fn everything(db: &Db) -> Vec<String> {
     say("dead", &ledger::dead_addresses(&mut tx, 5, now.as_millisecond()).await.unwrap());
     say("one", &ledger::find_one(&mut tx, edition.id, id).await.unwrap());
     say("page", &ledger::page(&mut tx, edition.id, None, 5, &links, "example.org").await.unwrap());
-    say("record", &ledger::record(&mut tx, edition.id, id, &links, "example.org").await.unwrap());
+    say("record", &ledger::find_record(&mut tx, edition.id, id, &links, "example.org").await.unwrap());
     for how in [Settle::Accepted, Settle::Resend] {
         let piece = ledger::uncertain_piece(&mut tx, edition.id, Some(id), Place::FIRST).await.unwrap();
         say("settle", &ledger::settle(&mut tx, edition.id, piece, how, 1, 1).await.unwrap());

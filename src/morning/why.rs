@@ -67,7 +67,7 @@ pub async fn why(
     let record = match &subscriber {
         Some(subscriber) => {
             let (id, domain) = (SubscriberId(subscriber.id), newsletter.domain());
-            delivery::store::record(&mut conn, edition.id, id, &house.links, domain).await?
+            delivery::store::find_record(&mut conn, edition.id, id, &house.links, domain).await?
         }
         None => None,
     };

@@ -1,15 +1,19 @@
-//! How much of the ledger a morning reads on PostgreSQL: what it is about, whatever else has been kept.
+//! How much of the ledger is read on PostgreSQL, by a morning, an export, a pruning: what it is about, whatever else has been
+//! kept.
 
 use std::time::Duration;
 
 use matinale::clock::Clock;
+use matinale::config::Retention;
 use matinale::db::{Db, Options, on};
+use matinale::delivery::prune::{self, prune};
+use matinale::delivery::store;
+use matinale::lifecycle::Shutdown;
 use matinale::readers::{SubscriberId, sample};
 
 use super::ground::{self, Bench, LONGEST, prepare_with};
-use crate::support::databases;
+use crate::support::databases::{self, TestDb};
 use crate::support::smtp::Scripted;
-use matinale::delivery::store;
 
 /// So many deliveries of earlier mornings.
 const KEPT: i64 = 20_000;
@@ -41,6 +45,12 @@ async fn read(url: &str) -> i64 {
     drop(conn);
     db.close().await;
     read
+}
+
+/// Each of today's is read a few times; to read all deliveries or all attempts once would be twice as much.
+fn expect_few(read: i64) {
+    let today = i64::try_from(TODAY).unwrap();
+    assert!((today..KEPT / 2).contains(&read), "{read} rows were read of a ledger of {KEPT}, for {TODAY}");
 }
 
 /// Readers of another newsletter, today's among them, and what they got once.
@@ -90,10 +100,18 @@ async fn p3_a_morning_with_a_takeover_and_late_mail_does_not_read_the_whole_ledg
     let counts = bench.send().await;
     assert_eq!((counts.accepted, counts.expired), (40, 20), "{counts:?}");
     bench.db.close().await;
-    let read = read(&url).await - before;
-    // Each of today's is read a few times; to read all deliveries or all attempts once would be twice as much.
-    let today = i64::try_from(TODAY).unwrap();
-    assert!((today..KEPT / 2).contains(&read), "{read} rows were read of a ledger of {KEPT}, for {TODAY}");
+    expect_few(read(&url).await - before);
+}
+
+/// Today's edition, which nobody sends, in front of an earlier morning; the connections that made it are closed.
+async fn keep(postgres: &TestDb) -> Bench {
+    let readers: Vec<String> = (0..TODAY).map(|n| format!("r{n}@example.org")).collect();
+    let relay = "url = \"smtp://127.0.0.1:9?tls=none\"";
+    let bench = prepare_with(postgres.db.clone(), "", relay, ground::at_noon(), &readers).await;
+    keep_an_earlier_morning(&bench).await;
+    run(&bench.db, "ANALYZE").await;
+    postgres.db.close().await;
+    bench
 }
 
 #[tokio::test]
@@ -103,32 +121,52 @@ async fn an_edition_is_exported_without_reading_others() {
     }
     let test = databases::postgres().await;
     let url = test.url.clone().unwrap();
-    let readers: Vec<String> = (0..TODAY).map(|n| format!("r{n}@example.org")).collect();
-    let relay = "url = \"smtp://127.0.0.1:9?tls=none\"";
-    let mut bench = prepare_with(test.db.clone(), "", relay, ground::at_noon(), &readers).await;
-    keep_an_earlier_morning(&bench).await;
-    run(&bench.db, "ANALYZE").await;
-    test.db.close().await;
+    let bench = keep(&test).await;
     let before = read(&url).await;
-    bench.db = Db::open(&Options { connections: 1, ..Options::new(&url) }).await.unwrap();
-    let mut conn = bench.db.read().await.unwrap();
+    // One connection: after five pages its server has a plan for all pages to come.
+    let db = Db::open(&Options { connections: 1, ..Options::new(&url) }).await.unwrap();
+    let mut conn = db.read().await.unwrap();
     let (mut behind, mut seen) = (None, 0);
     while let Some(page) =
-        store::page(&mut conn, bench.edition, behind, 25, &bench.links, "example.org").await.unwrap()
+        store::page(&mut conn, bench.edition, behind, 5, &bench.links, "example.org").await.unwrap()
     {
         for record in &page.records {
             let id = SubscriberId(record.subscriber);
-            let alone =
-                store::record(&mut conn, bench.edition, id, &bench.links, "example.org").await.unwrap();
-            assert_eq!(alone.unwrap().message_id, record.message_id);
+            let alone = store::find_record(&mut conn, bench.edition, id, &bench.links, "example.org").await;
+            assert_eq!(alone.unwrap().unwrap().message_id, record.message_id);
         }
         seen += page.records.len();
         behind = Some(page.last);
     }
     drop(conn);
-    bench.db.close().await;
-    let read = read(&url).await - before;
+    db.close().await;
     assert_eq!(seen, TODAY);
-    let today = i64::try_from(TODAY).unwrap();
-    assert!((today..KEPT / 2).contains(&read), "{read} rows were read of a ledger of {KEPT}, for {TODAY}");
+    expect_few(read(&url).await - before);
+}
+
+#[tokio::test]
+async fn an_edition_is_pruned_without_reading_others() {
+    if !databases::postgres_wanted() {
+        return;
+    }
+    let test = databases::postgres().await;
+    let url = test.url.clone().unwrap();
+    let bench = keep(&test).await;
+    let db = Db::open(&Options { connections: 1, ..Options::new(&url) }).await.unwrap();
+    for sql in [
+        "UPDATE edition SET date = '2027-11-24' WHERE newsletter = 'earlier'",
+        "UPDATE edition SET state = 'sent' WHERE newsletter = 'test'",
+        "UPDATE delivery SET state = 'expired' WHERE state = 'planned'",
+    ] {
+        run(&db, sql).await;
+    }
+    db.close().await;
+    let before = read(&url).await;
+    let db = Db::open(&Options { connections: 1, ..Options::new(&url) }).await.unwrap();
+    let retention = Retention { words: None, deliveries: Some(90) };
+    let due = prune::list(&db, retention, "2027-12-01".parse().unwrap()).await.unwrap();
+    let taken = prune(&db, &bench.clock, &due, &Shutdown::new(), &|_| ()).await.unwrap();
+    db.close().await;
+    assert_eq!((taken.editions, taken.deliveries), (1, TODAY as u64), "{taken:?}");
+    expect_few(read(&url).await - before);
 }

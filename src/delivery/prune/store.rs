@@ -74,8 +74,8 @@ pub(super) async fn list_old(conn: &mut Conn, words: &str, deliveries: &str) -> 
     Ok(on!(conn, |c| sqlx::query_as(OLD).bind(words).bind(deliveries).fetch_all(c).await?))
 }
 
-// The sums have PostgreSQL read this edition: for a bare MIN and MAX it walks the primary key, through all editions before
-// and behind it.
+// The sums keep PostgreSQL off the primary key, which it walks for a bare MIN and MAX, through all editions before and
+// behind this one.
 const BOUNDS: &str = "
 SELECT MIN(id + 0), MAX(id + 0)
 FROM delivery

@@ -21,7 +21,7 @@ use crate::editions::EditionId;
 use crate::readers::SubscriberId;
 pub use by_hand::{Settle, retry, settle, too_late, uncertain, uncertain_piece, withdraw_all};
 pub(in crate::delivery) use by_hand::{cancelled_not_over, withdraw};
-pub use page::{Page, page, record};
+pub use page::{Page, find_record, page};
 pub use pieces::{Piece, Place};
 pub(super) use pieces::{Walk, hold, waiting};
 pub(super) use plan::{

@@ -81,8 +81,8 @@ pub async fn page(
     read(conn, edition, (behind, i64::MAX), size, links, domain).await
 }
 
-/// An edition's delivery to a subscriber, with every attempt.
-pub async fn record(
+/// An edition's delivery to a subscriber, with every attempt; `None` where there is none.
+pub async fn find_record(
     conn: &mut Conn,
     edition: EditionId,
     subscriber: SubscriberId,

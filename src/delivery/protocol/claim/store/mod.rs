@@ -123,7 +123,7 @@ static FRESH_POSTGRES: LazyLock<String> = LazyLock::new(|| at_once(FRESH));
 static DEFERRED_POSTGRES: LazyLock<String> = LazyLock::new(|| {
     at_once(&DEFERRED.replace(
         "\nFROM due\n",
-        "\nFROM due\nJOIN delivery AS seen ON seen.id = due.id AND seen.tries = due.tries AND seen.doubtful = due.doubtful\n",
+        "\nFROM due\nJOIN delivery AS seen ON seen.id = due.id AND seen.tries = due.tries\n",
     ))
 });
 
@@ -457,5 +457,6 @@ mod tests {
             }
             assert!(sql.starts_with("WITH me AS MATERIALIZED"), "{}", sql.as_str());
         }
+        assert!(DEFERRED_POSTGRES.contains("seen.tries = due.tries"), "{}", DEFERRED_POSTGRES.as_str());
     }
 }
