@@ -146,6 +146,59 @@ mod tests {
         assert!(db.is_current().await.unwrap());
     }
 
+    #[tokio::test]
+    async fn w2_a_file_of_before_gives_no_number_again_that_it_knows_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite:{}?mode=rwc", folder.path().join("test.db").display());
+        let before = super::SQLITE.iter().filter(|step| step.version < 87).cloned().collect();
+        let before = super::Migrator::with_migrations(before);
+        let pool = super::SqlitePool::connect(&file).await.unwrap();
+        before.run(&pool).await.unwrap();
+        // The newest reader was erased, whom the ledger still names.
+        let rows = "INSERT INTO subscriber (id, key, key_hash, address, created_at, updated_at)
+                    VALUES (1, 'a', 'a', 'a', 0, 0);
+                    INSERT INTO subscription (id, subscriber, newsletter, status, created_at)
+                    VALUES (1, 1, 'm', 'active', 0);
+                    INSERT INTO edition (id, newsletter, date, state, lock_at, created_at)
+                    VALUES (1, 'm', '2026-01-05', 'sending', 0, 0);
+                    INSERT INTO delivery (id, edition, subscriber, subscription, state, due_at, deadline, next_at)
+                    VALUES (7, 1, 5, 6, 'accepted', 0, 0, 0)";
+        sqlx::raw_sql(rows).execute(&pool).await.unwrap();
+        let looked_before = super::SqlitePool::connect(&file).await.unwrap();
+        let count = "SELECT COUNT(*) FROM subscriber";
+        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&looked_before).await.unwrap(), 1);
+
+        super::SQLITE.run(&pool).await.unwrap();
+        // Whoever had the file open writes by what it says now.
+        let pool = looked_before;
+        for (insert, number) in [
+            (
+                "INSERT INTO subscriber (key, key_hash, address, created_at, updated_at)
+                 VALUES ('b', 'b', 'b', 0, 0)
+                 RETURNING id",
+                6,
+            ),
+            (
+                "INSERT INTO subscription (subscriber, newsletter, status, created_at)
+                 VALUES (6, 'm', 'active', 0)
+                 RETURNING id",
+                7,
+            ),
+            (
+                "INSERT INTO delivery (edition, subscriber, subscription, state, due_at, deadline, next_at)
+                 VALUES (1, 6, 7, 'planned', 0, 0, 0)
+                 RETURNING id",
+                8,
+            ),
+        ] {
+            assert_eq!(sqlx::query_scalar::<_, i64>(insert).fetch_one(&pool).await.unwrap(), number);
+        }
+        let faults = "SELECT integrity_check FROM pragma_integrity_check
+                      UNION ALL SELECT \"table\" FROM pragma_foreign_key_check";
+        let faults: Vec<String> = sqlx::query_scalar(faults).fetch_all(&pool).await.unwrap();
+        assert_eq!(faults, ["ok"]);
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn two_processes_that_migrate_the_same_file_at_once_both_find_it_done() {
         for _ in 0..3 {

@@ -73,6 +73,7 @@ async fn p1_p6_a_pruned_edition_still_adds_up() {
         assert_eq!(number(&bench, silent).await, 1500, "codes stay");
         assert_eq!(sweep(&bench, "2026-12-26", &go_on).await.editions, 0, "once is enough");
 
+        let newest = number(&bench, "SELECT MAX(id) FROM delivery").await;
         // Interrupted before it began: nothing is taken.
         assert_eq!(sweep(&bench, "2027-12-01", &stop).await.deliveries, 0);
         let taken = sweep(&bench, "2027-12-01", &go_on).await;
@@ -87,6 +88,19 @@ async fn p1_p6_a_pruned_edition_still_adds_up() {
         let at = prune::pruned_at(&mut bench.db.read().await.unwrap(), bench.edition).await.unwrap();
         assert!(at.is_some());
         assert_eq!(sweep(&bench, "2027-12-02", &go_on).await.editions, 0);
+
+        let mut tx = bench.db.write().await.unwrap();
+        let next =
+            "INSERT INTO delivery (edition, subscriber, subscription, state, due_at, deadline, next_at)
+                    VALUES ($1, 1, 1, 'planned', 0, 0, 0)
+                    RETURNING id";
+        let next: i64 =
+            on!(&mut tx, |c| sqlx::query_scalar(next).bind(bench.edition.0).fetch_one(c).await.unwrap());
+        assert!(
+            next > newest,
+            "h2: a Message-ID that was sent is made again: {next}, {newest} ({})",
+            test.name
+        );
     }
 }
 
